@@ -1,0 +1,114 @@
+"""The database: its engine, and sessions that read or write.
+
+SQLite runs in WAL mode; reads begin DEFERRED, writes begin IMMEDIATE, because a deferred transaction that reads and
+then writes fails with "database is locked" under concurrency. The same code runs on PostgreSQL.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import DateTime, Engine, create_engine, event
+from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import ColumnElement
+from sqlalchemy.types import TypeDecorator
+
+from app.errors import StorageFull
+
+BUSY_TIMEOUT_MILLISECONDS = 10_000
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A point in time. Kept without a zone, as UTC; handed out with it."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Drop the zone after converting to UTC."""
+        return value.astimezone(UTC).replace(tzinfo=None) if value is not None else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Put UTC back."""
+        return value.replace(tzinfo=UTC) if value is not None else None
+
+
+class DatabaseTime(ColumnElement[datetime]):
+    """The database's clock, moved by some seconds: processes compare their leases by this one clock alone."""
+
+    type = UtcTime()
+    inherit_cache = False
+
+    def __init__(self, offset_seconds: float = 0.0) -> None:
+        self.offset_seconds = float(offset_seconds)
+
+
+@compiles(DatabaseTime, "sqlite")
+def _sqlite_time(element: DatabaseTime, compiler: SQLCompiler, **options: Any) -> str:
+    # Six decimals, because SQLAlchemy reads what follows the point as microseconds.
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{element.offset_seconds:+.3f} seconds')"
+
+
+@compiles(DatabaseTime, "postgresql")
+def _postgresql_time(element: DatabaseTime, compiler: SQLCompiler, **options: Any) -> str:
+    return f"(timezone('utc', clock_timestamp()) + interval '{element.offset_seconds:.3f} seconds')"
+
+
+class Database:
+    """One engine, and the two kinds of session on it."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = _engine(url)
+        self._read = sessionmaker(self.engine, expire_on_commit=False)
+        self._write = sessionmaker(self.engine.execution_options(begin="IMMEDIATE"), expire_on_commit=False)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that sees one state of the database and changes nothing."""
+        with self._read() as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session that commits when the block ends well, and otherwise changes nothing."""
+        try:
+            with self._write.begin() as session:
+                yield session
+        except OperationalError as error:
+            if "disk is full" in str(error.orig) or "No space left" in str(error.orig):
+                raise StorageFull("The disk under the database is full; free some space and try again.") from error
+            raise
+
+    def dispose(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def _engine(url: str) -> Engine:
+    engine = create_engine(url, pool_size=20, max_overflow=40, pool_pre_ping=not url.startswith("sqlite"))
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+    # The driver must emit no BEGIN of its own: ours says which kind.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MILLISECONDS}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get('begin', 'DEFERRED')}")

@@ -1,0 +1,224 @@
+"""Every way in which a request can fail, as one tree.
+
+    OnelayerError
+    ├── NotFound                 404   DatasetNotFound · JobNotFound · ModelNotFound · PageNotFound
+    ├── Conflict                 409   NameTaken · DatasetInUse · JobStillRunning · JobOver
+    ├── Unprocessable            422
+    │   ├── InvalidRequest             a field of the request: unknown, missing, out of range
+    │   ├── InvalidData                a place in uploaded data: row and column
+    │   ├── InvalidSpec                a job that cannot be trained as asked
+    │   └── InvalidInstances           rows given to /predict
+    ├── BadRequest               400
+    ├── MethodNotAllowed         405
+    ├── NotAcceptable            406
+    ├── TooLarge                 413
+    ├── UnsupportedMediaType     415
+    ├── Busy                     429
+    ├── StorageFull              507
+    ├── Unready                  503
+    └── InternalError            500   a fault of ours; its text never leaves the log
+
+Each leaf knows its status and its code; one handler in `app.problems` renders them all as problem documents.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with a request: where (a field, or a row and column of the data) and what."""
+
+    location: str
+    message: str
+
+
+class OnelayerError(Exception):
+    """What every error has: a status, a code, a title, and a detail that says what to do."""
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(self, detail: str, faults: Sequence[Fault] = (), headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.faults = tuple(faults)
+        self.headers = dict(headers or {})
+
+
+class BadRequest(OnelayerError):
+    """The request cannot be read as HTTP or as the media type it claims."""
+
+    status, code, title = 400, "bad-request", "The request cannot be read"
+
+
+class NotFound(OnelayerError):
+    """What is asked for is not here."""
+
+    status, code, title = 404, "not-found", "Not found"
+
+
+class PageNotFound(NotFound):
+    """No route has this path."""
+
+
+class DatasetNotFound(NotFound):
+    """No dataset has this id or name."""
+
+    code, title = "dataset-not-found", "No such dataset"
+
+    def __init__(self, dataset: str) -> None:
+        super().__init__(f"No dataset has the id or name {dataset!r}; GET /datasets lists those there are.")
+
+
+class JobNotFound(NotFound):
+    """No job has this id."""
+
+    code, title = "job-not-found", "No such job"
+
+    def __init__(self, job: str) -> None:
+        super().__init__(f"No job has the id {job!r}; GET /jobs lists those there are.")
+
+
+class ModelNotFound(NotFound):
+    """No model has this id, name, version or alias."""
+
+    code, title = "model-not-found", "No such model"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"No model is called {model!r}; GET /models lists those there are.")
+
+
+class MethodNotAllowed(OnelayerError):
+    """The path exists, but not with this method."""
+
+    status, code, title = 405, "method-not-allowed", "Method not allowed"
+
+
+class NotAcceptable(OnelayerError):
+    """No representation that the client accepts."""
+
+    status, code, title = 406, "not-acceptable", "Not acceptable"
+
+
+class Conflict(OnelayerError):
+    """The request is sound, but the state of the resource forbids it."""
+
+    status, code, title = 409, "conflict", "Conflict"
+
+
+class NameTaken(Conflict):
+    """A living dataset has this name already."""
+
+    code, title = "name-taken", "The name is taken"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"A dataset named {name!r} exists; choose another name, or delete that dataset first.")
+
+
+class DatasetInUse(Conflict):
+    """A queued or running job needs the dataset."""
+
+    code, title = "dataset-in-use", "The dataset is in use"
+
+    def __init__(self, dataset: str) -> None:
+        super().__init__(
+            f"A queued or running job needs the dataset {dataset!r}; wait for the job, or cancel it, and try again."
+        )
+
+
+class JobStillRunning(Conflict):
+    """A job has to be over before it can be deleted."""
+
+    code, title = "job-running", "The job is not over"
+
+    def __init__(self, job: str) -> None:
+        super().__init__(f"The job {job!r} is not over; cancel it with POST /jobs/{job}/cancel, then delete it.")
+
+
+class JobOver(Conflict):
+    """A job that is over cannot be cancelled."""
+
+    code, title = "job-over", "The job is over"
+
+    def __init__(self, job: str, status: str) -> None:
+        super().__init__(f"The job {job!r} is over ({status}); there is nothing left to cancel.")
+
+
+class TooLarge(OnelayerError):
+    """The body is larger than the limit."""
+
+    status, code, title = 413, "too-large", "The body is too large"
+
+
+class UnsupportedMediaType(OnelayerError):
+    """The media type of the body is none that this path reads."""
+
+    status, code, title = 415, "unsupported-media-type", "Unsupported media type"
+
+
+class Unprocessable(OnelayerError):
+    """Well-formed, but it cannot be done as asked; `faults` says where."""
+
+    status, code, title = 422, "unprocessable", "It cannot be done as asked"
+
+    def __init__(self, faults: Sequence[Fault] | Fault, detail: str | None = None) -> None:
+        found = (faults,) if isinstance(faults, Fault) else tuple(faults)
+        super().__init__(detail or _summary(found), found)
+
+
+class InvalidRequest(Unprocessable):
+    """A field of the request is unknown, missing or out of range."""
+
+    code, title = "invalid-request", "The request has faults"
+
+
+class InvalidData(Unprocessable):
+    """The uploaded data cannot become a dataset."""
+
+    code, title = "invalid-data", "The data has faults"
+
+
+class InvalidSpec(Unprocessable):
+    """The job cannot be trained as it is specified."""
+
+    code, title = "invalid-job", "The job cannot be trained as specified"
+
+
+class InvalidInstances(Unprocessable):
+    """The rows to predict do not fit the model."""
+
+    code, title = "invalid-instances", "The rows do not fit the model"
+
+
+class Busy(OnelayerError):
+    """More than the service takes on at present."""
+
+    status, code, title = 429, "busy", "Too many requests"
+
+
+class Unready(OnelayerError):
+    """The service cannot do its work yet."""
+
+    status, code, title = 503, "unready", "Not ready"
+
+
+class StorageFull(OnelayerError):
+    """The disk under the data directory is full."""
+
+    status, code, title = 507, "storage-full", "No space left"
+
+
+class InternalError(OnelayerError):
+    """A fault of ours. The detail names an id that stands in the log, and nothing else."""
+
+    status, code, title = 500, "internal-error", "Internal error"
+
+
+def _summary(faults: Sequence[Fault]) -> str:
+    if not faults:
+        return "The request cannot be processed."
+    first = f"{faults[0].location}: {faults[0].message}"
+    return first if len(faults) == 1 else f"{first} (and {len(faults) - 1} more; see errors)"

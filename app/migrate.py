@@ -1,0 +1,45 @@
+"""Migrations: brings a database to the newest schema, from whatever version it has."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from app.database import Database
+
+_SCRIPTS = Path(__file__).resolve().parent.parent / "migrations"
+
+
+def migrate(database: Database) -> str:
+    """Apply every migration that is missing; several processes at once are safe. Returns the version reached."""
+    with database.engine.execution_options(begin="IMMEDIATE").connect() as connection:
+        config = _config()
+        config.attributes["connection"] = connection
+        with connection.begin():
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7061001)")
+            command.upgrade(config, "head")
+    return head()
+
+
+def is_current(database: Database) -> bool:
+    """Whether the database has the schema that this code expects."""
+    with database.engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision() == head()
+
+
+def head() -> str:
+    """The newest version there is."""
+    found = ScriptDirectory.from_config(_config()).get_current_head()
+    if found is None:
+        raise RuntimeError(f"no migrations in {_SCRIPTS}")
+    return found
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config

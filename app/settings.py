@@ -1,0 +1,83 @@
+"""Settings: read once from ONELAYER_* variables, then frozen. Units are part of the names."""
+
+import os
+from functools import cached_property
+from pathlib import Path
+
+from platformdirs import user_cache_path
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MEBIBYTE = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Everything that an operator may choose."""
+
+    model_config = SettingsConfigDict(env_prefix="ONELAYER_", frozen=True, extra="ignore")
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    data_dir: Path = Field(Path("onelayer-data"), description="Where the database and all files are kept.")
+    cache_dir: Path | None = Field(
+        None,
+        description="Compiled training loops; by default the user's cache folder, else inside the data directory.",
+    )
+    database_url: str | None = Field(
+        None,
+        description="SQLAlchemy URL; by default SQLite in the data directory, PostgreSQL by a postgresql+psycopg URL.",
+    )
+    workers: int = Field(1, ge=0, le=64, description="Training workers started and supervised by the server.")
+    upload_limit_mib: int = Field(8192, ge=1, description="Largest upload, as sent, in MiB.")
+    unpacked_limit_mib: int = Field(65536, ge=1, description="Largest upload once decompressed, in MiB.")
+    body_limit_mib: int = Field(64, ge=1, description="Largest body of every other request, in MiB.")
+    lease_seconds: float = Field(15.0, ge=1.0, description="A worker silent for this long has lost its job.")
+    poll_seconds: float = Field(1.0, gt=0.0, description="How often to look for work when no wake-up arrives.")
+    attempts: int = Field(3, ge=1, description="How often a job is tried before it is failed.")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least severe log line kept.")
+
+    @cached_property
+    def resolved_database_url(self) -> str:
+        """The database's URL, defaults included."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'onelayer.db'}"
+
+    @cached_property
+    def resolved_cache_dir(self) -> Path:
+        """A folder for compiled code that can be written."""
+        if self.cache_dir is not None:
+            return self.cache_dir
+        preferred = user_cache_path("onelayer")
+        try:
+            preferred.mkdir(parents=True, exist_ok=True)
+            probe = preferred / ".writable"
+            probe.touch()
+        except OSError:
+            return self.data_dir / "cache"
+        return preferred
+
+    def environment(self) -> dict[str, str]:
+        """The environment of this process, with these settings in it: what a child process needs to have the same."""
+        own = {
+            f"{self.model_config['env_prefix']}{name}".upper(): str(value)
+            for name, value in self.model_dump(exclude={"data_dir", "cache_dir"}, exclude_none=True).items()
+        }
+        folders = {
+            "ONELAYER_DATA_DIR": str(self.data_dir.absolute()),
+            "ONELAYER_CACHE_DIR": str(self.resolved_cache_dir.absolute()),
+        }
+        return {**os.environ, **own, **folders}
+
+    @property
+    def upload_limit_bytes(self) -> int:
+        """Largest upload, as sent."""
+        return self.upload_limit_mib * MEBIBYTE
+
+    @property
+    def unpacked_limit_bytes(self) -> int:
+        """Largest upload once decompressed."""
+        return self.unpacked_limit_mib * MEBIBYTE
+
+    @property
+    def body_limit_bytes(self) -> int:
+        """Largest body of a request that is no upload."""
+        return self.body_limit_mib * MEBIBYTE

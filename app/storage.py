@@ -1,0 +1,153 @@
+"""Bytes by key, in a data directory: written aside, synced, renamed, mapped, deleted.
+
+A key is a relative folder such as `datasets/<id>` or `models/<id>`. It appears whole or not at all:
+
+    with storage.stage() as stage:        a private folder, locked while its writer lives
+        (stage.path / "x.npy").write…     write what belongs together
+        stage.publish("datasets/<id>")    sync, then one rename
+        session.commit()                  the row that makes it known
+
+If anything raises before the block ends, the folder is gone, published or not. If the process dies, `sweep` removes
+what is left: a folder that nobody locks and that no row knows.
+"""
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from app.errors import StorageFull
+from app.identifiers import new_id
+
+_STAGING = "staging"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Stage:
+    """A private folder on its way to a key."""
+
+    def __init__(self, storage: "Storage", path: Path) -> None:
+        self.path = path
+        self._storage = storage
+
+    def publish(self, key: str) -> Path:
+        """Give the folder its key: sync every file, rename, sync the parent."""
+        target = self._storage.path(key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for file in self.path.iterdir():
+            _sync(file)
+        _sync(self.path)
+        self.path.rename(target)
+        _sync(target.parent)
+        self.path = target
+        return target
+
+
+class Storage:
+    """The data directory, seen as folders by key."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        (self.root / _STAGING).mkdir(parents=True, exist_ok=True)
+
+    def path(self, key: str) -> Path:
+        """Where a key lies on the local disk, so that its files can be memory-mapped."""
+        path = (self.root / key).resolve()
+        if not path.is_relative_to(self.root.resolve()) or path == self.root.resolve():
+            raise ValueError(f"not a key of the storage: {key!r}")
+        return path
+
+    @contextmanager
+    def stage(self) -> Iterator[Stage]:
+        """A private folder that vanishes unless it is published and the block ends well."""
+        folder = self.root / _STAGING / new_id()
+        folder.mkdir()
+        stage = Stage(self, folder)
+        lock = os.open(folder, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        published = False
+        try:
+            yield stage
+            published = stage.path != folder
+        except OSError as error:
+            if error.errno in _FULL:
+                raise StorageFull(
+                    "The disk under the data directory is full; free some space and try again."
+                ) from error
+            raise
+        finally:
+            if not published:
+                shutil.rmtree(stage.path, ignore_errors=True)
+            os.close(lock)
+
+    def delete(self, key: str) -> None:
+        """Remove a key and its files; a key that is gone already is no error."""
+        path = self.path(key)
+        doomed = self.root / _STAGING / new_id()
+        try:
+            path.rename(doomed)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def bytes(self, key: str) -> int:
+        """What a key occupies on disk."""
+        return sum(file.stat().st_size for file in self.path(key).rglob("*") if file.is_file())
+
+    def is_writable(self) -> bool:
+        """Whether a file can be made in the data directory."""
+        probe = self.root / _STAGING / f".probe-{os.getpid()}"
+        try:
+            probe.touch()
+            probe.unlink()
+        except OSError:
+            return False
+        return True
+
+    def sweep(self, collection: str, is_known: Callable[[str], bool]) -> list[str]:
+        """Remove what dead writers left: stages nobody holds, and folders of a collection that no row knows."""
+        staging = [folder for folder in (self.root / _STAGING).iterdir() if _remove_abandoned(folder)]
+        # The lock is tried before the row is asked for: its writer holds the lock until the row is committed.
+        orphans = [
+            folder
+            for folder in self._folders(collection)
+            if _remove_abandoned(folder, partial(_is_unknown, folder.name, is_known))
+        ]
+        return [str(folder.relative_to(self.root)) for folder in staging + orphans]
+
+    def _folders(self, collection: str) -> list[Path]:
+        parent = self.root / collection
+        return sorted(folder for folder in parent.iterdir() if folder.is_dir()) if parent.is_dir() else []
+
+
+def _is_unknown(name: str, is_known: Callable[[str], bool]) -> bool:
+    return not is_known(name)
+
+
+def _remove_abandoned(path: Path, is_orphan: Callable[[], bool] = lambda: True) -> bool:
+    try:
+        lock = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not is_orphan():
+            return False
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    return True
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

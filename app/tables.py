@@ -1,0 +1,132 @@
+"""The rows of the database. Alembic's migrations build the tables; a test holds the two to each other.
+
+datasets ──< jobs ──< epochs          models keep the id of the job and dataset they came from as plain text,
+                                      since they outlive both
+processes                             who is alive: API processes and workers, with the port that wakes them
+"""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, MetaData, String, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from app.database import UtcTime
+
+
+class Row(DeclarativeBase):
+    """The root of every row; constraint names are fixed so that migrations can name them on every database."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar = {
+        datetime: UtcTime(),
+        dict[str, Any]: JSON(none_as_null=True),
+        list[Any]: JSON(none_as_null=True),
+    }
+
+
+class DatasetRow(Row):
+    """A dataset: what it holds, not the data itself, which lies in the storage under `datasets/<id>`."""
+
+    __tablename__ = "datasets"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    name: Mapped[str | None] = mapped_column(String(100), unique=True)
+    created_at: Mapped[datetime]
+    rows: Mapped[int] = mapped_column(BigInteger)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    target: Mapped[str | None] = mapped_column(String(1000))
+    columns: Mapped[list[Any]]
+    splits: Mapped[dict[str, Any]]
+    truth: Mapped[dict[str, Any] | None]
+
+
+class JobRow(Row):
+    """A job: the queue's entry and the resource that clients watch."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index(None, "status", "id"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    status: Mapped[str] = mapped_column(String(16))
+    spec: Mapped[dict[str, Any]]
+    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id", ondelete="SET NULL"), index=True)
+    validation_dataset_id: Mapped[str | None] = mapped_column(
+        ForeignKey("datasets.id", ondelete="SET NULL"), index=True
+    )
+    model: Mapped[str] = mapped_column(String(16))
+    requested_device: Mapped[str] = mapped_column(String(16))
+    attempt: Mapped[int] = mapped_column(default=1)
+    worker_id: Mapped[str | None] = mapped_column(String(36))
+    lease_until: Mapped[datetime | None]
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    device: Mapped[str | None] = mapped_column(String(16))
+    epoch: Mapped[int] = mapped_column(default=0)
+    epochs: Mapped[int]
+    samples_per_second: Mapped[float | None]
+    metrics: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    error: Mapped[dict[str, Any] | None]
+    model_id: Mapped[str | None] = mapped_column(String(36))
+    receipt: Mapped[dict[str, Any] | None]
+
+
+class EpochRow(Row):
+    """One line of a job's loss history."""
+
+    __tablename__ = "epochs"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    train_loss: Mapped[float | None]
+    train_accuracy: Mapped[float | None]
+    validation_loss: Mapped[float | None]
+    validation_accuracy: Mapped[float | None]
+    learning_rate: Mapped[float]
+    seconds: Mapped[float]
+
+
+class ModelRow(Row):
+    """A model: what it is and how good; its weights lie in the storage under `models/<id>`."""
+
+    __tablename__ = "models"
+    __table_args__ = (UniqueConstraint("name", "version"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    name: Mapped[str | None] = mapped_column(String(100))
+    version: Mapped[int | None]
+    kind: Mapped[str] = mapped_column(String(16))
+    # One model a job: a worker that lost its lease cannot add a second.
+    job_id: Mapped[str | None] = mapped_column(String(36), unique=True)
+    dataset_id: Mapped[str | None] = mapped_column(String(36))
+    features: Mapped[list[Any]]
+    target: Mapped[list[Any]]
+    classes: Mapped[list[Any] | None]
+    metrics: Mapped[dict[str, Any]]
+    partial: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime]
+
+
+class ProcessRow(Row):
+    """A living process of the service and the loopback port at which it can be woken."""
+
+    __tablename__ = "processes"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    role: Mapped[str] = mapped_column(String(8))
+    host: Mapped[str] = mapped_column(String(255))
+    pid: Mapped[int]
+    port: Mapped[int]
+    devices: Mapped[list[Any]]
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime] = mapped_column(index=True)
