@@ -1,0 +1,151 @@
+"""Catalogue: the datasets there are. One is listed once its files are whole on disk, never before."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import exists, or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.database import Database
+from app.datasets.dataset import Dataset, Description
+from app.datasets.ingest import Choices, ingest
+from app.datasets.readers.content import Content
+from app.errors import DatasetInUse, DatasetNotFound, Fault, InvalidRequest, NameTaken
+from app.identifiers import is_id, is_name, new_id
+from app.storage import Storage
+from app.tables import DatasetRow, JobRow
+
+COLLECTION = "datasets"
+_ACTIVE = ("queued", "running")
+
+
+class Catalogue:
+    """Makes, finds, lists and deletes datasets."""
+
+    def __init__(self, database: Database, storage: Storage) -> None:
+        self._database = database
+        self._storage = storage
+
+    @contextmanager
+    def incoming(self) -> Iterator[Path]:
+        """A private folder for the files of an upload, gone when the block ends."""
+        with self._storage.stage() as stage:
+            yield stage.path
+
+    def create(self, content: Content, choices: Choices, name: str | None = None) -> DatasetRow:
+        """Keep the content as a dataset. If anything fails, nothing is listed and nothing stays."""
+        self._check_name(name)
+        dataset_id = new_id()
+        with self._storage.stage() as stage:
+            description = ingest(content, stage.path, choices)
+            stage.publish(_key(dataset_id))
+            row = self._row(dataset_id, name, description)
+            try:
+                with self._database.write() as session:
+                    session.add(row)
+            except IntegrityError as error:
+                # Two uploads of one name ran side by side, and the other was first.
+                raise NameTaken(name or "") from error
+        return row
+
+    def try_out(self, content: Content, choices: Choices, name: str | None = None) -> Description:
+        """The same checks and the same description; nothing is kept."""
+        self._check_name(name)
+        with self._storage.stage() as stage:
+            return ingest(content, stage.path, choices)
+
+    def get(self, dataset: str) -> DatasetRow:
+        """The dataset with this id or name."""
+        with self._database.read() as session:
+            return find(session, dataset)
+
+    def open(self, dataset: str) -> Dataset:
+        """The dataset with this id or name, to read its values."""
+        return self.files(self.get(dataset).id)
+
+    def files(self, dataset_id: str) -> Dataset:
+        """The values of a dataset whose id is known to be of one."""
+        try:
+            return Dataset.open(self._storage.path(_key(dataset_id)))
+        except FileNotFoundError as error:
+            raise DatasetNotFound(dataset_id) from error
+
+    def page(self, limit: int, before: str | None = None) -> list[DatasetRow]:
+        """Datasets, newest first, older than the dataset `before`."""
+        query = select(DatasetRow).order_by(DatasetRow.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(DatasetRow.id < before)
+        with self._database.read() as session:
+            return list(session.scalars(query))
+
+    def truth(self, dataset_id: str | None) -> dict[str, Any] | None:
+        """The parameters that generated a synthetic dataset, while it exists."""
+        with self._database.read() as session:
+            row = session.get(DatasetRow, dataset_id) if dataset_id is not None else None
+            return row.truth if row is not None else None
+
+    def delete(self, dataset: str) -> None:
+        """Forget a dataset and free its files, unless a queued or running job needs it."""
+        with self._database.write() as session:
+            row = find(session, dataset)
+            if session.scalar(select(exists().where(_needed_by_job(row.id)))):
+                raise DatasetInUse(dataset)
+            session.delete(row)
+            dataset_id = row.id
+        # After the row: a crash in between leaves an orphan, which the sweep at the next start removes.
+        self._storage.delete(_key(dataset_id))
+
+    def sweep(self) -> list[str]:
+        """Remove what uploads that died have left."""
+        return self._storage.sweep(COLLECTION, self._is_known)
+
+    def _is_known(self, dataset_id: str) -> bool:
+        # A session of its own for each look: one that is older than the folder's row would not see it.
+        with self._database.read() as session:
+            return session.get(DatasetRow, dataset_id) is not None
+
+    def _check_name(self, name: str | None) -> None:
+        if name is None:
+            return
+        if not is_name(name):
+            message = "at most 100 letters, digits, '.', '_' and '-', first a letter or digit; not like an id"
+            raise InvalidRequest(Fault("name", f"{name!r} is no name: use {message}"))
+        with self._database.read() as session:
+            if session.scalar(select(exists().where(DatasetRow.name == name))):
+                raise NameTaken(name)
+
+    def _row(self, dataset_id: str, name: str | None, description: Description) -> DatasetRow:
+        return DatasetRow(
+            id=dataset_id,
+            name=name,
+            created_at=datetime.now(UTC),
+            rows=description.rows,
+            bytes=self._storage.bytes(_key(dataset_id)),
+            sha256=description.sha256,
+            target=description.target,
+            columns=description.columns,
+            splits=description.splits,
+            truth=description.truth,
+        )
+
+
+def find(session: Session, dataset: str) -> DatasetRow:
+    """The row of the dataset with this id or name."""
+    column = DatasetRow.id if is_id(dataset) else DatasetRow.name
+    row = session.scalar(select(DatasetRow).where(column == dataset))
+    if row is None:
+        raise DatasetNotFound(dataset)
+    return row
+
+
+def _needed_by_job(dataset_id: str) -> Any:
+    uses = or_(JobRow.dataset_id == dataset_id, JobRow.validation_dataset_id == dataset_id)
+    return JobRow.status.in_(_ACTIVE) & uses
+
+
+def _key(dataset_id: str) -> str:
+    return f"{COLLECTION}/{dataset_id}"

@@ -1,0 +1,106 @@
+"""Conforming: a batch as it was read becomes a batch in stored types, of the kinds that are declared."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from app.datasets.kinds import Kind, stored_type
+from app.errors import Fault, InvalidData
+
+_LARGEST = float(np.finfo(np.float32).max)
+_TRUE = pa.array(["true", "t", "yes", "y", "1", "1.0"])
+_FALSE = pa.array(["false", "f", "no", "n", "0", "0.0"])
+
+
+def conformed(batch: pa.RecordBatch, columns: Mapping[str, Kind], start: int) -> pa.RecordBatch:
+    """The batch in stored types. `start` rows came before it, so that faults name the right row."""
+    arrays = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        arrays[name] = _conformed(column, columns.get(name), Place(name, start))
+    return pa.RecordBatch.from_pydict(arrays)
+
+
+class Place:
+    """Where in the source a column of a batch stands."""
+
+    def __init__(self, column: str, start: int) -> None:
+        self.column = column
+        self.start = start
+
+    def fault(self, row: int, message: str) -> InvalidData:
+        """The error that names this column and a row of the batch."""
+        return InvalidData(Fault(f"row {self.start + row + 1}, column {self.column}", message))
+
+
+def _conformed(column: pa.Array, declared: Kind | None, place: Place) -> pa.Array:
+    target = stored_type(column.type)
+    if target is None:
+        raise InvalidData(Fault(f"column {place.column}", f"values of type {column.type} are not read here"))
+    stored = column if column.type == target else _stored(column, target, place)
+    if declared in _DECLARED:
+        stored = _DECLARED[declared](stored, place)
+    return _finite(stored, place) if stored.type == pa.float64() else stored
+
+
+def _stored(column: pa.Array, target: pa.DataType, place: Place) -> pa.Array:
+    try:
+        if pa.types.is_timestamp(target):
+            return column.cast(pa.timestamp("us", getattr(column.type, "tz", None)), safe=False).cast(target)
+        return column.cast(target, safe=not pa.types.is_floating(target))
+    except pa.ArrowInvalid as error:
+        raise InvalidData(Fault(f"column {place.column}", f"a value is too large for {target}")) from error
+
+
+def _finite(column: pa.Array, place: Place) -> pa.Array:
+    """A number that training in float32 would take for infinite is refused; NaN is a missing value."""
+    values = column.to_numpy(zero_copy_only=False)
+    within = np.abs(values) <= _LARGEST
+    if within.all():
+        return column
+    missing = np.isnan(values)
+    if not (within | missing).all():
+        row = int((~(within | missing)).argmax())
+        raise place.fault(row, f"{values[row]:g} is too large; a number is at most {_LARGEST:.2g}")
+    return pa.array(values, from_pandas=True)
+
+
+def _as_number(column: pa.Array, place: Place) -> pa.Array:
+    if column.type in (pa.int64(), pa.float64()):
+        return column
+    try:
+        return column.cast(pa.float64())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        row, value = next((row, value) for row, value in enumerate(column.to_pylist()) if not _is_number(value))
+        raise place.fault(row, f"{value!r} is not a number") from None
+
+
+def _is_number(value: object) -> bool:
+    try:
+        return value is None or isinstance(float(str(value)), float)
+    except ValueError:
+        return False
+
+
+def _as_text(column: pa.Array, place: Place) -> pa.Array:
+    return column.cast(pa.string())
+
+
+def _as_boolean(column: pa.Array, place: Place) -> pa.Array:
+    if column.type == pa.bool_():
+        return column
+    texts = pc.utf8_lower(column.cast(pa.string()))
+    yes, no = pc.is_in(texts, _TRUE), pc.is_in(texts, _FALSE)
+    unknown = pc.and_(pc.is_valid(texts), pc.invert(pc.or_(yes, no))).to_numpy(zero_copy_only=False)
+    if unknown.any():
+        row = int(unknown.argmax())
+        raise place.fault(row, f"{column[row].as_py()!r} is not a boolean; use true and false, yes and no, or 1 and 0")
+    return pc.if_else(pc.is_valid(texts), yes, pa.scalar(None, pa.bool_()))
+
+
+_DECLARED: Mapping[Kind | None, Callable[[pa.Array, Place], pa.Array]] = {
+    Kind.NUMERIC: _as_number,
+    Kind.CATEGORICAL: _as_text,
+    Kind.BOOLEAN: _as_boolean,
+}

@@ -1,0 +1,118 @@
+"""Dataset: what one is, and its values on disk, opened when they are asked for.
+
+datasets/<id>/table.parquet     every scalar column; for images, the labels
+datasets/<id>/<n>.npy           one file for each array column, n × shape, memory-mapped
+datasets/<id>/dataset.json      the description below
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from app.datasets.kinds import Kind
+
+TABLE_FILE = "table.parquet"
+DESCRIPTION_FILE = "dataset.json"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a dataset holds."""
+
+    rows: int
+    sha256: str
+    columns: list[dict[str, Any]]
+    """The profile of each column: name, kind, missing, and what else its kind has."""
+    splits: dict[str, int]
+    target: str | None = None
+    class_names: list[str] | None = None
+    truth: dict[str, Any] | None = None
+    array_files: dict[str, str] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Keep it beside the data."""
+        (folder / DESCRIPTION_FILE).write_text(json.dumps(asdict(self), allow_nan=False, ensure_ascii=False))
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """The description of the dataset in a folder."""
+        return cls(**json.loads((folder / DESCRIPTION_FILE).read_text()))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset's description and the folder of its files."""
+
+    folder: Path
+    description: Description
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """The dataset that lies in a folder."""
+        return cls(folder, Description.read(folder))
+
+    @cached_property
+    def kinds(self) -> Mapping[str, Kind]:
+        """The kind of each column, in the order of the columns."""
+        return {column["name"]: Kind(column["kind"]) for column in self.description.columns}
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are, all splits together."""
+        return self.description.rows
+
+    def split(self, name: str) -> slice:
+        """The rows of a split: the training rows stand first."""
+        train = self.description.splits["train"]
+        return {"train": slice(0, train), "test": slice(train, self.rows), "all": slice(0, self.rows)}[name]
+
+    def shape(self, column: str) -> tuple[int, ...]:
+        """The shape of one entry of an array column."""
+        return tuple(next(about["shape"] for about in self.description.columns if about["name"] == column))
+
+    def array(self, column: str) -> NDArray[Any]:
+        """The values of an array column, memory-mapped."""
+        values: NDArray[Any] = np.load(self.folder / self.description.array_files[column], mmap_mode="r")
+        return values
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The scalar columns (or some of them), whole."""
+        return self._file.read(columns)
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """One scalar column, whole."""
+        return self.table([name]).column(0)
+
+    @cached_property
+    def _file(self) -> pq.ParquetFile:
+        """The table's file, opened once: a wide table's metadata takes longer to read than a column."""
+        return pq.ParquetFile(self.folder / TABLE_FILE, memory_map=True)
+
+    def read(self, split: str = "all", offset: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
+        """Rows as a client sees them: by column name, in the columns' order, missing values as None."""
+        within = self.split(split)
+        start = min(within.start + offset, within.stop)
+        stop = within.stop if limit is None else min(start + limit, within.stop)
+        scalars = self._slice(start, stop).to_pydict()
+        arrays = {name: self.array(name)[start:stop].tolist() for name in self.description.array_files}
+        columns = {name: (scalars | arrays)[name] for name in self.kinds}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def _slice(self, start: int, stop: int) -> pa.Table:
+        """Rows of the table, from the row groups that hold them alone."""
+        metadata = self._file.metadata
+        sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        ends = np.cumsum(sizes)
+        groups = [group for group, end in enumerate(ends) if end > start and end - sizes[group] < stop]
+        if not groups:
+            return self._file.schema_arrow.empty_table()
+        before = int(ends[groups[0]] - sizes[groups[0]])
+        return self._file.read_row_groups(groups).slice(start - before, stop - start)

@@ -1,0 +1,189 @@
+"""Encoding: a table's columns become the matrix X, the same in training and in prediction.
+
+It is fitted on the training rows alone and is part of the model. The raw design matrix has numbers in their
+own units, ones and zeros for categories, and pixels from 0 to 255. Training sees it moved and scaled, (raw −
+centre) / scale; `fold` turns the weights that training found into weights that act on the raw design matrix.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.datasets.dataset import Dataset
+from app.datasets.feature_encoding import (
+    ArrayFeature,
+    CategoricalFeature,
+    Feature,
+    Matrix,
+    NumericFeature,
+    feature_from_json,
+)
+from app.datasets.kinds import Kind
+from app.datasets.splitting import Part, Rows, count
+from app.datasets.target_encoding import TargetEncoding, taken
+from app.errors import Fault, InvalidSpec
+
+PIXEL_LEVELS = 255.0
+
+
+class Design(NamedTuple):
+    """What training takes: the features are X · scale."""
+
+    X: NDArray[Any]
+    scale: float
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The features of a model, its target, and the standardisation that training used (None without it)."""
+
+    features: tuple[Feature, ...]
+    target: TargetEncoding
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    @classmethod
+    def fit(cls, part: Part, features: Sequence[str] | None, target: TargetEncoding, standardize: bool) -> Self:
+        """Learn from training rows. Without `features`, every usable column but the target is one."""
+        names = chosen_features(part.dataset, features, target.columns)
+        raw = cls(tuple(_fitted(part, name) for name in names), target)
+        if not standardize:
+            return raw
+        blocks = [feature.encode(_values(part, feature.name)) for feature in raw.features]
+        mean = np.concatenate([block.mean(axis=0) for block in blocks])
+        std = np.concatenate([block.std(axis=0) for block in blocks])
+        # A constant column carries nothing: it becomes zero, and its weight is never scaled up.
+        constant = std <= 1e-12 * np.maximum(np.abs(mean), 1e-300)
+        std[constant] = 1.0
+        return cls(raw.features, target, tuple(mean.tolist()), tuple(std.tolist()))
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The columns of the design matrix: d of them."""
+        return [name for feature in self.features for name in feature.names]
+
+    @cached_property
+    def centre(self) -> Matrix:
+        """What training subtracts from each column."""
+        return np.zeros(len(self.names)) if self.mean is None else np.asarray(self.mean)
+
+    @cached_property
+    def scale(self) -> Matrix:
+        """What training divides each column by: its standard deviation, or 255 for pixels, or 1."""
+        if self.std is not None:
+            return np.asarray(self.std)
+        widths = [(len(feature.names), _unit(feature)) for feature in self.features]
+        return np.concatenate([np.full(width, unit) for width, unit in widths])
+
+    def matrix(self, part: Part) -> Design:
+        """The matrix for training. Shapes: (n, d), float32; or uint8, not copied, for images."""
+        self._check_columns(part.dataset)
+        only = self.features[0]
+        if len(self.features) == 1 and isinstance(only, ArrayFeature) and only.pixels and self.std is None:
+            pixels = _rows_of(part.dataset.array(only.name), part.rows)
+            return Design(np.ascontiguousarray(pixels.reshape(len(pixels), -1)), 1.0 / PIXEL_LEVELS)
+        X = np.empty((len(part), len(self.names)), np.float32)
+        start = 0
+        for feature in self.features:
+            block = feature.encode(_values(part, feature.name))
+            stop = start + block.shape[1]
+            # In float64 until the last step: differences of large raw values do not survive float32.
+            X[:, start:stop] = (block - self.centre[start:stop]) / self.scale[start:stop]
+            start = stop
+        return Design(X, 1.0)
+
+    def targets(self, part: Part) -> NDArray[Any]:
+        """The targets y of the rows of a part."""
+        return self.target.encode(part)
+
+    def fold(self, weights: NDArray[Any], bias: NDArray[Any]) -> tuple[Matrix, Matrix]:
+        """Weights (d, k) and bias (k,) that act on raw columns as the given ones act on the trained ones."""
+        folded = np.asarray(weights, np.float64) / self.scale[:, None]
+        folded_bias = np.asarray(bias, np.float64) - self.centre @ folded
+        start = 0
+        for feature in self.features:
+            stop = start + len(feature.names)
+            if isinstance(feature, CategoricalFeature):
+                feature.fold(folded[start:stop])
+            start = stop
+        return folded, folded_bias
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as JSON takes it; floats survive exactly."""
+        return {
+            "features": [feature.to_json() for feature in self.features],
+            "target": self.target.to_json(),
+            "mean": list(self.mean) if self.mean is not None else None,
+            "std": list(self.std) if self.std is not None else None,
+        }
+
+    @classmethod
+    def from_json(cls, given: dict[str, Any]) -> Self:
+        """The encoding that `to_json` described."""
+        mean, std = (tuple(given[key]) if given[key] is not None else None for key in ("mean", "std"))
+        features = tuple(feature_from_json(feature) for feature in given["features"])
+        return cls(features, TargetEncoding.from_json(given["target"]), mean, std)
+
+    def _check_columns(self, dataset: Dataset) -> None:
+        """Another dataset than the one it was fitted on must have the same columns."""
+        for feature in self.features:
+            kind = dataset.kinds.get(feature.name)
+            expected = (feature.kind, Kind.BOOLEAN) if isinstance(feature, NumericFeature) else (feature.kind,)
+            if kind not in expected or (
+                isinstance(feature, ArrayFeature) and dataset.shape(feature.name) != feature.shape
+            ):
+                message = f"its column {feature.name!r} is {kind or 'absent'}; the model takes it as {feature.kind}"
+                raise InvalidSpec(Fault("dataset", message))
+
+
+def chosen_features(dataset: Dataset, features: Sequence[str] | None, target: Sequence[str]) -> list[str]:
+    """The feature columns of a job: those asked for, checked; else all but target and ignored ones."""
+    usable = [name for name, kind in dataset.kinds.items() if kind is not Kind.IGNORE and name not in target]
+    chosen = usable if features is None else list(features)
+    faults = [Fault("features", _objection(dataset, name, target)) for name in chosen if name not in usable]
+    if len(set(chosen)) < len(chosen):
+        faults.append(Fault("features", "a column is named twice"))
+    if faults or not chosen:
+        raise InvalidSpec(faults or Fault("features", "there is no column to learn from"))
+    return chosen
+
+
+def standardize_by_default(dataset: Dataset) -> bool:
+    """Tables are standardised; synthetic data and images are not, as in the chapter's experiments."""
+    return dataset.description.truth is None and Kind.ARRAY not in dataset.kinds.values()
+
+
+def _objection(dataset: Dataset, name: str, target: Sequence[str]) -> str:
+    if name in target:
+        return f"{name!r} is the target; it cannot be a feature too"
+    if name in dataset.kinds:
+        return f"the column {name!r} is of kind ignore; upload the data with another kind declared in columns"
+    return f"there is no column {name!r}; the columns are {', '.join(list(dataset.kinds)[:20])}"
+
+
+def _fitted(part: Part, name: str) -> Feature:
+    kind = part.dataset.kinds[name]
+    if kind is Kind.ARRAY:
+        array = part.dataset.array(name)
+        return ArrayFeature(name, array.shape[1:], array.dtype == np.uint8)
+    fit = CategoricalFeature.fit if kind is Kind.CATEGORICAL else NumericFeature.fit
+    return fit(name, _values(part, name))
+
+
+def _values(part: Part, name: str) -> Any:
+    """The values of a column in the rows of a part: a NumPy array for arrays, an Arrow column otherwise."""
+    if part.dataset.kinds[name] is Kind.ARRAY:
+        return _rows_of(part.dataset.array(name), part.rows)
+    return taken(part.dataset.column(name), part)
+
+
+def _rows_of(array: NDArray[Any], rows: Rows) -> NDArray[Any]:
+    return array[rows] if count(rows) < len(array) else array
+
+
+def _unit(feature: Feature) -> float:
+    return PIXEL_LEVELS if isinstance(feature, ArrayFeature) and feature.pixels else 1.0

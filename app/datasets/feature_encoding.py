@@ -1,0 +1,167 @@
+"""Feature encodings: how one column becomes columns of the design matrix, in training and in prediction.
+
+A number is one column, missing values imputed by the mean of the training rows. A boolean is one column of 0
+and 1, imputed alike. An array is flattened, in its own units. A category is one column for each level that
+the training rows have and one more for `unknown`: a missing value or a level never seen.
+
+All levels get a column, none is left out as reference. So the columns of a category sum to one, as the bias
+does, and the matrix is short of full rank; solvers must cope (the exact one takes the solution of least
+norm), and in return no level is special, whatever the penalty. Where the training rows have no missing value,
+nothing could train the weight of `unknown`. There, training and validation give an unknown category the
+frequencies of the levels in place of a one (the mean, as for numbers), and folding gives the column `unknown`
+the very weight that has the same effect.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from app.datasets.kinds import Kind
+from app.errors import Fault, InvalidSpec
+
+Matrix = NDArray[np.float64]
+
+MOST_LEVELS = 1000
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class NumericFeature:
+    """A number or a boolean: one column."""
+
+    name: str
+    mean: float
+    boolean: bool = False
+
+    kind: ClassVar[Kind] = Kind.NUMERIC
+
+    @classmethod
+    def fit(cls, name: str, column: pa.ChunkedArray) -> Self:
+        """Learn the mean of the values that are there."""
+        mean = pc.mean(column.cast(pa.float64())).as_py()
+        if mean is None:
+            raise InvalidSpec(Fault("features", f"the column {name!r} has no value in any training row; leave it out"))
+        return cls(name, mean, column.type == pa.bool_())
+
+    @property
+    def names(self) -> list[str]:
+        """The encoded columns."""
+        return [self.name]
+
+    def encode(self, column: pa.ChunkedArray) -> Matrix:
+        """Shapes: n values → (n, 1)."""
+        filled: Matrix = pc.fill_null(column.cast(pa.float64()), self.mean).to_numpy()
+        return filled.reshape(-1, 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` takes."""
+        return {"kind": self.kind.value, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class CategoricalFeature:
+    """A category: one column for each level, and one for `unknown`."""
+
+    name: str
+    levels: tuple[str, ...]
+    frequencies: tuple[float, ...]
+    """The share of each level among the values that are there."""
+    unknown_trained: bool
+    """Whether a training row has the value missing."""
+
+    kind: ClassVar[Kind] = Kind.CATEGORICAL
+
+    @classmethod
+    def fit(cls, name: str, column: pa.ChunkedArray) -> Self:
+        """Learn the levels and their frequencies."""
+        counts = pc.value_counts(column.drop_null().combine_chunks())
+        pairs = sorted(zip(counts.field(0).to_pylist(), counts.field(1).to_pylist(), strict=True))
+        if not 0 < len(pairs) <= MOST_LEVELS:
+            message = f"the column {name!r} has {len(pairs)} levels in the training rows; leave it out"
+            raise InvalidSpec(Fault("features", f"{message} (1 to {MOST_LEVELS} can be encoded)"))
+        total = sum(number for _, number in pairs)
+        frequencies = tuple(number / total for _, number in pairs)
+        return cls(name, tuple(level for level, _ in pairs), frequencies, column.null_count > 0)
+
+    @property
+    def names(self) -> list[str]:
+        """The encoded columns."""
+        return [f"{self.name}={level}" for level in (*self.levels, UNKNOWN)]
+
+    def encode(self, column: pa.ChunkedArray) -> Matrix:
+        """Shapes: n values → (n, levels + 1). An untrained `unknown` is the mean of the levels."""
+        codes = self.codes(column)
+        matrix = self.indicators(codes)
+        if not self.unknown_trained:
+            matrix[codes == len(self.levels)] = (*self.frequencies, 0.0)
+        return matrix
+
+    def codes(self, column: pa.ChunkedArray | pa.Array) -> NDArray[np.int64]:
+        """The position of each value among the levels; `unknown` is the last."""
+        found = pc.index_in(column, value_set=pa.array(self.levels, pa.string()))
+        codes: NDArray[np.int64] = pc.fill_null(found, len(self.levels)).to_numpy().astype(np.int64)
+        return codes
+
+    def indicators(self, codes: NDArray[np.int64]) -> Matrix:
+        """A one in the column of each code."""
+        matrix = np.zeros((len(codes), len(self.levels) + 1))
+        matrix[np.arange(len(codes)), codes] = 1.0
+        return matrix
+
+    def fold(self, weights: Matrix) -> None:
+        """Give an untrained `unknown` the weight that acts as the mean level. Shapes: (levels + 1, k)."""
+        if not self.unknown_trained:
+            weights[-1] = np.asarray(self.frequencies) @ weights[:-1]
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` takes."""
+        return {"kind": self.kind.value, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class ArrayFeature:
+    """Arrays of one shape, flattened, a column for each element. Bytes are pixels, scaled by 1/255."""
+
+    name: str
+    shape: tuple[int, ...]
+    pixels: bool
+
+    kind: ClassVar[Kind] = Kind.ARRAY
+
+    @property
+    def names(self) -> list[str]:
+        """The encoded columns."""
+        return [f"{self.name}[{','.join(map(str, index))}]" for index in np.ndindex(self.shape)]
+
+    @property
+    def width(self) -> int:
+        """How many elements an array has."""
+        return prod(self.shape)
+
+    def encode(self, values: NDArray[Any]) -> Matrix:
+        """Shapes: (n, *shape) → (n, width), in the array's own units."""
+        return values.reshape(len(values), -1).astype(np.float64)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` takes."""
+        return {"kind": self.kind.value, **asdict(self)}
+
+
+Feature = NumericFeature | CategoricalFeature | ArrayFeature
+
+
+def feature_from_json(given: dict[str, Any]) -> Feature:
+    """The feature that `to_json` described."""
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    return _FROM_KIND[str(values.pop("kind"))](**values)
+
+
+_FROM_KIND: Mapping[str, Callable[..., Feature]] = {
+    feature.kind: feature for feature in (NumericFeature, CategoricalFeature, ArrayFeature)
+}

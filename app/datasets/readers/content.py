@@ -1,0 +1,41 @@
+"""Content: what a reader finds in a source, before it is a dataset."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+
+class TypesChanged(Exception):
+    """A value far into the source needs a wider type than its head promised: read it again from the start."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """A table in record batches, beside arrays that have one entry for each of its rows.
+
+    `batches` starts over at every call. It may raise `TypesChanged` once; the next call then yields the wider
+    types. `arrays` gives for each column its parts in row order, which are laid end to end.
+    """
+
+    batches: Callable[[], Iterable[pa.RecordBatch]]
+    arrays: Mapping[str, tuple[NDArray[Any], ...]] = field(default_factory=dict)
+    test_rows: int = 0
+    """How many rows, at the end, are the test split."""
+    target: str | None = None
+    class_names: tuple[str, ...] | None = None
+    truth: Mapping[str, Any] | None = None
+
+
+def table_content(table: pa.Table, **about: Any) -> Content:
+    """A table that is in memory already, as content."""
+    return Content(batches=lambda: table.to_batches(max_chunksize=65536), **about)
+
+
+def label_column(labels: NDArray[np.integer[Any]], names: tuple[str, ...]) -> pa.Array:
+    """Integer labels as the text of their classes."""
+    indices = pa.array(labels.astype(np.int32))
+    return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string())).cast(pa.string())

@@ -1,0 +1,135 @@
+"""Faults of a CSV file that could not be read, found by reading it again as text, and slowly."""
+
+import csv as text_csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from app.datasets.readers.csv_types import casts_to
+from app.errors import Fault, InvalidData
+
+if TYPE_CHECKING:
+    from app.datasets.readers.csv import CsvTable
+
+_MOST = 10
+"""How many faults are reported at once."""
+_CHUNK = 4 << 20
+_TOO_LONG = "straddling object"
+_NO_ROWS = "Empty CSV file"
+_NOT_TEXT = "invalid UTF8"
+_RAGGED = "Expected "
+
+
+class CsvFaults:
+    """Names the rows and columns of a CSV file that are at fault."""
+
+    def __init__(self, table: "CsvTable") -> None:
+        self._table = table
+
+    def check_bytes(self, path: Path) -> None:
+        """Refuse what pyarrow lets pass: NUL bytes, and a quote that is opened and never closed."""
+        quotes = 0
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                if b"\0" in chunk:
+                    self._raise_first(lambda value: b"\0" in value, "a NUL byte; the file is not text")
+                quotes += chunk.count(b'"')
+        # An odd number need not be a fault (a size in inches), but an open quote always makes it odd.
+        if quotes % 2:
+            _check_quotes(path, self._table.delimiter)
+
+    def raise_structure(self, reason: str) -> None:
+        """Raise if the file is no table of UTF-8 text at all."""
+        if _NO_ROWS in reason:
+            raise InvalidData(Fault("file", "there are column names but no rows"))
+        if _TOO_LONG in reason:
+            raise InvalidData(Fault("file", "one row is longer than 4 MiB; is a quote left open?"))
+        if _RAGGED in reason:
+            raise InvalidData(list(self._ragged()) or Fault("file", "its rows differ in length"))
+        if _NOT_TEXT in reason:
+            self._raise_first(_is_not_utf8, "not UTF-8 text; save the file as UTF-8")
+
+    def raise_conversion(self, types: Mapping[str, pa.DataType], reason: str) -> None:
+        """Raise for the values that are not of the type their column has been declared to be of."""
+        faults = list(self._unconvertible(types))
+        raise InvalidData(faults or Fault("file", f"the values do not fit their columns ({reason})"))
+
+    def _ragged(self) -> Iterator[Fault]:
+        found = []
+
+        def note(row: "pa.csv.InvalidRow") -> str:
+            found.append((row.number, row.actual_columns))
+            return "skip"
+
+        for _ in self._table.text_batches(pa.binary(), threads=False, invalid_row_handler=note):
+            if len(found) >= _MOST:
+                break
+        width = len(self._table.names)
+        for number, actual in found[:_MOST]:
+            # The header is row 1 of the file; the first row of data is row 1 to people.
+            yield Fault(f"row {number - 1}", f"it has {actual} values, but the header names {width} columns")
+
+    def _unconvertible(self, types: Mapping[str, pa.DataType]) -> Iterator[Fault]:
+        start = found = 0
+        for batch in self._table.text_batches():
+            for name, kind in types.items():
+                for row, value in _misfits(batch.column(name), kind):
+                    yield Fault(
+                        f"row {start + row + 1}, column {name}",
+                        f"{_shown(value)} is not {_WORDS.get(kind, kind)}",
+                    )
+                    found += 1
+                    if found >= _MOST:
+                        return
+            start += len(batch)
+
+    def _raise_first(self, is_bad: object, message: str) -> None:
+        assert callable(is_bad)
+        start = 0
+        for batch in self._table.text_batches(pa.binary()):
+            for name in self._table.names:
+                for row, value in enumerate(batch.column(name).to_pylist()):
+                    if value is not None and is_bad(value):
+                        raise InvalidData(Fault(f"row {start + row + 1}, column {name}", message))
+            start += len(batch)
+        raise InvalidData(Fault("header", message))
+
+
+_WORDS = {pa.float64(): "a number", pa.int64(): "a whole number"}
+
+
+def _misfits(column: pa.Array, kind: pa.DataType) -> Iterator[tuple[int, str]]:
+    fits = casts_to(kind)
+    if kind == pa.string() or fits(column):
+        return
+    for row, value in enumerate(column.to_pylist()):
+        if value is not None and not fits(pa.array([value])):
+            yield row, value
+
+
+def _check_quotes(path: Path, delimiter: str) -> None:
+    row = 0
+    text_csv.field_size_limit(_CHUNK)
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        reader = text_csv.reader((line.replace("\0", "") for line in file), delimiter=delimiter, strict=True)
+        try:
+            for _ in reader:
+                row += 1
+        except text_csv.Error as error:
+            if "unexpected end" in str(error) or "field larger" in str(error):
+                message = "a quote is opened in this row and never closed"
+                raise InvalidData(Fault(f"row {row}", message)) from error
+
+
+def _is_not_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+def _shown(value: str) -> str:
+    return repr(value if len(value) <= 40 else value[:37] + "…")

@@ -1,0 +1,27 @@
+"""Parquet: its schema is law."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from app.datasets.readers.content import Content
+from app.datasets.readers.upload import Upload
+from app.errors import Fault, InvalidData
+
+_BATCH_ROWS = 16_384
+
+
+def read(upload: Upload) -> Content:
+    """A Parquet file, row group by row group."""
+    path = upload.plain()
+    return Content(batches=lambda: _batches(path))
+
+
+def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+    try:
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches(_BATCH_ROWS)
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidData(Fault("file", "not a whole Parquet file; it is damaged or truncated")) from error

@@ -1,0 +1,24 @@
+"""Upload: what a client sent, as files on the local disk, with what was declared about them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.datasets.kinds import Kind
+from app.datasets.readers.compression import unpacked
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Files by the name of their part (`file`; or `images`, `labels`, `test_images`, `test_labels`)."""
+
+    files: Mapping[str, Path]
+    unpacked_limit_bytes: int
+    columns: Mapping[str, Kind] = field(default_factory=dict)
+    class_names: tuple[str, ...] | None = None
+    encoding: str | None = None
+    """The Content-Encoding of a raw body."""
+
+    def plain(self, part: str = "file") -> Path:
+        """The decompressed file of a part."""
+        return unpacked(self.files[part], self.unpacked_limit_bytes, part, self.encoding)

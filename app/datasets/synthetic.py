@@ -1,0 +1,94 @@
+"""Synthetic datasets, as *Dive into Deep Learning* makes them: the truth behind them is known and kept."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from app.datasets.readers.content import Content, table_content
+
+
+class Recipe(Protocol):
+    """What makes content out of parameters alone."""
+
+    def content(self) -> Content:
+        """The content that the recipe makes, the same at every call."""
+
+
+@dataclass(frozen=True)
+class SyntheticLinear:
+    """y = Xw + b + ε, with X ~ N(feature_mean, feature_std²) and ε ~ N(0, noise_std²); d2l §3.3."""
+
+    weights: Sequence[float]
+    bias: float
+    rows: int
+    feature_mean: float = 0.0
+    feature_std: float = 1.0
+    noise_std: float = 0.01
+    seed: int = 0
+
+    def content(self) -> Content:
+        """Columns `x1…xd` and the target `y`."""
+        generator = np.random.default_rng(self.seed)
+        X = generator.normal(self.feature_mean, self.feature_std, (self.rows, len(self.weights)))
+        y = X @ np.asarray(self.weights, np.float64) + self.bias + generator.normal(0.0, self.noise_std, self.rows)
+        truth = {
+            "type": "synthetic_linear",
+            "weights": list(self.weights),
+            "bias": self.bias,
+            "noise_std": self.noise_std,
+        }
+        return table_content(pa.table({**_features(X), "y": y}), target="y", truth=truth)
+
+
+@dataclass(frozen=True)
+class SyntheticSoftmax:
+    """One cloud N(μ_c, noise_std²·I) for each class, in equal numbers.
+
+    The centres are drawn from N(0, 1), moved to mean zero and scaled so that the mean distance between two of
+    them is `separation`. With equal class probabilities the posterior of these clouds is a softmax of linear
+    functions, w_c = μ_c / σ² and b_c = −‖μ_c‖² / 2σ², which is the truth that a trained model approaches.
+    """
+
+    classes: int
+    features: int
+    rows: int
+    separation: float = 2.0
+    noise_std: float = 1.0
+    seed: int = 0
+
+    def content(self) -> Content:
+        """Columns `x1…xd` and the target `label`, with classes `0…k-1`."""
+        generator = np.random.default_rng(self.seed)
+        centres = _centres(generator, self.classes, self.features, self.separation)
+        labels = generator.permutation(np.arange(self.rows) % self.classes)
+        X = centres[labels] + generator.normal(0.0, self.noise_std, (self.rows, self.features))
+        columns = {**_features(X), "label": pa.array([str(label) for label in labels], pa.string())}
+        return table_content(pa.table(columns), target="label", truth=self._truth(centres))
+
+    def _truth(self, centres: NDArray[np.float64]) -> Mapping[str, Any]:
+        truth: dict[str, Any] = {
+            "type": "synthetic_softmax",
+            "centres": centres.tolist(),
+            "noise_std": self.noise_std,
+        }
+        if self.noise_std > 0:
+            truth["weights"] = (centres.T / self.noise_std**2).tolist()
+            truth["bias"] = (-(centres**2).sum(axis=1) / (2 * self.noise_std**2)).tolist()
+        return truth
+
+
+def _features(X: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    return {f"x{number}": np.ascontiguousarray(column) for number, column in enumerate(X.T, 1)}
+
+
+def _centres(generator: np.random.Generator, classes: int, features: int, separation: float) -> NDArray[np.float64]:
+    centres = generator.normal(size=(classes, features))
+    centres -= centres.mean(axis=0)
+    distances = np.sqrt(((centres[:, None] - centres[None]) ** 2).sum(axis=-1))
+    mean_distance = distances.sum() / (classes * (classes - 1))
+    scaled: NDArray[np.float64] = centres * (separation / mean_distance)
+    return scaled

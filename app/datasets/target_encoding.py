@@ -1,0 +1,166 @@
+"""Target encoding: how the target becomes y. Numbers for linear, class indices for softmax regression.
+
+The classes are those of the whole dataset, not of the training rows alone, so that a rare class that falls
+into the validation rows still has an output. They stand in natural order: 2 before 10, "class 2" before
+"class 10".
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from app.datasets.dataset import Dataset
+from app.datasets.kinds import Kind
+from app.datasets.splitting import Part
+from app.errors import Fault, InvalidSpec
+
+MOST_CLASSES = 1000
+_EXACT_INTEGERS = 2.0**53
+
+
+@dataclass(frozen=True)
+class TargetEncoding:
+    """The target's columns, and its classes where it has any."""
+
+    columns: tuple[str, ...]
+    classes: tuple[str, ...] | None
+
+    @classmethod
+    def fit(cls, dataset: Dataset, target: str | Sequence[str] | None, model: str) -> Self:
+        """Check the target against the model (`linear` or `softmax`) and learn its classes."""
+        columns = _columns(dataset, target)
+        if model == "linear":
+            for name in columns:
+                _check_number(dataset, name)
+            return cls(columns, None)
+        if len(columns) > 1:
+            raise InvalidSpec(Fault("target", "softmax regression has one target; a list is for linear regression"))
+        return cls(columns, _classes(dataset, columns[0]))
+
+    @property
+    def outputs(self) -> int:
+        """How many columns the weights have: k."""
+        return len(self.classes) if self.classes is not None else len(self.columns)
+
+    def labelled(self, part: Part) -> tuple[Part, int]:
+        """The rows of a part whose target is there, and how many were dropped because it is missing."""
+        present = np.ones(len(part), dtype=bool)
+        for name in self.columns:
+            column = taken(self._column(part, name), part)
+            present &= column.is_valid().to_numpy() if column.null_count else True
+        if present.all():
+            return part, 0
+        if not present.any():
+            raise InvalidSpec(Fault("target", "the target is missing in every row"))
+        rows = np.arange(part.rows.start, part.rows.stop) if isinstance(part.rows, slice) else part.rows
+        return Part(part.dataset, rows[present]), int((~present).sum())
+
+    def encode(self, part: Part) -> NDArray[Any]:
+        """Shapes: (n, k) float32 for linear, (n,) int32 class indices for softmax. None may be missing."""
+        columns = [taken(self._column(part, name), part) for name in self.columns]
+        if self.classes is None:
+            return np.column_stack([column.cast(pa.float64()).to_numpy() for column in columns]).astype(np.float32)
+        texts = as_classes(columns[0])
+        codes = pc.index_in(texts, value_set=pa.array(self.classes, pa.string()))
+        if codes.null_count:
+            stranger = texts.filter(codes.is_null())[0].as_py()
+            raise InvalidSpec(
+                Fault("validation.dataset", f"its target has the class {stranger!r}, unknown in training")
+            )
+        indices: NDArray[np.int32] = codes.to_numpy().astype(np.int32)
+        return indices
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` takes."""
+        return {
+            "columns": list(self.columns),
+            "classes": list(self.classes) if self.classes is not None else None,
+        }
+
+    @classmethod
+    def from_json(cls, given: dict[str, Any]) -> Self:
+        """The target that `to_json` described."""
+        return cls(tuple(given["columns"]), tuple(given["classes"]) if given["classes"] is not None else None)
+
+    def _column(self, part: Part, name: str) -> pa.ChunkedArray:
+        if name not in part.dataset.kinds:
+            raise InvalidSpec(Fault("validation.dataset", f"it has no column {name!r}, which is the target"))
+        column = part.dataset.column(name)
+        if self.classes is None and pa.types.is_string(column.type):
+            raise InvalidSpec(Fault("validation.dataset", f"its column {name!r} is text, where the target is a number"))
+        return column
+
+
+def taken(column: pa.ChunkedArray, part: Part) -> pa.ChunkedArray:
+    """The values of a column in the rows of a part."""
+    if isinstance(part.rows, slice):
+        return column.slice(part.rows.start, part.rows.stop - part.rows.start)
+    return column.take(pa.array(part.rows))
+
+
+def as_classes(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Class names as text: 1 and 1.0 are "1"."""
+    if column.type == pa.float64():
+        column = column.cast(pa.int64())
+    return column.cast(pa.string())
+
+
+def _columns(dataset: Dataset, target: str | Sequence[str] | None) -> tuple[str, ...]:
+    given = target if target is not None else dataset.description.target
+    if not given:
+        raise InvalidSpec(Fault("target", "the dataset names no target; say which column it is"))
+    columns = (given,) if isinstance(given, str) else tuple(given)
+    for name in columns:
+        if name not in dataset.kinds:
+            message = f"there is no column {name!r}; the columns are {', '.join(list(dataset.kinds)[:20])}"
+            raise InvalidSpec(Fault("target", message))
+        if dataset.kinds[name] is Kind.ARRAY:
+            raise InvalidSpec(Fault("target", f"the column {name!r} holds arrays, which cannot be a target"))
+    if len(set(columns)) < len(columns):
+        raise InvalidSpec(Fault("target", "a column is named twice"))
+    return columns
+
+
+def _check_number(dataset: Dataset, name: str) -> None:
+    if dataset.kinds[name] not in (Kind.NUMERIC, Kind.BOOLEAN):
+        message = f"the column {name!r} is {dataset.kinds[name]}; linear regression needs numbers"
+        raise InvalidSpec(Fault("target", message))
+
+
+def _classes(dataset: Dataset, name: str) -> tuple[str, ...]:
+    column = dataset.column(name)
+    if pa.types.is_timestamp(column.type):
+        raise InvalidSpec(Fault("target", f"the column {name!r} holds date-times, which are no classes"))
+    if dataset.description.class_names and name == dataset.description.target:
+        return tuple(dataset.description.class_names)
+    distinct = pc.unique(column.drop_null())
+    if len(distinct) > MOST_CLASSES:
+        message = f"the column {name!r} has {len(distinct)} distinct values, more than {MOST_CLASSES} classes"
+        raise InvalidSpec(Fault("target", f"{message}. Use model linear for a quantity, or group the values first"))
+    if column.type == pa.float64() and not _are_integers(distinct):
+        message = f"the column {name!r} holds fractions, which are no classes. Use model linear, or make it text"
+        raise InvalidSpec(Fault("target", message))
+    if len(distinct) < 2:
+        raise InvalidSpec(
+            Fault("target", f"the column {name!r} has {len(distinct)} classes; there must be two or more")
+        )
+    return tuple(sorted(as_classes(pa.chunked_array([distinct])).to_pylist(), key=natural_order))
+
+
+def _are_integers(distinct: pa.Array) -> bool:
+    values = distinct.to_numpy(zero_copy_only=False)
+    return bool((np.abs(values) <= _EXACT_INTEGERS).all() and (values == np.round(values)).all())
+
+
+def natural_order(text: str) -> tuple[Any, ...]:
+    """A sort key under which numbers inside a text count as numbers."""
+    if re.fullmatch(r"-?\d+", text):
+        return (0, int(text), text)
+    parts = re.split(r"(\d+)", text)
+    return (1, [(part if number % 2 == 0 else int(part)) for number, part in enumerate(parts)], text)

@@ -1,0 +1,186 @@
+import gzip
+from pathlib import Path
+
+import pyarrow.csv
+import pytest
+
+from app.datasets.readers import csv
+from app.datasets.readers.csv import CsvTable
+from app.errors import InvalidData, InvalidRequest, OnelayerError
+from tests.unit.datasets.conftest import Build
+
+
+def kinds(dataset) -> dict[str, str]:
+    return {name: kind.value for name, kind in dataset.kinds.items()}
+
+
+def test_types_are_inferred_and_the_usual_spellings_of_missing_are_missing(build: Build):
+    dataset = build(b"n,f,c,b,d,e\n1,1.5,x,true,2020-01-02,\nNA,NaN,null,None,,\n-3,2,y,False,2021-01-02,NA\n")
+
+    assert kinds(dataset) == {
+        "n": "numeric", "f": "numeric", "c": "categorical", "b": "boolean", "d": "ignore", "e": "ignore",
+    }  # fmt: skip
+    assert [column["missing"] for column in dataset.description.columns] == [1, 1, 1, 1, 1, 3]
+    assert dataset.column("n").to_pylist() == [1, None, -3]
+    assert dataset.column("b").to_pylist() == [True, None, False]
+
+
+@pytest.mark.parametrize(
+    ("late", "kind", "value"),
+    [(b"2.5", "numeric", 2.5), (b"x", "categorical", "x"), (b"", "numeric", None)],
+)
+def test_a_late_value_decides_the_type_of_its_whole_column(
+    build: Build, monkeypatch: pytest.MonkeyPatch, late: bytes, kind: str, value: object
+):
+    monkeypatch.setattr(csv, "BLOCK_BYTES", 256)
+
+    dataset = build(b"a,b\n" + b"007,1\n" * 500 + late + b",2\n")
+
+    assert kinds(dataset) == {"a": kind, "b": "numeric"}
+    assert dataset.column("a").to_pylist()[-1] == value
+    assert dataset.column("a").to_pylist()[0] == ("007" if kind == "categorical" else 7)
+
+
+def test_a_column_that_begins_with_missing_values_still_gets_its_type(build: Build, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(csv, "BLOCK_BYTES", 256)
+
+    dataset = build(b"a,b\n" + b",1\n" * 500 + b"true,1\n")
+
+    assert kinds(dataset) == {"a": "boolean", "b": "numeric"}
+
+
+def test_the_streamed_types_are_those_that_pyarrow_infers_from_the_whole_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "x.csv"
+    rows = [f"{i},{i / 2},{'x' if i == 400 else i},{'true' if i % 2 else 'false'},2020-01-01" for i in range(500)]
+    path.write_text("a,b,c,d,e\n" + "\n".join(rows))
+    monkeypatch.setattr(csv, "BLOCK_BYTES", 512)
+    table = CsvTable(path, {})
+    with pytest.raises(csv.TypesChanged):
+        list(table.batches())
+
+    read = pyarrow.Table.from_batches(table.batches())
+
+    assert read == pyarrow.csv.read_csv(path)
+
+
+def test_declared_kinds_override_what_would_be_inferred(build: Build):
+    body = b"zip,flag,n,x\n00501,1,3,1\n10001,no,,2\n"
+
+    dataset = build(body, columns={"zip": "categorical", "flag": "boolean", "n": "numeric", "x": "ignore"})
+
+    assert kinds(dataset) == {"zip": "categorical", "flag": "boolean", "n": "numeric", "x": "ignore"}
+    assert dataset.read() == [
+        {"zip": "00501", "flag": True, "n": 3.0, "x": 1},
+        {"zip": "10001", "flag": False, "n": None, "x": 2},
+    ]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_other_delimiters_are_recognised(build: Build, delimiter: str):
+    assert build(f"a{delimiter}b\n1{delimiter}x\n".encode()).read() == [{"a": 1, "b": "x"}]
+
+
+def test_quotes_may_hold_delimiters_newlines_and_quotes(build: Build):
+    dataset = build(b'\xef\xbb\xbf"a, ""b""",c\r\n"1\n2","x,y"\r\n3",z\r\n')
+
+    assert dataset.read() == [{'a, "b"': "1\n2", "c": "x,y"}, {'a, "b"': '3"', "c": "z"}]
+
+
+def test_an_empty_line_is_a_missing_value_in_a_single_column_and_nothing_elsewhere(build: Build):
+    assert [row["a"] for row in build(b"a\n1\n\n3\n").read()] == [1, None, 3]
+    assert [row["a"] for row in build(b"a,b\n1,1\n\n3,3\n").read()] == [1, 3]
+
+
+def test_gzip_is_known_by_its_content(build: Build):
+    plain, packed = b"a,b\n1,x\n", gzip.compress(b"a,b\n1,x\n")
+
+    assert build(packed).description.sha256 == build(plain).description.sha256
+    assert build(packed, encoding="gzip").description.sha256 == build(plain).description.sha256
+
+
+BAD = {
+    "an empty file": (b"", "file", "empty"),
+    "blank lines alone": (b"\n\n", "file", "empty"),
+    "a header alone": (b"a,b\n", "file", "no rows"),
+    "a header without its newline": (b"a,b", "file", "no rows"),
+    "a short row": (b"a,b\n1,2\n3\n", "row 2", "1 values"),
+    "a long row": (b"a,b\n1,2\n3,4\n5,6,7\n", "row 3", "3 values"),
+    "a ragged first row": (b"a,b\n1\n", "row 1", "1 values"),
+    "two columns of one name": (b"a,b,a\n1,2,3\n", "header, column 3", "named 'a'"),
+    "a column without a name": (b",a\n0,1\n", "header, column 1", "no name"),
+    "no header": (b"5.1,3.5\n4.9,3.0\n", "header", "column names"),
+    "invalid UTF-8": (b"a,b\n1,ok\n2,\xff\xfe\n", "row 2, column b", "UTF-8"),
+    "invalid UTF-8 in the header": (b"a,\xff\n1,2\n", "header, column 2", "UTF-8"),
+    "a NUL byte": (b"a,b\n1,x\n2,y\x00\n", "row 2, column b", "NUL"),
+    "a number too large": (b"a,b\n1,1\n1e400,2\n", "row 2, column a", "too large"),
+    "an infinity": (b"a,b\n1.5,1\n-inf,2\n", "row 2, column a", "too large"),
+    "a quote left open": (b'a,b\n1,x\n2,"y\n3,z\n4,w\n', "row 2", "never closed"),
+    "a truncated gzip": (gzip.compress(b"a,b\n" + b"1,2\n" * 999)[:-12], "file", "truncated"),
+    "a damaged gzip": (gzip.compress(b"a,b\n1,2\n")[:-8] + bytes(8), "file", "gzip stream is damaged"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_and_its_place_is_named(build: Build, case: str):
+    body, location, message = BAD[case]
+
+    with pytest.raises(InvalidData) as caught:
+        build(body)
+
+    assert caught.value.faults[0].location == location
+    assert message in caught.value.faults[0].message
+
+
+def test_text_in_a_column_declared_numeric_names_every_row(build: Build):
+    with pytest.raises(InvalidData) as caught:
+        build(b"a,b\n1,x\nold,y\n3,z\nnew,w\n", columns={"a": "numeric"})
+
+    assert [(fault.location, fault.message) for fault in caught.value.faults] == [
+        ("row 2, column a", "'old' is not a number"),
+        ("row 4, column a", "'new' is not a number"),
+    ]
+
+
+def test_a_late_fault_is_found_beyond_the_first_block(build: Build, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(csv, "BLOCK_BYTES", 256)
+
+    for bad, location in [
+        (b"1,2,3\n", "row 501"),
+        (b"x,2\n", "row 501, column a"),
+        (b"1,\xff\n", "row 501, column b"),
+    ]:
+        with pytest.raises(InvalidData) as caught:
+            build(b"a,b\n" + b"1,t\n" * 500 + bad, columns={"a": "numeric"})
+        assert caught.value.faults[0].location == location
+
+
+def test_a_text_in_a_column_declared_boolean_is_refused(build: Build):
+    with pytest.raises(InvalidData) as caught:
+        build(b"a,b\nyes,1\nperhaps,2\n", columns={"a": "boolean"})
+
+    assert caught.value.faults[0].location == "row 2, column a"
+
+
+def test_a_declared_column_and_a_target_must_exist(build: Build):
+    with pytest.raises(InvalidRequest) as caught:
+        build(b"a,b\n1,2\n", columns={"z": "numeric"}, target="y")
+
+    assert {fault.location for fault in caught.value.faults} == {"columns.z", "target"}
+
+
+def test_a_gzip_bomb_stops_at_the_limit(build: Build, tmp_path: Path):
+    with pytest.raises(OnelayerError) as caught:
+        build(gzip.compress(b"a\n" + b"0\n" * 10_000_000), limit=1 << 20)
+
+    assert caught.value.status == 413
+    assert max(file.stat().st_size for file in tmp_path.rglob("*.unpacked")) < 8 << 20
+
+
+def test_an_encoding_that_is_declared_must_be_true_and_known(build: Build):
+    with pytest.raises(InvalidData):
+        build(b"a,b\n1,2\n", encoding="gzip")
+    with pytest.raises(OnelayerError) as caught:
+        build(b"a,b\n1,2\n", encoding="br")
+    assert caught.value.status == 415

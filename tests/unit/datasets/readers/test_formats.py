@@ -1,0 +1,169 @@
+import gzip
+import io
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+
+from app.datasets.readers import format_of, records
+from app.errors import InvalidData, TooLarge, UnsupportedMediaType
+from tests.unit.datasets.conftest import Build
+
+TABLE = pa.table(
+    {
+        "n": [1, None, -3],
+        "f": [1.0, 2.5, None],
+        "whole": [1.0, -0.0, 3.0],
+        "c": ["x", None, 'ü "y"'],
+        "b": [True, None, False],
+        "nothing": pa.array([None, None, None], pa.float64()),
+    }
+)
+
+
+def written(form: str) -> bytes:
+    sink = io.BytesIO()
+    if form == "csv":
+        pyarrow.csv.write_csv(TABLE, sink)
+    elif form == "parquet":
+        pyarrow.parquet.write_table(TABLE, sink, row_group_size=2)
+    elif form == "arrow":
+        with pa.ipc.new_stream(sink, TABLE.schema) as stream:
+            stream.write_table(TABLE, max_chunksize=1)
+    else:
+        sink.write(b"\n".join(orjson.dumps(row) for row in TABLE.to_pylist()))
+    return sink.getvalue()
+
+
+def test_the_same_table_in_every_format_is_the_same_dataset(build: Build):
+    made = [build(written(form), form) for form in ("csv", "ndjson", "parquet", "arrow")]
+    made.append(build(gzip.compress(written("csv")), "csv"))
+    made.append(build(records.read(TABLE.to_pylist(), {})))
+
+    assert len({dataset.description.sha256 for dataset in made}) == 1
+    assert all(dataset.description.columns == made[0].description.columns for dataset in made)
+
+
+@pytest.mark.parametrize("change", ["a value", "a name", "an order", "a missing value", "a kind"])
+def test_another_table_has_another_hash(build: Build, change: str):
+    columns = {"a": [1, 2], "b": ["x", "y"]}
+    other = {
+        "a value": {"a": [1, 3], "b": ["x", "y"]},
+        "a name": {"a": [1, 2], "c": ["x", "y"]},
+        "an order": {"b": ["x", "y"], "a": [1, 2]},
+        "a missing value": {"a": [1, 2], "b": ["x", None]},
+        "a kind": {"a": ["1", "2"], "b": ["x", "y"]},
+    }[change]
+
+    assert build(columns).description.sha256 != build(other).description.sha256
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow"])
+def test_a_truncated_file_is_refused(build: Build, form: str):
+    with pytest.raises(InvalidData, match="truncated"):
+        build(written(form)[:-100], form)
+
+
+def test_nested_columns_are_refused_by_name(build: Build):
+    with pytest.raises(InvalidData) as caught:
+        build({"deep": [[1], [2, 3]]})
+
+    assert caught.value.faults[0].location == "column deep"
+
+
+BAD_RECORDS = {
+    "none": ([], "records"),
+    "no columns": ([{}], "records"),
+    "mixed types": ([{"a": 1}, {"a": None}, {"a": "x"}], "row 3, column a"),
+    "a boolean among numbers": ([{"a": 1}, {"a": True}], "row 2, column a"),
+    "a list": ([{"a": 1, "b": [1]}], "row 1, column b"),
+    "an endless number": ([{"a": 1.5}, {"a": float("inf")}], "row 2, column a"),
+    "an immense number": ([{"a": 1}, {"a": 10**400}], "row 2, column a"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_RECORDS)
+def test_bad_records_are_refused_and_their_place_is_named(build: Build, case: str):
+    rows, location = BAD_RECORDS[case]
+
+    with pytest.raises(InvalidData) as caught:
+        build(records.read(rows, {}))
+
+    assert caught.value.faults[0].location == location
+
+
+def test_a_line_that_is_no_object_is_named(build: Build):
+    for body, location in [(b'{"a": 1}\n{"a": ', "line 2"), (b"[1]\n", "line 1")]:
+        with pytest.raises(InvalidData) as caught:
+            build(body, "ndjson")
+        assert caught.value.faults[0].location == location
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    sink = io.BytesIO()
+    np.savez_compressed(sink, **arrays)
+    return sink.getvalue()
+
+
+def test_an_npz_of_images_has_its_test_split(build: Build):
+    X, y = np.arange(24, dtype=np.uint8).reshape(4, 3, 2), np.arange(4)
+
+    dataset = build(npz(X=X[:3], y=y[:3], X_test=X[3:], y_test=y[3:]), "npz")
+
+    assert dataset.description.splits == {"train": 3, "test": 1}
+    assert np.array_equal(dataset.array("X"), X)
+    assert dataset.description.target == "y"
+
+
+def test_an_npz_matrix_becomes_columns(build: Build):
+    assert build(npz(X=np.eye(2), y=np.array(["p", "q"])), "npz").read() == [
+        {"x1": 1.0, "x2": 0.0, "y": "p"},
+        {"x1": 0.0, "x2": 1.0, "y": "q"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"X": np.array([[None]], object), "y": np.zeros(1)},
+        {"X": np.eye(2), "y": np.zeros(3)},
+        {"X": np.eye(2)},
+    ],
+)
+def test_a_bad_npz_is_refused(build: Build, arrays: dict[str, np.ndarray]):
+    with pytest.raises(InvalidData):
+        build(npz(**arrays), "npz")
+
+
+def test_an_npz_bomb_is_refused_by_its_directory(build: Build):
+    with pytest.raises(TooLarge):
+        build(npz(X=np.zeros((1000, 1000)), y=np.zeros(1000)), "npz", limit=1 << 20)
+
+
+def test_a_format_is_known_by_its_media_type_else_by_the_file_name():
+    assert format_of("text/csv; charset=utf-8").name == "csv"
+    assert format_of("application/octet-stream", "Data.PARQUET").name == "parquet"
+    assert format_of(None, "table.csv.gz").name == "csv"
+    with pytest.raises(UnsupportedMediaType):
+        format_of("image/png", "cat.png")
+
+
+def test_the_real_tables_are_read_as_they_are(build: Build, real_data: Path):
+    housing = build((real_data / "california-housing.csv").read_bytes())
+    penguins = build((real_data / "penguins.csv").read_bytes(), target="species")
+    about = {column["name"]: column for column in housing.description.columns}
+
+    assert housing.rows == 20_640
+    assert about["total_bedrooms"]["missing"] == 207
+    assert about["ocean_proximity"]["distinct"] == 5
+    assert about["ocean_proximity"]["categories"][-1] == {"value": "ISLAND", "count": 5}
+    assert penguins.rows == 344
+    assert [name for name, kind in penguins.kinds.items() if kind == "categorical"] == [
+        "species",
+        "island",
+        "sex",
+    ]

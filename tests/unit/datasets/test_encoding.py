@@ -1,0 +1,189 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import r2_score
+
+from app.datasets.encoding import Encoding, standardize_by_default
+from app.datasets.instances import encode_records
+from app.datasets.splitting import Part, split
+from app.datasets.synthetic import SyntheticLinear
+from app.datasets.target_encoding import TargetEncoding
+from app.errors import InvalidSpec
+from tests.unit.datasets.conftest import Build, images
+
+TABLE = {
+    "size": [1.0, None, 3.0, 4.0, 100.0],
+    "town": ["b", "a", None, "b", "c"],
+    "new": [True, False, None, True, True],
+    "price": [10.0, 20.0, 30.0, 40.0, 50.0],
+}
+
+
+def fitted(dataset, rows=None, target="price", model="linear", standardize=False, features=None) -> Encoding:
+    part = Part(dataset, rows if rows is not None else dataset.split("train"))
+    return Encoding.fit(part, features, TargetEncoding.fit(dataset, target, model), standardize)
+
+
+def bases(array: np.ndarray) -> list[object]:
+    """The arrays that this one is a view of."""
+    return [array.base, *bases(array.base)] if isinstance(array.base, np.ndarray) else []
+
+
+def test_columns_are_imputed_and_one_hot_as_the_training_rows_teach(build: Build):
+    dataset = build(TABLE)
+    encoding = fitted(dataset, slice(0, 4))
+
+    X, scale = encoding.matrix(Part(dataset, dataset.split("all")))
+
+    third, size = 2 / 3, 8 / 3
+    assert encoding.names == ["size", "town=a", "town=b", "town=unknown", "new"]
+    assert scale == 1.0
+    assert X.dtype == np.float32
+    assert (
+        pytest.approx(
+            np.array([[1, 0, 1, 0, 1], [size, 1, 0, 0, 0], [3, 0, 0, 1, third], [4, 0, 1, 0, 1], [100, 0, 0, 1, 1]])
+        )
+        == X
+    )
+
+
+def test_an_unseen_category_is_the_mean_of_the_levels_where_nothing_trained_unknown(build: Build):
+    dataset = build({"town": ["a", "b", "b", "b", "z"], "y": [1, 2, 3, 4, 5]})
+    encoding = fitted(dataset, slice(0, 4), target="y")
+    weights, bias = np.array([[2.0], [6.0], [99.0]]), np.array([1.0])
+
+    trained = encoding.matrix(Part(dataset, slice(4, 5))).X @ weights + bias
+    folded, folded_bias = encoding.fold(weights, bias)
+    served = encode_records(encoding, [{"town": "z"}, {"town": None}, {}]) @ folded + folded_bias
+
+    assert trained.item() == 0.25 * 2 + 0.75 * 6 + 1
+    assert served.ravel() == pytest.approx([trained.item()] * 3)
+
+
+def test_standardised_columns_have_mean_zero_and_unit_spread_on_the_training_rows(build: Build):
+    dataset = build({"a": [1e8, 1e8 + 1, 1e8 + 2, 0.0], "c": [7.0, 7.0, 7.0, 1.0], "y": [1, 2, 3, 4]})
+
+    encoding = fitted(dataset, slice(0, 3), target="y", standardize=True)
+
+    X, _ = encoding.matrix(Part(dataset, slice(0, 3)))
+    assert X[:, 0] == pytest.approx([-(1.5**0.5), 0, 1.5**0.5], abs=1e-6)
+    assert X[:, 1] == pytest.approx([0, 0, 0])
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+def test_folded_weights_act_on_raw_rows_as_the_trained_ones_act_on_the_trained_matrix(build: Build, standardize: bool):
+    dataset = build(TABLE)
+    encoding = fitted(dataset, standardize=standardize)
+    generator = np.random.default_rng(0)
+    weights, bias = generator.normal(size=(6, 2)), generator.normal(size=2)
+    rows = [{key: row[key] for key in ("size", "town", "new")} for row in dataset.read()]
+
+    folded, folded_bias = encoding.fold(weights, bias)
+    served = encode_records(encoding, rows) @ folded + folded_bias
+
+    trained = encoding.matrix(Part(dataset, dataset.split("all"))).X @ weights + bias
+    assert served == pytest.approx(trained, abs=1e-5)
+
+
+def test_images_stay_bytes_and_are_not_copied(build: Build):
+    dataset = build(images(6), "idx")
+    encoding = fitted(dataset, target="label", model="softmax")
+
+    X, scale = encoding.matrix(Part(dataset, slice(1, 5)))
+    folded, _ = encoding.fold(np.ones((6, 3)), np.zeros(3))
+
+    assert (X.dtype, X.shape, scale) == (np.uint8, (4, 6), 1 / 255)
+    assert X.flags.c_contiguous
+    assert any(isinstance(view, np.memmap) for view in bases(X))
+    assert folded == pytest.approx(np.full((6, 3), 1 / 255))
+    assert encoding.names[:2] == ["image[0,0]", "image[0,1]"]
+
+
+def test_chosen_image_rows_are_those_rows(build: Build):
+    dataset = build(images(10), "idx")
+    part = split(dataset, {"fraction": 0.3}, 1).validation
+
+    X, _ = fitted(dataset, target="label", model="softmax").matrix(part)
+
+    assert np.array_equal(X, dataset.array("image")[part.rows].reshape(3, 6))
+
+
+def test_standardised_images_are_floats(build: Build):
+    dataset = build(images(30), "idx")
+
+    X, scale = fitted(dataset, target="label", model="softmax", standardize=True).matrix(Part(dataset, slice(0, 30)))
+
+    assert (X.dtype, scale) == (np.float32, 1.0)
+    assert X.std(axis=0) == pytest.approx(np.ones(6), rel=1e-5)
+
+
+def test_an_encoding_survives_json_bit_for_bit(build: Build):
+    for source, form, target, model in [
+        (TABLE, "csv", "price", "linear"),
+        (images(9), "idx", "label", "softmax"),
+    ]:
+        encoding = fitted(build(source, form), target=target, model=model, standardize=True)
+
+        assert Encoding.from_json(json.loads(json.dumps(encoding.to_json()))) == encoding
+
+
+def test_tables_are_standardised_by_default_but_not_images_and_synthetic_sets(build: Build):
+    assert standardize_by_default(build(TABLE))
+    assert not standardize_by_default(build(images(3), "idx"))
+    assert not standardize_by_default(build(SyntheticLinear([1.0], 0.0, 5).content()))
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (["nowhere"], "no column 'nowhere'"),
+        (["price"], "is the target"),
+        (["size", "size"], "twice"),
+        ([], "no column"),
+    ],
+)
+def test_features_that_cannot_be_are_refused(build: Build, features: list[str], message: str):
+    with pytest.raises(InvalidSpec, match=message) as caught:
+        fitted(build(TABLE), features=features)
+
+    assert caught.value.faults[0].location == "features"
+
+
+def test_ignored_columns_are_no_features_and_say_why_when_asked_for(build: Build):
+    dataset = build(b"day,a,y\n2020-01-01,1,2\n2020-01-02,2,3\n")
+
+    assert fitted(dataset, target="y").names == ["a"]
+    with pytest.raises(InvalidSpec, match="ignore"):
+        fitted(dataset, target="y", features=["day"])
+
+
+def test_a_feature_without_a_value_in_the_training_rows_is_refused(build: Build):
+    with pytest.raises(InvalidSpec, match="no value"):
+        fitted(build({"a": [None, None, 1.0], "y": [1, 2, 3]}), slice(0, 2), target="y")
+
+
+def test_another_dataset_must_have_the_columns_of_the_model(build: Build):
+    encoding = fitted(build(TABLE))
+    other = build({**TABLE, "town": [1, 2, 3, 4, 5]})
+
+    with pytest.raises(InvalidSpec, match="'town' is numeric"):
+        encoding.matrix(Part(other, other.split("all")))
+
+
+def test_least_squares_on_the_encoded_housing_table_is_as_good_as_scikit_learns(build: Build, real_data: Path):
+    dataset = build((real_data / "california-housing.csv").read_bytes(), target="median_house_value")
+    parts = split(dataset, {"fraction": 0.2}, 0)
+    encoding = fitted(dataset, parts.train.rows, None, standardize=True)
+    train, validation = (encoding.matrix(part).X.astype(np.float64) for part in (parts.train, parts.validation))
+    y_train, y = (encoding.targets(part)[:, 0].astype(np.float64) for part in (parts.train, parts.validation))
+    oracle = LinearRegression().fit(train, y_train)
+    rows = [{name: row[name] for name in dataset.kinds if name != "median_house_value"} for row in dataset.read()]
+    raw = encode_records(encoding, [rows[row] for row in parts.validation.rows])
+
+    solution = np.linalg.lstsq(np.column_stack([train, np.ones(len(train))]), y_train)[0]
+    weights, bias = encoding.fold(solution[:-1, None], solution[-1:])
+
+    assert r2_score(y, (raw @ weights + bias)[:, 0]) == pytest.approx(oracle.score(validation, y), abs=1e-4)

@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+
+from app.datasets.splitting import Part
+from app.datasets.target_encoding import TargetEncoding, natural_order
+from app.errors import InvalidSpec
+from tests.unit.datasets.conftest import Build, images
+
+
+def everything(dataset) -> Part:
+    return Part(dataset, dataset.split("all"))
+
+
+def test_a_list_of_columns_is_a_target_of_several_outputs(build: Build):
+    dataset = build({"a": [1, 2], "b": [1.5, 2.5], "c": [True, False]})
+    target = TargetEncoding.fit(dataset, ["b", "c"], "linear")
+
+    y = target.encode(everything(dataset))
+
+    assert (target.outputs, y.dtype) == (2, np.float32)
+    assert y.tolist() == [[1.5, 1.0], [2.5, 0.0]]
+
+
+@pytest.mark.parametrize(
+    ("values", "classes", "y"),
+    [
+        (["class 10", "class 2", "class 10"], ("class 2", "class 10"), [1, 0, 1]),
+        ([10, 2, -1], ("-1", "2", "10"), [2, 1, 0]),
+        ([1.0, 0.0, 1.0], ("0", "1"), [1, 0, 1]),
+        ([True, False, True], ("false", "true"), [1, 0, 1]),
+    ],
+)
+def test_classes_are_texts_in_natural_order(build: Build, values: list, classes: tuple, y: list):
+    dataset = build({"a": [1, 2, 3], "y": values})
+    target = TargetEncoding.fit(dataset, "y", "softmax")
+
+    encoded = target.encode(everything(dataset))
+
+    assert (target.classes, encoded.tolist(), encoded.dtype) == (classes, y, np.int32)
+    assert TargetEncoding.from_json(target.to_json()) == target
+
+
+def test_class_names_of_an_image_set_keep_their_order_and_all_have_an_output(build: Build):
+    dataset = build(images(6), "idx", class_names=("shirt", "coat", "bag", "boot"))
+
+    target = TargetEncoding.fit(dataset, None, "softmax")
+
+    assert target.classes == ("shirt", "coat", "bag", "boot")
+    assert target.encode(everything(dataset)).tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_rows_without_a_target_are_dropped_and_counted(build: Build):
+    dataset = build({"a": [1, 2, 3, 4], "y": [1.0, None, None, 4.0]})
+    target = TargetEncoding.fit(dataset, "y", "linear")
+
+    part, dropped = target.labelled(everything(dataset))
+
+    assert (part.rows.tolist(), dropped) == ([0, 3], 2)
+    assert target.encode(part).tolist() == [[1.0], [4.0]]
+    assert target.labelled(Part(dataset, np.array([0, 3]))) == (Part(dataset, pytest.approx([0, 3])), 0)
+
+
+BAD = {
+    "a target that does not exist": ("z", "linear", "no column 'z'"),
+    "no target": (None, "linear", "names no target"),
+    "linear on text": ("text", "linear", "needs numbers"),
+    "softmax on many distinct values": ("many", "softmax", "5000 distinct values"),
+    "softmax on fractions": ("fraction", "softmax", "fractions"),
+    "softmax on one class": ("same", "softmax", "two or more"),
+    "softmax on two columns": (["same", "text"], "softmax", "one target"),
+    "a column twice": (["same", "same"], "linear", "twice"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_target_that_the_model_cannot_have_is_refused(build: Build, case: str):
+    target, model, message = BAD[case]
+    numbers = np.arange(5000)
+    dataset = build(
+        {
+            "many": numbers,
+            "fraction": (numbers % 7) / 2,
+            "text": (numbers % 3).astype(str),
+            "same": numbers * 0,
+        }
+    )
+
+    with pytest.raises(InvalidSpec, match=message) as caught:
+        TargetEncoding.fit(dataset, target, model)
+
+    assert caught.value.faults[0].location == "target"
+
+
+def test_an_image_cannot_be_a_target(build: Build):
+    with pytest.raises(InvalidSpec, match="arrays"):
+        TargetEncoding.fit(build(images(3), "idx"), "image", "softmax")
+
+
+def test_a_validation_dataset_with_an_unknown_class_is_refused(build: Build):
+    target = TargetEncoding.fit(build({"a": [1, 2], "y": ["p", "q"]}), "y", "softmax")
+    other = build({"a": [1, 2], "y": ["p", "r"]})
+
+    with pytest.raises(InvalidSpec, match="class 'r'"):
+        target.encode(everything(other))
+
+
+def test_numbers_in_names_count_as_numbers():
+    assert sorted(["a10", "b1", "10", "a2", "2", "x"], key=natural_order) == [
+        "2",
+        "10",
+        "a2",
+        "a10",
+        "b1",
+        "x",
+    ]
