@@ -1,0 +1,61 @@
+"""The small regime: a whole slice of an epoch in one compiled call, weights stored by output (k × d)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.training import kernels
+from app.training.compilation import frozen
+from app.training.engine import Report, Setting
+from app.training.losses import CODES
+from app.training.pieces import answers, update_of
+from app.training.problem import Parameters, Rows
+
+BLOCK = 64
+"""Rows that are measured at a time, so that their outputs stay in the first-level cache."""
+
+
+class CompiledEngine:
+    """Minibatch SGD of a small problem on the CPU."""
+
+    def __init__(self, setting: Setting, pace: int) -> None:
+        problem = setting.problem
+        self.pace = pace
+        self._setting = setting
+        self._splits = [_rows(rows) for rows in (problem.train, problem.train, problem.validation) if rows is not None]
+        self._shape = problem.outputs, problem.train.features
+        self._theta = np.concatenate([setting.weights.T.ravel(), np.zeros(problem.outputs, np.float32)])
+        z = np.empty((max(BLOCK, setting.batch_size), problem.outputs), np.float32)
+        self._state = self._theta, np.zeros_like(self._theta), np.zeros_like(self._theta), z
+        self._order = np.empty(problem.train.count, np.int32)
+        self._sequence = np.arange(max(len(rows[0]) for rows in self._splits), dtype=np.int32)
+        self._totals = np.zeros((3, 2))
+        self._update, self._loss = update_of(setting), CODES[str(setting.options.loss)]
+
+    def begin(self, epoch: int) -> None:
+        """See `Engine`."""
+        kernels.permute(self._order, self._setting.options.seed, epoch)
+        self._totals.fill(0)
+
+    def descend(self, first: int, last: int, rates: NDArray[np.float32]) -> None:
+        """See `Engine`."""
+        setting = self._setting
+        span = first, last, setting.batch_size, setting.options.gradient_reduction == "sum"
+        kernels.descend(
+            self._splits[0], self._order, span, rates, self._state, self._update, self._loss, self._totals[0]
+        )
+
+    def measure(self, split: int, start: int, stop: int) -> None:
+        """See `Engine`."""
+        kernels.survey(self._splits[split], self._sequence, (start, stop), self._state, self._loss, self._totals[split])
+
+    def report(self) -> Report:
+        """See `Engine`."""
+        k, d = self._shape
+        weights = self._theta[: k * d].reshape(k, d).T.copy(order="C")
+        return Report(self._totals, Parameters(weights, self._theta[k * d :].copy()))
+
+
+def _rows(rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
+    """Rows as the kernels take them; pixels are widened once, since small problems have room for that."""
+    X = rows.X if rows.X.dtype == np.float32 and rows.scale == 1 else rows.X * np.float32(rows.scale)
+    return frozen(X), *answers(rows)

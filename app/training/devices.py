@@ -1,0 +1,28 @@
+"""Which devices this machine has, and which one a problem should be trained on."""
+
+from app.training import cost
+from app.training.errors import DeviceUnavailable
+from app.training.problem import Problem
+
+
+def available() -> list[str]:
+    """The devices of this machine, the CPU first. Imports torch."""
+    import torch
+
+    return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+
+
+def choose(requested: str, problem: Problem, batch_size: int = 256, epochs: int = 10) -> str:
+    """The device to train on: the one requested, or for "auto" the one that is likely to be over first.
+
+    Raises:  DeviceUnavailable if "cuda" is requested where there is none
+    """
+    if requested == "cpu":
+        return "cpu"
+    if requested == "cuda":
+        if "cuda" not in available():
+            raise DeviceUnavailable("this machine has no CUDA device; use the device cpu or auto")
+        return "cuda"
+    shape = cost.Shape(problem.train.features, problem.outputs, min(batch_size, problem.train.count))
+    steps = epochs * -(-problem.train.count // shape.batch)
+    return "cuda" if cost.cuda_is_faster(shape, steps) and "cuda" in available() else "cpu"

@@ -1,0 +1,31 @@
+"""What can go wrong in training. Plain errors: whoever runs a training says what they mean to a client.
+
+TrainingError
+├── DeviceUnavailable      the device asked for is not in this machine
+└── Diverged               the loss or a weight became infinite or NaN
+"""
+
+from app.training.problem import Parameters
+
+
+class TrainingError(Exception):
+    """Anything this room raises on purpose."""
+
+
+class DeviceUnavailable(TrainingError):
+    """The device asked for is not in this machine."""
+
+
+class Diverged(TrainingError):
+    """The loss or a weight became infinite or NaN.
+
+    epoch                  the epoch in which that happened, from 1
+    parameters             those before that epoch, the last that are finite
+    learning_rate_to_try   a smaller rate, safe by the smoothness of the data
+    """
+
+    def __init__(self, epoch: int, parameters: Parameters, learning_rate_to_try: float) -> None:
+        super().__init__(f"diverged in epoch {epoch}; try the learning rate {learning_rate_to_try:g}")
+        self.epoch = epoch
+        self.parameters = parameters
+        self.learning_rate_to_try = learning_rate_to_try

@@ -1,0 +1,124 @@
+"""The training loop: one epoch after the other, each yielded with its losses and parameters.
+
+Whoever iterates records, checkpoints and stops; there is no clock, no database and no callback in here.
+The nouns of the seam (Rows, Problem, Parameters, Epoch, Pause, Diverged) can be imported from here too.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from app.training import cost, kernels, schedules
+from app.training.compiled import CompiledEngine
+from app.training.engine import RUNNING, TRAIN, VALIDATION, Engine, Setting
+from app.training.epoch import Epoch, Pause
+from app.training.errors import Diverged
+from app.training.gemm import GemmEngine
+from app.training.hyperparameters import Hyperparameters
+from app.training.learning_rate import resolve, smaller_rate
+from app.training.problem import Parameters, Problem, Rows, ShapeError
+
+__all__ = ["Diverged", "Epoch", "Parameters", "Pause", "Problem", "Rows", "ShapeError", "fit"]
+
+PAUSE = Pause()
+LARGEST_WIDENED = 64 * 2**20
+"""Bytes of float32 that pixels may take in the small regime, which widens them once."""
+
+
+def fit(problem: Problem, hyperparameters: Hyperparameters, device: str = "cpu") -> Iterator[Epoch | Pause]:
+    """Train, and yield each epoch when it is over, and pauses within long ones.
+
+    Minimises 1/n · Σ loss(Xᵢ W + b, yᵢ) + ½ l2 ‖W‖² + l1 ‖W‖₁ by minibatch SGD. Every epoch visits each row
+    once, in a permutation that is a function of (seed, epoch); the last, smaller minibatch is divided by its
+    own size. The same seed on the same device with as many threads gives the same bits.
+
+    Raises:  Diverged in the epoch in which the loss or a weight becomes infinite or NaN
+    """
+    options = hyperparameters.effective(problem.train.count)
+    weights = options.init.draw(problem.train.features, problem.outputs, options.seed)
+    setting = Setting(problem, options, weights)
+    yield from run(setting, _engine(setting, device), resolve(options, problem.train))
+
+
+def run(setting: Setting, engine: Engine, rate: float) -> Iterator[Epoch | Pause]:
+    """The loop of `fit` on an engine that is ready, from a learning rate that is a number."""
+    problem, options = setting.problem, setting.options
+    steps, epochs = -(-problem.train.count // setting.batch_size), options.epochs or 0
+    last_finite = engine.report().parameters
+    for number in range(1, epochs + 1):
+        if number == 1 or options.lr_schedule.type != "constant":
+            rates = schedules.rates(options.lr_schedule, rate, number, epochs, steps)
+            step_rates = rates.astype(np.float32)
+        engine.begin(number)
+        for first in range(0, steps, engine.pace):
+            if first:
+                yield PAUSE
+            engine.descend(first, min(first + engine.pace, steps), step_rates)
+        yield from _measurements(setting, engine)
+        epoch = _epoch(setting, engine, number, float(rates[0]))
+        if not _finite(epoch):
+            raise Diverged(number, last_finite, smaller_rate(options, problem.train, rate))
+        last_finite = epoch.parameters
+        yield epoch
+
+
+def _engine(setting: Setting, device: str) -> Engine:
+    """The engine for the device, and on the CPU for the size of the problem."""
+    problem = setting.problem
+    shape = cost.Shape(problem.train.features, problem.outputs, setting.batch_size)
+    if device != "cpu":
+        from app.training.cuda import CudaEngine
+
+        return CudaEngine(setting, device)
+    pace = cost.steps_between_pauses(shape)
+    pixels = problem.train.X.dtype == np.uint8
+    if cost.small(shape) and not (pixels and 4 * problem.train.X.size > LARGEST_WIDENED):
+        return CompiledEngine(setting, pace)
+    return GemmEngine(setting, pace)
+
+
+def _measurements(setting: Setting, engine: Engine) -> Iterator[Pause]:
+    """Measure what is not accumulated on the way, with pauses as in the steps."""
+    block = engine.pace * setting.batch_size
+    if setting.options.train_metrics == "full":
+        yield from _measure(engine, TRAIN, setting.problem.train.count, block)
+    if setting.problem.validation is not None:
+        yield from _measure(engine, VALIDATION, setting.problem.validation.count, block)
+
+
+def _measure(engine: Engine, split: int, count: int, block: int) -> Iterator[Pause]:
+    for start in range(0, count, block):
+        if start:
+            yield PAUSE
+        engine.measure(split, start, min(start + block, count))
+
+
+def _epoch(setting: Setting, engine: Engine, number: int, rate: float) -> Epoch:
+    """What the engine measured, as means over the rows."""
+    report, problem = engine.report(), setting.problem
+    train = report.totals[RUNNING if setting.options.train_metrics == "running" else TRAIN]
+    train_loss, train_accuracy = (float(total) / problem.train.count for total in train)
+    losses = report.totals[VALIDATION]
+    rows = problem.validation.count if problem.validation else 0
+    validation = (float(losses[0]) / rows, float(losses[1]) / rows) if rows else (None, None)
+    classes = setting.options.model == "softmax"
+    return Epoch(
+        number=number,
+        train_loss=train_loss,
+        train_accuracy=train_accuracy if classes else None,
+        validation_loss=validation[0],
+        validation_accuracy=validation[1] if classes else None,
+        learning_rate=rate,
+        parameters=report.parameters,
+    )
+
+
+def _finite(epoch: Epoch) -> bool:
+    """Whether the losses and every parameter are finite numbers."""
+    return (
+        math.isfinite(epoch.train_loss)
+        and math.isfinite(epoch.validation_loss or 0)
+        and bool(kernels.finite(epoch.parameters.weights.ravel()))
+        and bool(kernels.finite(epoch.parameters.bias))
+    )

@@ -1,0 +1,158 @@
+"""The options of a training, each declared once: type, bounds, meaning, default.
+
+None means "not given"; `effective` says what then holds. An option that does not apply to the chosen model or
+solver is refused unless it has its default value, so that what `effective` returned can be read in again.
+"""
+
+import math
+from types import MappingProxyType
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from app.training.initialisation import Init, NormalInit
+from app.training.schedules import ConstantSchedule, LearningRateSchedule
+
+LOSSES = MappingProxyType({"linear": ("squared", "mse", "absolute", "huber"), "softmax": ("cross_entropy",)})
+"""The losses of each model, its default first."""
+
+SGD_OPTIONS = (
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "momentum",
+    "nesterov",
+    "lr_schedule",
+    "l2",
+    "l1",
+    "gradient_reduction",
+    "init",
+    "train_metrics",
+)
+
+OPTIONS = MappingProxyType({"sgd": frozenset(SGD_OPTIONS)})
+"""The options that some solver lacks, by the solver that has them: a further solver is one entry here."""
+
+SOLVER_OPTIONS = frozenset().union(*OPTIONS.values())
+
+LARGEST_SEED = 2**53 - 1
+"""The largest integer that JSON carries unharmed everywhere."""
+
+
+class Hyperparameters(BaseModel):
+    """How a model is trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    model: Literal["linear", "softmax"] = Field(
+        description="`linear` regression, or `softmax` regression, which is classification.",
+        examples=["softmax"],
+    )
+    solver: Literal["sgd"] = Field(
+        "sgd",
+        description="How the loss is minimised: `sgd` is minibatch stochastic gradient descent.",
+        examples=["sgd"],
+    )
+    epochs: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        description="Passes over the training rows. Default: 600 000 / rows, from 10 to 100.",
+        examples=[10],
+    )
+    batch_size: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        description="Rows of a step. Default: the power of two nearest to √rows, from 8 to 256.",
+        examples=[256],
+    )
+    learning_rate: Annotated[float, Field(gt=0, le=1e6)] | Literal["auto"] = Field(
+        "auto",
+        description="Length of a step along the gradient. `auto`: safe for the data.",
+        examples=[0.1],
+    )
+    momentum: float = Field(
+        0.0, ge=0, lt=1, description="Share of the last step that is added to the next.", examples=[0.9]
+    )
+    nesterov: bool = Field(
+        False, description="Look ahead along the momentum (Nesterov). Needs a momentum.", examples=[False]
+    )
+    lr_schedule: LearningRateSchedule = Field(
+        ConstantSchedule(),
+        description="How the learning rate changes over the epochs.",
+        examples=[{"type": "constant"}],
+    )
+    l1: float = Field(
+        0.0,
+        ge=0,
+        le=1e6,
+        description="Weight of Σ|w| in the objective, by proximal steps; not on the bias.",
+        examples=[0.0],
+    )
+    l2: float = Field(
+        0.0, ge=0, le=1e6, description="Weight of ½Σw² in the objective; not on the bias.", examples=[0.0]
+    )
+    loss: Literal["squared", "mse", "absolute", "huber", "cross_entropy"] | None = Field(
+        None,
+        description="`squared` ½(ŷ−y)² (default for linear), `mse` (ŷ−y)², `absolute`, `huber`; or "
+        "`cross_entropy` (softmax).",
+        examples=["cross_entropy"],
+    )
+    gradient_reduction: Literal["mean", "sum"] = Field(
+        "mean",
+        description="Whether a step divides the gradient by the rows of its minibatch.",
+        examples=["mean"],
+    )
+    init: Init = Field(
+        NormalInit(),
+        description="Where the weights start; the bias starts at 0.",
+        examples=[{"type": "normal", "mean": 0.0, "std": 0.01}],
+    )
+    train_metrics: Literal["running", "full"] | None = Field(
+        None,
+        description="`full` measures the training rows after each epoch (default for linear), "
+        "`running` accumulates over the minibatches as they are trained (default for softmax).",
+        examples=["running"],
+    )
+    seed: int = Field(
+        0,
+        ge=0,
+        le=LARGEST_SEED,
+        description="Seed of the first weights and of each epoch's permutation.",
+        examples=[0],
+    )
+    standardize: bool | None = Field(
+        None,
+        description="Give every column mean 0 and standard deviation 1 while training. "
+        "Default: true for tables, false for synthetic and image data.",
+        examples=[False],
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where to train. `auto`: where it is likely to be over first.", examples=["auto"]
+    )
+
+    @model_validator(mode="after")
+    def _only_what_applies(self) -> Self:
+        if self.loss is not None and self.loss not in LOSSES[self.model]:
+            raise ValueError(f"loss {self.loss} does not apply to {self.model}: use {' or '.join(LOSSES[self.model])}")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        for name in sorted(SOLVER_OPTIONS - OPTIONS[self.solver]):
+            if name in self.model_fields_set and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} does not apply to the solver {self.solver}")
+        return self
+
+    def effective(self, rows: int) -> Self:
+        """The same with the defaults that depend on the model and the number of training rows.
+
+        `learning_rate` may stay "auto": it comes from the data (see `learning_rate`), and each epoch reports
+        it.
+        """
+        defaults = {
+            "loss": LOSSES[self.model][0],
+            "train_metrics": "full" if self.model == "linear" else "running",
+            "epochs": min(max(round(600_000 / rows), 10), 100),
+            "batch_size": min(max(2 ** round(math.log2(rows) / 2), 8), 256),
+        }
+        return self.model_copy(update={name: value for name, value in defaults.items() if getattr(self, name) is None})

@@ -1,0 +1,81 @@
+"""What is trained on and what comes out: plain NumPy arrays, whatever the device."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FEATURE_TYPES = (np.float32, np.uint8)
+
+
+class ShapeError(ValueError):
+    """Features, targets and outputs disagree in shape, type or range."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Features and answers of one split; the features are X·scale.
+
+    Shapes:  X (n, d), C-contiguous float32 or uint8, may be a read-only memory map
+             y (n, k) float32 for linear, (n,) int32 index of the class for softmax
+    Raises:  ShapeError
+    """
+
+    X: NDArray[Any]
+    y: NDArray[Any]
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.X.ndim != 2 or self.X.dtype not in FEATURE_TYPES or not self.X.flags.c_contiguous:
+            raise ShapeError("features must be a C-contiguous (n, d) matrix of float32 or uint8")
+        dimensions = {np.dtype(np.float32): 2, np.dtype(np.int32): 1}
+        if dimensions.get(self.y.dtype) != self.y.ndim:
+            raise ShapeError("answers must be (n, k) float32 or (n,) int32")
+        if len(self.X) != len(self.y) or not len(self.y):
+            raise ShapeError(f"{len(self.X)} rows of features and {len(self.y)} answers")
+
+    @property
+    def count(self) -> int:
+        """The number of rows, n."""
+        return len(self.X)
+
+    @property
+    def features(self) -> int:
+        """The number of features, d."""
+        return int(self.X.shape[1])
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The rows to train on, those to validate on, and k, the number of outputs (targets, or classes).
+
+    Raises:  ShapeError if a split has another width, or answers outside the k outputs
+    """
+
+    train: Rows
+    validation: Rows | None
+    outputs: int
+
+    def __post_init__(self) -> None:
+        for rows in (self.train, self.validation or self.train):
+            if rows.features != self.train.features or rows.y.dtype != self.train.y.dtype:
+                raise ShapeError("the splits have different features or answers")
+            self._check_answers(rows.y)
+
+    def _check_answers(self, y: NDArray[Any]) -> None:
+        if y.ndim == 2 and y.shape[1] != self.outputs:
+            raise ShapeError(f"{y.shape[1]} targets for {self.outputs} outputs")
+        if y.ndim == 1 and not 0 <= int(y.min()) <= int(y.max()) < self.outputs:
+            raise ShapeError(f"class indices must be in 0…{self.outputs - 1}")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """W and b of ŷ = Xw + b, or of the logits.
+
+    Shapes:  weights (d, k), bias (k,), float32
+    """
+
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]

@@ -1,0 +1,95 @@
+"""The declarations: bounds, what applies to what, the defaults that are filled in."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from app.training.hyperparameters import Hyperparameters
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"epochs": 0},
+        {"epochs": True},
+        {"epochs": "3"},
+        {"batch_size": 0},
+        {"learning_rate": 0.0},
+        {"learning_rate": -0.1},
+        {"learning_rate": float("nan")},
+        {"learning_rate": float("inf")},
+        {"learning_rate": "fast"},
+        {"momentum": 1.0},
+        {"momentum": -0.1},
+        {"l1": -1.0},
+        {"l2": float("inf")},
+        {"seed": -1},
+        {"seed": 2**53},
+        {"lr_schedule": {"type": "sawtooth"}},
+        {"lr_schedule": {"type": "step", "every": 0}},
+        {"lr_schedule": {"type": "constant", "gamma": 0.5}},
+        {"init": {"type": "normal", "std": float("nan")}},
+        {"init": {"type": "zeros", "std": 1.0}},
+        {"model": "forest"},
+        {"solver": "magic"},
+        {"device": "tpu"},
+        {"learning_rat": 0.1},
+        {"loss": "cross_entropy"},
+        {"nesterov": True},
+    ],
+    ids=str,
+)
+def test_what_is_out_of_range_or_does_not_apply_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Hyperparameters(**{"model": "linear", **options})
+
+
+def test_a_residual_loss_does_not_apply_to_softmax() -> None:
+    with pytest.raises(ValidationError, match="use cross_entropy"):
+        Hyperparameters(model="softmax", loss="squared")
+
+
+def test_defaults_follow_the_model_and_the_rows() -> None:
+    linear = Hyperparameters(model="linear").effective(1000)
+    softmax = Hyperparameters(model="softmax").effective(60_000)
+    assert (linear.loss, linear.train_metrics, linear.epochs, linear.batch_size) == ("squared", "full", 100, 32)
+    assert (softmax.loss, softmax.train_metrics, softmax.epochs, softmax.batch_size) == (
+        "cross_entropy",
+        "running",
+        10,
+        256,
+    )
+    assert softmax.learning_rate == "auto"
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 10**9])
+def test_defaults_are_within_bounds_for_any_number_of_rows(rows: int) -> None:
+    effective = Hyperparameters(model="linear").effective(rows)
+    assert Hyperparameters.model_validate(effective.model_dump()) == effective
+
+
+def test_what_was_given_is_kept() -> None:
+    given = Hyperparameters(model="linear", epochs=3, batch_size=7, loss="mse", train_metrics="running")
+    assert given.effective(1000) == given
+
+
+def test_effective_options_can_be_read_in_again_from_json() -> None:
+    effective = Hyperparameters(model="softmax", lr_schedule={"type": "cosine"}, momentum=0.9).effective(100)
+    assert Hyperparameters.model_validate_json(effective.model_dump_json()) == effective
+
+
+def test_every_option_has_a_description_and_an_example_that_is_valid() -> None:
+    for name, field in Hyperparameters.model_fields.items():
+        assert field.description, name
+        assert field.examples, name
+    examples = {name: (field.examples or [None])[0] for name, field in Hyperparameters.model_fields.items()}
+    assert Hyperparameters(**examples).model == "softmax"
+
+
+def test_the_declarations_import_neither_torch_nor_numba() -> None:
+    program = "import sys, app.training.hyperparameters; print({'torch', 'numba'} & set(sys.modules))"
+    seen = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert seen.stdout.strip() == "set()"

@@ -1,0 +1,57 @@
+"""The permutation and the exponential on their own."""
+
+import math
+
+import numba
+import numpy as np
+import pytest
+
+from app.training import kernels
+from app.training.losses import exponential
+
+
+def _permutation(rows: int, seed: int, epoch: int) -> list[int]:
+    order = np.empty(rows, np.int32)
+    kernels.permute(order, seed, epoch)
+    return list(order)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 10, 1000, 4097])
+def test_an_epoch_visits_each_row_once(rows: int) -> None:
+    assert sorted(_permutation(rows, 0, 1)) == list(range(rows))
+
+
+def test_a_permutation_is_a_function_of_seed_and_epoch_alone() -> None:
+    later = _permutation(500, 7, 3)
+    _permutation(500, 1, 1)
+    assert _permutation(500, 7, 3) == later
+
+
+def test_seeds_and_epochs_give_different_permutations() -> None:
+    drawn = {tuple(_permutation(100, seed, epoch)) for seed in range(30) for epoch in range(1, 31)}
+    assert len(drawn) == 900
+
+
+def test_the_largest_seed_is_taken() -> None:
+    assert sorted(_permutation(50, 2**53 - 1, 1_000_000)) == list(range(50))
+
+
+def test_all_permutations_of_four_rows_are_equally_likely() -> None:
+    draws = 24_000
+    counts: dict[tuple[int, ...], int] = {}
+    for epoch in range(draws):
+        key = tuple(_permutation(4, 0, epoch))
+        counts[key] = counts.get(key, 0) + 1
+    expected = draws / 24
+    chi_squared = sum((count - expected) ** 2 / expected for count in counts.values())
+    assert len(counts) == 24
+    assert chi_squared < 60  # 23 degrees of freedom: exceeded once in 30 000 fair drawings
+
+
+def test_the_exponential_is_right_to_float32() -> None:
+    evaluate = numba.njit(lambda x: exponential(x))
+    points = np.linspace(-86.9, 0, 5001).astype(np.float32)
+    values = np.array([evaluate(x) for x in points])
+    np.testing.assert_allclose(values, np.exp(points.astype(np.float64)), rtol=3e-7)
+    assert evaluate(np.float32(-1e30)) == 0
+    assert math.isnan(evaluate(np.float32(np.nan)))

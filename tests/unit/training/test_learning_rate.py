@@ -1,0 +1,65 @@
+"""The automatic rate: its parts against linear algebra, and whether it trains where a fixed one would not."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.training import learning_rate
+from app.training.hyperparameters import Hyperparameters
+from app.training.learning_rate import largest_eigenvalue, largest_row, safe_rate
+from app.training.problem import Problem, Rows
+from tests.unit.training.reference import blobs, epochs, line, several_targets
+
+
+@pytest.mark.parametrize("problem", [line(), blobs(), blobs(pixels=True), several_targets(features=30)])
+def test_the_power_iteration_finds_the_largest_eigenvalue(problem: Problem) -> None:
+    X = problem.train.X.astype(np.float64) * problem.train.scale
+    X = np.column_stack([X, np.ones(len(X))])
+    expected = np.linalg.eigvalsh(X.T @ X / len(X))[-1]
+    assert largest_eigenvalue(problem.train) == pytest.approx(expected, rel=0.02)
+    assert largest_row(problem.train) == pytest.approx((X**2).sum(1).max(), rel=1e-5)
+
+
+def test_a_long_table_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = line(rows=20_000)
+    whole = largest_eigenvalue(problem.train)
+    monkeypatch.setattr(learning_rate, "SAMPLED_ENTRIES", 8_000)
+    assert largest_eigenvalue(problem.train) == pytest.approx(whole, rel=0.05)
+
+
+def _rate(**options: Any) -> float:
+    given = Hyperparameters(model="linear", batch_size=10, **options).effective(1000)
+    return safe_rate(given, line().train)
+
+
+def test_the_rate_allows_for_the_options_that_lengthen_a_step() -> None:
+    plain = _rate()
+    assert _rate(loss="mse") == pytest.approx(plain / 2)
+    assert _rate(momentum=0.9) == pytest.approx(plain / 10)
+    assert _rate(gradient_reduction="sum") == pytest.approx(plain / 10)
+    assert 1 / _rate(l2=3.0) == pytest.approx(1 / plain + 3)
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 64, 1000])
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+@pytest.mark.parametrize("loss", ["squared", "mse", "absolute", "huber"])
+def test_the_rate_trains_whatever_the_batch_and_the_scale(batch_size: int, scale: float, loss: str) -> None:
+    problem = line(feature_mean=3 * scale, feature_std=scale, noise_std=1.0)
+    done = epochs(problem, Hyperparameters(model="linear", loss=loss, epochs=5, batch_size=batch_size))
+    assert done[-1].train_loss <= done[0].train_loss * 1.05
+
+
+def test_a_rare_category_does_not_make_it_diverge() -> None:
+    generator = np.random.default_rng(0)
+    rare = (generator.random((5000, 1)) < 0.001).astype(np.float64)
+    X = np.column_stack([generator.normal(size=(5000, 4)), (rare - rare.mean()) / rare.std()])
+    y = (X @ np.arange(1, 6) + generator.normal(size=5000))[:, None]
+    rows = Rows(X.astype(np.float32), y.astype(np.float32))
+    done = epochs(Problem(rows, None, 1), Hyperparameters(model="linear", epochs=20, batch_size=64))
+    assert done[-1].train_loss < 0.6
+
+
+def test_huge_features_do_not_overflow() -> None:
+    problem = line(feature_std=1e25)
+    assert 0 < safe_rate(Hyperparameters(model="linear").effective(1000), problem.train) < 1e-40
