@@ -1,0 +1,200 @@
+"""The queue: the job's row is its entry. Every change of status is one guarded update.
+
+A worker's writes carry its id and the attempt it claimed: a worker that lost its lease changes nothing any more.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, delete, select, update
+from sqlalchemy.orm import Session
+
+from app.database import Database, DatabaseTime
+from app.errors import JobNotFound, JobOver, JobStillRunning
+from app.identifiers import new_id
+from app.jobs.roster import Roster
+from app.jobs.status import LIVING, Status, sources
+from app.tables import EpochRow, JobRow
+
+Claim = tuple[str, str, int]
+"""Job, worker, attempt: what fences a worker's writes."""
+
+
+class LeaseLost(Exception):
+    """The job belongs to another attempt by now, or is gone."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A job as it is submitted: the effective spec, and what the queue has to know of it."""
+
+    spec: dict[str, Any]
+    model: str
+    dataset_id: str
+    validation_dataset_id: str | None
+    epochs: int
+    requested_device: str
+
+
+class Queue:
+    """Submit, claim, renew, finish; cancel, abandon, delete; and look."""
+
+    def __init__(self, database: Database, roster: Roster, lease_seconds: float, attempts: int) -> None:
+        self._database = database
+        self._roster = roster
+        self._lease_seconds = lease_seconds
+        self._attempts = attempts
+
+    # ── clients ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def submit(self, order: Order) -> tuple[JobRow, list[int]]:
+        """Put a job at the end of the queue. Returns it, with the ports of the workers to wake."""
+        job_id = new_id()
+        with self._database.write() as session:
+            session.add(JobRow(id=job_id, status=Status.QUEUED, created_at=DatabaseTime(), **vars(order)))
+            session.flush()
+            return _find(session, job_id), self._roster.ports(session, "worker")
+
+    def get(self, job_id: str) -> JobRow:
+        """One job."""
+        with self._database.read() as session:
+            return _find(session, job_id)
+
+    def page(self, limit: int, before: str | None = None, **filters: str | None) -> list[JobRow]:
+        """Jobs, newest first, older than the job `before`; filters by status, model and dataset_id."""
+        query = select(JobRow).order_by(JobRow.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(JobRow.id < before)
+        for column, value in filters.items():
+            if value is not None:
+                query = query.where(getattr(JobRow, column) == value)
+        with self._database.read() as session:
+            return list(session.scalars(query))
+
+    def cancel(self, job_id: str) -> tuple[JobRow, list[int]]:
+        """Cancel at once what is queued; ask the worker to stop what is running. Returns the ports to ring."""
+        with self._database.write() as session:
+            status = _find(session, job_id).status
+            if status not in LIVING:
+                raise JobOver(job_id, status)
+            queued = JobRow.status == Status.QUEUED
+            _update(
+                session,
+                and_(JobRow.id == job_id, queued),
+                status=Status.CANCELLED,
+                finished_at=DatabaseTime(),
+            )
+            _update(session, JobRow.id == job_id, cancel_requested=True)
+            return _find(session, job_id), self._roster.ports(session, "worker")
+
+    def delete(self, job_id: str) -> None:
+        """Remove a job and its history; its model stays."""
+        with self._database.write() as session:
+            if _find(session, job_id).status == Status.RUNNING:
+                raise JobStillRunning(job_id)
+            session.execute(delete(JobRow).where(JobRow.id == job_id))
+
+    # ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def claim(self, worker_id: str, devices: list[str]) -> JobRow | None:
+        """Take the oldest queued job that one of these devices can train, in one statement."""
+        oldest = (
+            select(JobRow.id)
+            .where(JobRow.status == Status.QUEUED, JobRow.requested_device.in_(["auto", *devices]))
+            .order_by(JobRow.id).limit(1).with_for_update(skip_locked=True).scalar_subquery()
+        )  # fmt: skip
+        taken = (
+            update(JobRow).where(JobRow.id == oldest, JobRow.status == Status.QUEUED)
+            .values(
+                status=Status.RUNNING, worker_id=worker_id, lease_until=self.lease_end(),
+                started_at=DatabaseTime(), epoch=0, metrics=None, samples_per_second=None,
+            )
+            .returning(JobRow.id)
+        )  # fmt: skip
+        with self._database.write() as session:
+            job_id = session.scalar(taken)
+            if job_id is None:
+                return None
+            # What an earlier attempt recorded begins anew.
+            session.execute(delete(EpochRow).where(EpochRow.job_id == job_id))
+            return _find(session, job_id)
+
+    def renew(self, worker_id: str, claim: Claim | None) -> bool:
+        """Say that the worker lives, and prolong its lease. Returns whether its job is asked to stop."""
+        with self._database.write() as session:
+            self._roster.stay(session, worker_id)
+            if claim is None:
+                return False
+            return self.guarded(session, claim, lease_until=self.lease_end()).cancel_requested
+
+    def is_cancelled(self, job_id: str) -> bool:
+        """Whether a job is asked to stop: the cheap look that a ring of the bell brings about."""
+        with self._database.read() as session:
+            return bool(session.scalar(select(JobRow.cancel_requested).where(JobRow.id == job_id)))
+
+    def lease_end(self) -> DatabaseTime:
+        """When a lease that is prolonged now runs out."""
+        return DatabaseTime(self._lease_seconds)
+
+    def guarded(self, session: Session, claim: Claim, **values: Any) -> JobRow:
+        """Change the job if it is still running in this worker's hands, else raise `LeaseLost`."""
+        job_id, worker_id, attempt = claim
+        mine = and_(
+            JobRow.id == job_id, JobRow.status == Status.RUNNING,
+            JobRow.worker_id == worker_id, JobRow.attempt == attempt,
+        )  # fmt: skip
+        if not _update(session, mine, **values):
+            raise LeaseLost(job_id)
+        return _find(session, job_id)
+
+    def finish(self, session: Session, claim: Claim, status: Status, **values: Any) -> None:
+        """Move a running job to where it ends, in the transaction that also holds its model and last history."""
+        if Status.RUNNING not in sources(status) or status in LIVING:
+            raise ValueError(f"a job does not end as {status}")
+        self.guarded(session, claim, status=status, finished_at=DatabaseTime(), lease_until=None, **values)
+
+    def hand_back(self, claim: Claim) -> None:
+        """Put a job back because its worker is asked to stop: no fault of the job, so no attempt is counted."""
+        with self._database.write() as session:
+            self.guarded(session, claim, status=Status.QUEUED, worker_id=None, lease_until=None)
+
+    def abandon(self, worker_id: str | None = None) -> int:
+        """Give back the jobs of a dead worker, or of every worker whose lease ran out. Returns how many."""
+        lapsed = JobRow.lease_until < DatabaseTime()
+        lost = and_(JobRow.status == Status.RUNNING, lapsed if worker_id is None else JobRow.worker_id == worker_id)
+        with self._database.read() as session:
+            if session.scalar(select(JobRow.id).where(lost).limit(1)) is None:
+                return 0
+        with self._database.write() as session:
+            cancelled = _update(
+                session,
+                and_(lost, JobRow.cancel_requested),
+                status=Status.CANCELLED,
+                finished_at=DatabaseTime(),
+            )
+            failed = _update(
+                session, and_(lost, JobRow.attempt >= self._attempts), status=Status.FAILED,
+                finished_at=DatabaseTime(), error=_exhausted(self._attempts),
+            )  # fmt: skip
+            queued = _update(session, lost, status=Status.QUEUED, attempt=JobRow.attempt + 1, lease_until=None)
+        return cancelled + failed + queued
+
+
+def _find(session: Session, job_id: str) -> JobRow:
+    job = session.get(JobRow, job_id, populate_existing=True)
+    if job is None:
+        raise JobNotFound(job_id)
+    return job
+
+
+def _update(session: Session, where: ColumnElement[bool], **values: Any) -> int:
+    statement = update(JobRow).where(where).values(**values).returning(JobRow.id)
+    return len(session.scalars(statement.execution_options(synchronize_session=False)).all())
+
+
+def _exhausted(attempts: int) -> dict[str, Any]:
+    return {
+        "code": "worker-lost",
+        "detail": f"Its worker died in each of {attempts} attempts, most likely for want of memory; "
+        "try a smaller dataset, or look into the worker's log.",
+    }

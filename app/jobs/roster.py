@@ -1,0 +1,83 @@
+"""The roster: which processes of the service are alive, and at which port each can be woken."""
+
+import os
+import socket
+from contextlib import suppress
+from typing import Literal
+
+from sqlalchemy import Select, delete, select, update
+from sqlalchemy.orm import Session
+
+from app.database import Database, DatabaseTime
+from app.identifiers import new_id
+from app.tables import ProcessRow
+
+Role = Literal["api", "worker"]
+
+
+class Roster:
+    """Sign in, stay alive, sign out, and ask who is there."""
+
+    def __init__(self, database: Database, lease_seconds: float) -> None:
+        self._database = database
+        self._lease_seconds = lease_seconds
+
+    def sign_in(self, role: Role, port: int, devices: list[str] | None = None) -> str:
+        """Add this process; what has long been silent is removed on the way. Returns the process's id."""
+        process_id = new_id()
+        with self._database.write() as session:
+            session.execute(delete(ProcessRow).where(ProcessRow.seen_at < DatabaseTime(-10 * self._lease_seconds)))
+            session.add(
+                ProcessRow(
+                    id=process_id, role=role, host=socket.gethostname(), pid=os.getpid(), port=port,
+                    devices=devices or [], started_at=DatabaseTime(), seen_at=DatabaseTime(),
+                )
+            )  # fmt: skip
+        return process_id
+
+    def stay(self, session: Session, process_id: str) -> None:
+        """Say that this process is alive."""
+        session.execute(update(ProcessRow).where(ProcessRow.id == process_id).values(seen_at=DatabaseTime()))
+
+    def sign_out(self, process_id: str) -> None:
+        """Remove a process, this one or one found dead."""
+        with self._database.write() as session:
+            session.execute(delete(ProcessRow).where(ProcessRow.id == process_id))
+
+    def ports(self, session: Session, role: Role) -> list[int]:
+        """The ports at which the living processes of one role can be woken from this machine."""
+        alive = self._alive(role).where(ProcessRow.host == socket.gethostname())
+        return list(session.scalars(alive.with_only_columns(ProcessRow.port)))
+
+    def devices(self) -> set[str]:
+        """Every device that a living worker offers."""
+        with self._database.read() as session:
+            offers = session.scalars(self._alive("worker").with_only_columns(ProcessRow.devices))
+            return {device for offer in offers for device in offer}
+
+    def has_worker(self) -> bool:
+        """Whether a worker is alive."""
+        with self._database.read() as session:
+            return session.scalars(self._alive("worker").with_only_columns(ProcessRow.id).limit(1)).first() is not None
+
+    def dead(self) -> list[str]:
+        """The ids of processes of this machine that are on the roster although they are gone."""
+        with self._database.read() as session:
+            here = session.execute(
+                select(ProcessRow.id, ProcessRow.pid).where(ProcessRow.host == socket.gethostname())
+            ).all()
+        return [process_id for process_id, pid in here if not _is_alive(pid)]
+
+    def _alive(self, role: Role) -> Select[ProcessRow]:
+        return select(ProcessRow).where(
+            ProcessRow.role == role, ProcessRow.seen_at > DatabaseTime(-self._lease_seconds)
+        )
+
+
+def _is_alive(pid: int) -> bool:
+    with suppress(PermissionError):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+    return True

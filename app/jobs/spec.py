@@ -1,0 +1,75 @@
+"""The spec of a job: what to learn from, what to predict, and how to train."""
+
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, StringConstraints, field_validator
+
+from app.identifiers import NAME_PATTERN
+from app.training.hyperparameters import Hyperparameters
+
+Column = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+
+_VALIDATIONS = ({"split"}, {"fraction"}, {"dataset"})
+
+
+class Spec(Hyperparameters):
+    """A training job as it is asked for. What is left out takes the default that suits the data."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "dataset": "line", "model": "linear", "epochs": 3, "batch_size": 10, "learning_rate": 0.03,
+                    "seed": 0, "model_name": "line",
+                }
+            ]
+        },
+    )  # fmt: skip
+
+    dataset: str = Field(description="The dataset to learn from, by id or name.", examples=["line"], max_length=200)
+    target: Column | list[Column] | None = Field(
+        None,
+        description="The column to predict; a list of columns for a linear model with several outputs. By default the "
+        "dataset's own target.",
+        examples=[None],
+    )
+    features: list[Column] | None = Field(
+        None,
+        description="The columns to learn from; by default all but the target.",
+        examples=[None],
+        min_length=1,
+        max_length=10_000,
+    )
+    validation: dict[str, Any] | None = Field(
+        None,
+        description='Which rows validate: null, `{"split": "test"}` (the default where the dataset has that split), '
+        '`{"fraction": 0.2}` of the training rows, drawn by the seed, or `{"dataset": "…"}`.',
+        examples=[None],
+    )
+    model_name: str | None = Field(
+        None,
+        description="The name of the model; each job with this name adds a version.",
+        examples=["line"],
+        pattern=NAME_PATTERN,
+    )
+
+    @field_validator("validation")
+    @classmethod
+    def _one_kind_of_validation(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if value is None:
+            return None
+        if set(value) not in _VALIDATIONS:
+            raise ValueError('use null, {"split": "test"}, {"fraction": 0.2} or {"dataset": "…"}')
+        if "split" in value and value["split"] != "test":
+            raise ValueError('the only split to validate on is "test"')
+        if "fraction" in value and not _is_fraction(value["fraction"]):
+            raise ValueError("fraction is a number above 0 and below 1")
+        if "dataset" in value and not isinstance(value["dataset"], str):
+            raise ValueError("dataset is an id or a name")
+        return value
+
+
+def _is_fraction(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1

@@ -1,0 +1,69 @@
+"""Submission: a spec is checked against its data, and every default it leaves open is settled."""
+
+from typing import Any
+
+from app.datasets.catalogue import Catalogue
+from app.datasets.dataset import Dataset
+from app.datasets.encoding import chosen_features, standardize_by_default
+from app.datasets.target_encoding import TargetEncoding
+from app.errors import Fault, InvalidSpec
+from app.jobs.queue import Order
+from app.jobs.spec import Spec
+
+ACCELERATORS = ("cuda",)
+
+
+def order(spec: Spec, catalogue: Catalogue, devices: set[str]) -> Order:
+    """The job that a spec asks for, if its data allows it: what can be known to fail is refused here, not queued."""
+    dataset_id = catalogue.get(spec.dataset).id
+    dataset = catalogue.files(dataset_id)
+    if spec.device in ACCELERATORS and spec.device not in devices:
+        raise InvalidSpec(Fault("device", f"no worker has {spec.device}; use auto or cpu"))
+    target = TargetEncoding.fit(dataset, spec.target, spec.model)
+    features = chosen_features(dataset, spec.features, target.columns)
+    validation = _validation(spec, dataset)
+    other = _other_dataset(validation, catalogue)
+    settled = spec.effective(_training_rows(dataset, validation)).model_copy(
+        update={
+            "dataset": dataset_id,
+            "target": list(target.columns) if len(target.columns) > 1 else target.columns[0],
+            "features": features,
+            "validation": {"dataset": other} if other else validation,
+            "standardize": _standardize(spec, dataset),
+        }
+    )
+    assert settled.epochs is not None
+    return Order(
+        spec=settled.model_dump(mode="json"),
+        model=spec.model,
+        dataset_id=dataset_id,
+        validation_dataset_id=other,
+        epochs=settled.epochs,
+        requested_device=spec.device,
+    )
+
+
+def _training_rows(dataset: Dataset, validation: dict[str, Any] | None) -> int:
+    rows = dataset.description.splits["train"]
+    held_out = float((validation or {}).get("fraction", 0.0))
+    return max(1, round(rows * (1 - held_out)))
+
+
+def _validation(spec: Spec, dataset: Dataset) -> dict[str, Any] | None:
+    has_test = dataset.description.splits["test"] > 0
+    if "validation" not in spec.model_fields_set:
+        return {"split": "test"} if has_test else None
+    if spec.validation is not None and "split" in spec.validation and not has_test:
+        message = 'the dataset has no test split; use {"fraction": 0.2}, another dataset, or null'
+        raise InvalidSpec(Fault("validation.split", message))
+    return spec.validation
+
+
+def _other_dataset(validation: dict[str, Any] | None, catalogue: Catalogue) -> str | None:
+    if validation is None or "dataset" not in validation:
+        return None
+    return catalogue.get(validation["dataset"]).id
+
+
+def _standardize(spec: Spec, dataset: Dataset) -> bool:
+    return spec.standardize if spec.standardize is not None else standardize_by_default(dataset)
