@@ -1,0 +1,40 @@
+"""Weights on disk: one safetensors file, `weights` (d × k) and `bias` (k), beside the encoding as JSON."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from app.datasets.encoding import Encoding
+
+WEIGHTS_FILE = "weights.safetensors"
+ENCODING_FILE = "encoding.json"
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a model multiplies with: ŷ = X·weights + bias, on features in their own units.
+
+    Shapes:  weights (d, k), bias (k,)
+    """
+
+    weights: Matrix
+    bias: Matrix
+
+    def save(self, folder: Path, encoding: Encoding) -> None:
+        """Write both files into a folder that is being staged."""
+        tensors = {"weights": np.ascontiguousarray(self.weights), "bias": np.ascontiguousarray(self.bias)}
+        save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "onelayer", "version": "1"})
+        (folder / ENCODING_FILE).write_text(json.dumps(encoding.to_json(), ensure_ascii=False), encoding="utf-8")
+
+
+def load(folder: Path) -> tuple[Weights, Encoding]:
+    """Read both files of a model."""
+    tensors = load_file(folder / WEIGHTS_FILE)
+    encoding = Encoding.from_json(json.loads((folder / ENCODING_FILE).read_text(encoding="utf-8")))
+    return Weights(tensors["weights"], tensors["bias"]), encoding
