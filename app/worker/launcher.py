@@ -1,0 +1,64 @@
+"""The launcher: how the server starts the workers, keeps them, and takes them along when it goes.
+
+The supervisor reads from a pipe whose only writer is this process: when the server dies, however it dies, the pipe
+ends and the workers go too. Nothing here imports torch.
+"""
+
+import subprocess
+import sys
+import threading
+
+import structlog
+
+from app.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+GRACE_SECONDS = 4.0
+RESTART_SECONDS = 1.0
+
+
+class Launcher:
+    """Runs the supervisor of the workers as a process of its own, and runs it again should it die."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="launcher", daemon=True)
+
+    def start(self) -> None:
+        """Start the workers and return at once; they sign in on the roster when they are ready."""
+        self._process = self._launch()
+        self._keeper.start()
+
+    def stop(self) -> None:
+        """Stop the workers and wait until they are gone."""
+        self._stopping.set()
+        process = self._process
+        if process is None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        # A session of its own: Ctrl-C reaches the server alone, which then stops the workers in order.
+        return subprocess.Popen(
+            [sys.executable, "-m", "app.worker"],
+            stdin=subprocess.PIPE,
+            env=self._settings.environment(),
+            start_new_session=True,
+        )
+
+    def _keep(self) -> None:
+        while self._process is not None:
+            status = self._process.wait()
+            if self._stopping.wait(RESTART_SECONDS):
+                return
+            log.error("the supervisor of the workers died and is started again", exit_status=status)
+            self._process = self._launch()

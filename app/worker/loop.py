@@ -1,0 +1,71 @@
+"""The loop of a worker: sign in, claim, train, until told to stop."""
+
+import signal
+
+import structlog
+
+from app import logs
+from app.database import Database
+from app.datasets.catalogue import Catalogue
+from app.jobs.bell import Bell
+from app.jobs.queue import LeaseLost, Queue
+from app.jobs.roster import Roster
+from app.models.registry import Registry
+from app.settings import Settings
+from app.storage import Storage
+from app.tables import JobRow
+from app.training import devices
+from app.worker.attendant import Attendant, is_orphan_of
+from app.worker.execution import Execution
+
+log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """One training process: at any time it holds one job or none."""
+
+    def __init__(self, settings: Settings, supervisor: int) -> None:
+        logs.configure(settings.log_level)
+        self._settings = settings
+        self._database = Database(settings.resolved_database_url)
+        self._storage = Storage(settings.data_dir)
+        self._bell = Bell()
+        self._roster = Roster(self._database, settings.lease_seconds)
+        self._queue = Queue(self._database, self._roster, settings.lease_seconds, settings.attempts)
+        self._registry = Registry(self._database, self._storage)
+        self._catalogue = Catalogue(self._database, self._storage)
+        self._attendant = Attendant(self._database, self._queue, self._roster, self._bell, settings.lease_seconds)
+        self._is_orphan = is_orphan_of(supervisor)
+
+    def run(self) -> int:
+        """Work until a signal, or until the supervisor is gone; returns the exit status."""
+        signal.signal(signal.SIGTERM, lambda *_: self._stop())
+        offered = devices.available()
+        worker_id = self._roster.sign_in("worker", self._bell.port, offered)
+        self._attendant.start(worker_id, self._is_orphan)
+        log.info("worker ready", worker=worker_id, devices=offered)
+        while not self._attendant.stop_requested.is_set():
+            self._queue.abandon()
+            job = self._queue.claim(worker_id, offered)
+            if job is None:
+                self._bell.wait(self._settings.poll_seconds)
+            else:
+                self._execute(worker_id, job)
+        self._attendant.end()
+        self._roster.sign_out(worker_id)
+        return 0
+
+    def _execute(self, worker_id: str, job: JobRow) -> None:
+        claim = (job.id, worker_id, job.attempt)
+        self._attendant.take(claim)
+        execution = Execution(job, claim, self._storage, self._catalogue, self._registry, self._queue, self._attendant)
+        try:
+            execution.run()
+        except LeaseLost:
+            log.warning("the job belongs to another worker by now", job=job.id)
+        self._attendant.announce(job.id)
+
+    def _stop(self) -> None:
+        self._attendant.stop_requested.set()
+        # Ring our own bell, should the loop be asleep.
+        self._bell.ring([self._bell.port])

@@ -1,0 +1,41 @@
+"""Preparation: from a dataset on disk to the arrays that training takes, and the encoding that made them."""
+
+from dataclasses import dataclass
+
+from app.datasets.catalogue import Catalogue
+from app.datasets.encoding import Encoding
+from app.datasets.splitting import Part, split
+from app.datasets.target_encoding import TargetEncoding
+from app.errors import DatasetNotFound
+from app.jobs.spec import Spec
+from app.tables import JobRow
+from app.training.problem import Problem, Rows
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a job trains on."""
+
+    problem: Problem
+    encoding: Encoding
+    dataset_sha256: str
+
+
+def prepare(spec: Spec, job: JobRow, catalogue: Catalogue) -> Prepared:
+    """Split, fit the encoding on the training rows alone, encode."""
+    if job.dataset_id is None:
+        raise DatasetNotFound(spec.dataset)
+    dataset = catalogue.files(job.dataset_id)
+    other = catalogue.files(job.validation_dataset_id) if job.validation_dataset_id is not None else None
+    target = TargetEncoding.fit(dataset, spec.target, spec.model)
+    parts = split(dataset, spec.validation, spec.seed, other)
+    training, _ = target.labelled(parts.train)
+    encoding = Encoding.fit(training, spec.features, target, bool(spec.standardize))
+    validation = None if parts.validation is None else _rows(encoding, target.labelled(parts.validation)[0])
+    problem = Problem(_rows(encoding, training), validation, target.outputs)
+    return Prepared(problem, encoding, dataset.description.sha256)
+
+
+def _rows(encoding: Encoding, part: Part) -> Rows:
+    design = encoding.matrix(part)
+    return Rows(design.X, encoding.targets(part), design.scale)

@@ -1,0 +1,29 @@
+"""The receipt of a job: what it takes to run it again and get the same bits."""
+
+import platform
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from app.jobs.spec import Spec
+
+_PACKAGES = ("numba", "numpy", "onelayer", "pyarrow", "torch")
+
+
+def receipt(dataset_sha256: str, spec: Spec, device: str | None) -> dict[str, Any]:
+    """The data, the seed, the machine's relevant parts, and the versions that computed."""
+    return {
+        "dataset_sha256": dataset_sha256,
+        "seed": spec.seed,
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "machine": platform.machine(),
+        "versions": _versions(),
+    }
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}

@@ -1,0 +1,146 @@
+"""The supervisor: loads torch and numba once, forks the workers, and replaces each that dies.
+
+It computes nothing itself, so that no thread pool exists when it forks, and a new worker is ready within milliseconds.
+"""
+
+import os
+import selectors
+import signal
+import time
+from typing import IO
+
+import structlog
+
+from app.database import Database
+from app.jobs.queue import Queue
+from app.jobs.roster import Roster
+from app.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+GRACE_SECONDS = 3.0
+SHORT_LIFE_SECONDS = 5.0
+LONGEST_BACKOFF_SECONDS = 30.0
+
+
+class Supervisor:
+    """Keeps `settings.workers` workers alive until a signal, or the end of its lifeline, says to stop."""
+
+    def __init__(self, settings: Settings, lifeline: IO[bytes] | None = None) -> None:
+        self._settings = settings
+        self._lifeline = lifeline
+        self._children: dict[int, float] = {}
+        self._short_lives = 0
+        self._next_start = 0.0
+        self._stopping = False
+        self._selector = selectors.DefaultSelector()
+
+    def run(self) -> int:
+        """Supervise until told to stop; returns the exit status."""
+        self._listen()
+        _load(self._settings)
+        self._bury()
+        while not self._stopping:
+            self._start_missing()
+            self._await(1.0)
+            self._reap()
+        self._stop_children()
+        self._bury()
+        return 0
+
+    def _listen(self) -> None:
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._selector.register(reader, selectors.EVENT_READ)
+        if self._lifeline is not None:
+            self._selector.register(self._lifeline, selectors.EVENT_READ)
+
+    def _on_stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def _await(self, seconds: float) -> None:
+        for key, _ in self._selector.select(seconds):
+            # The lifeline carries no data: if it can be read, its other end is closed.
+            if key.fileobj is self._lifeline:
+                self._stopping = True
+            else:
+                os.read(key.fd, 4096)
+
+    def _start_missing(self) -> None:
+        while len(self._children) < self._settings.workers and time.monotonic() >= self._next_start:
+            process = os.fork()
+            if process == 0:
+                self._become_worker()
+            self._children[process] = time.monotonic()
+
+    def _become_worker(self) -> None:
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._selector.close()
+            from app.worker.loop import Worker
+
+            status = Worker(self._settings, supervisor=os.getppid()).run()
+        except BaseException:
+            log.exception("a worker died")
+        finally:
+            os._exit(status)
+
+    def _reap(self) -> None:
+        while self._children:
+            process, status = os.waitpid(-1, os.WNOHANG)
+            if process == 0:
+                return
+            lived = time.monotonic() - self._children.pop(process)
+            self._short_lives = self._short_lives + 1 if lived < SHORT_LIFE_SECONDS else 0
+            wait = min(LONGEST_BACKOFF_SECONDS, 0.25 * 2**self._short_lives) if self._short_lives > 1 else 0.0
+            self._next_start = time.monotonic() + wait
+            log.warning("a worker ended and is replaced", pid=process, status=os.waitstatus_to_exitcode(status))
+            self._bury()
+
+    def _bury(self) -> None:
+        """Give the jobs of dead workers back to the queue at once, not when their leases run out."""
+        database = Database(self._settings.resolved_database_url)
+        try:
+            roster = Roster(database, self._settings.lease_seconds)
+            queue = Queue(database, roster, self._settings.lease_seconds, self._settings.attempts)
+            for process_id in roster.dead():
+                queue.abandon(process_id)
+                roster.sign_out(process_id)
+        except Exception:
+            log.exception("the jobs of dead workers wait for their leases to run out")
+        finally:
+            # No connection may cross a fork.
+            database.dispose()
+
+    def _stop_children(self) -> None:
+        for process in self._children:
+            os.kill(process, signal.SIGTERM)
+        deadline = time.monotonic() + GRACE_SECONDS
+        while self._children and time.monotonic() < deadline:
+            process, _ = os.waitpid(-1, os.WNOHANG)
+            if process:
+                self._children.pop(process)
+            else:
+                time.sleep(0.01)
+        for process in self._children:
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+        self._children.clear()
+
+
+def _load(settings: Settings) -> None:
+    cache = settings.resolved_cache_dir / "numba"
+    cache.mkdir(parents=True, exist_ok=True)
+    os.environ["NUMBA_CACHE_DIR"] = str(cache)
+    import app.worker.loop  # noqa: F401  torch and numba come with it
+    from app.training import kernels
+
+    kernels.warm()
