@@ -1,0 +1,56 @@
+"""The application: the only module that knows every layer, and where they are put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from app import __version__, logs, problems
+from app.jobs.presence import Presence
+from app.migrate import migrate
+from app.routers import datasets, docs, jobs, models, operations, predict, upload
+from app.schemas.document import describe
+from app.services import Services, assemble
+from app.settings import Settings
+from app.worker.launcher import Launcher
+
+
+def create_app(settings: Settings | None = None) -> problems.ProblemDocuments:
+    """The ASGI application of one API process."""
+    settings = settings or Settings()
+    logs.configure(settings.log_level)
+    api = FastAPI(
+        title="Onelayer",
+        version=__version__,
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=settings.body_limit_bytes,
+        separate_input_output_schemas=False,
+    )
+    api.state.services = assemble(settings)
+    problems.install(api)
+    api.include_router(upload.router, max_body_size=settings.upload_limit_bytes)
+    for module in (datasets, jobs, models, predict, operations, docs):
+        api.include_router(module.router)
+    describe(api)
+    return problems.ProblemDocuments(api)
+
+
+@asynccontextmanager
+async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
+    services: Services = api.state.services
+    migrate(services.database)
+    services.catalogue.sweep()
+    services.registry.sweep()
+    launcher = Launcher(services.settings) if services.settings.workers else None
+    if launcher is not None:
+        launcher.start()
+    services.watch.start()
+    with Presence(services.database, services.roster, services.bell, services.settings.lease_seconds):
+        yield
+        services.watch.close()
+    if launcher is not None:
+        launcher.stop()
+    services.bell.close()
+    services.database.dispose()

@@ -1,0 +1,160 @@
+"""Problem documents (RFC 9457): how every error reaches a client, and nothing but the error.
+
+Errors of our own tree are rendered by one handler; what the framework refuses before any handler runs (an unknown
+route, a body over the limit) is rewritten by the outermost layer.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from app import errors
+from app.errors import Fault, OnelayerError
+from app.identifiers import new_id
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:onelayer:problem:"
+
+# How pydantic names the branches of a union inside a location; a client knows only the field.
+_UNION_TAG = re.compile(r"(constrained-)?(float|int|str|bool)|(literal|list|dict|function-\w+)\[.*\]", re.DOTALL)
+
+log = structlog.get_logger(__name__)
+
+_BY_STATUS: dict[int, tuple[type[OnelayerError], str]] = {
+    400: (errors.BadRequest, "The request cannot be read; see /docs for what this path takes."),
+    404: (errors.PageNotFound, "No route has this path; see /docs for those there are."),
+    405: (errors.MethodNotAllowed, "The path exists, but not with this method; see the Allow header."),
+    406: (errors.NotAcceptable, "No representation that the Accept header asks for exists."),
+    413: (errors.TooLarge, "The body is larger than this server takes; see the limits in its settings."),
+    415: (
+        errors.UnsupportedMediaType,
+        "This path does not read that media type; see /docs for those it reads.",
+    ),
+}
+
+
+def document(error: OnelayerError) -> dict[str, Any]:
+    """The JSON of an error."""
+    faults = [{"location": fault.location, "message": fault.message} for fault in error.faults]
+    return {
+        "type": TYPE_PREFIX + error.code,
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        **({"errors": faults} if error.status == 422 else {}),
+    }
+
+
+def response(error: OnelayerError) -> Response:
+    """The reply for an error."""
+    return Response(
+        json.dumps(document(error), ensure_ascii=False).encode("utf-8", "replace"),
+        status_code=error.status, media_type=MEDIA_TYPE, headers=error.headers,
+    )  # fmt: skip
+
+
+def install(app: FastAPI) -> None:
+    """Teach the framework to answer with problem documents."""
+    app.add_exception_handler(OnelayerError, _on_own)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_fault)
+
+
+async def _on_own(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OnelayerError)
+    return response(error)
+
+
+async def _on_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return response(errors.InvalidRequest(faults_of(error.errors())))
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return response(_of_status(error.status_code, dict(error.headers or {})))
+
+
+async def _on_fault(request: Request, error: Exception) -> Response:
+    fault_id = new_id()
+    log.error("a request failed", fault_id=fault_id, method=request.method, path=request.url.path, exc_info=error)
+    return response(errors.InternalError(f"A fault of the server; its log holds more under {fault_id}."))
+
+
+def faults_of(found: Iterable[Any]) -> Sequence[Fault]:
+    """The faults that a pydantic validation found, one for each field of the request."""
+    messages: dict[str, list[str]] = {}
+    for fault in found:
+        messages.setdefault(_location(fault["loc"]), []).append(_message(fault))
+    return [Fault(location, ", or ".join(dict.fromkeys(said))) for location, said in messages.items()]
+
+
+def _location(parts: Sequence[Any]) -> str:
+    path = list(parts[1:]) if parts and parts[0] in ("body", "query", "path", "header") and len(parts) > 1 else parts
+    text = ""
+    for part in path:
+        if isinstance(part, str) and _UNION_TAG.fullmatch(part):
+            continue
+        text += f"[{part}]" if isinstance(part, int) else f"{'.' if text else ''}{part}"
+    return text
+
+
+def _message(fault: Any) -> str:
+    if fault["type"] == "extra_forbidden":
+        return "no such field; see /docs for the fields there are"
+    if fault["type"] == "missing":
+        return "this field is required"
+    return str(fault["msg"]).removeprefix("Value error, ")
+
+
+def _of_status(status: int, headers: dict[str, str] | None = None) -> OnelayerError:
+    kind, detail = _BY_STATUS.get(status, (errors.BadRequest, "The request cannot be processed."))
+    return kind(detail, headers=headers)
+
+
+class ProblemDocuments:
+    """The outermost layer: replaces an error that is no problem document by the one of its status."""
+
+    def __init__(self, api: FastAPI) -> None:
+        self.api = api
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything through but foreign errors."""
+        if scope["type"] != "http":
+            await self.api(scope, receive, send)
+            return
+        started = replaced = False
+
+        async def inspect(message: Message) -> None:
+            nonlocal started, replaced
+            started = True
+            if message["type"] == "http.response.start" and _is_foreign(message):
+                replaced = True
+                await response(_of_status(message["status"], _allow(message)))(scope, receive, send)
+            elif not replaced:
+                await send(message)
+
+        try:
+            await self.api(scope, receive, inspect)
+        except Exception:  # the handler of faults has logged it, and has replied if it could
+            if not started:
+                raise
+
+
+def _is_foreign(message: Message) -> bool:
+    kinds = [value for name, value in message.get("headers", ()) if name.lower() == b"content-type"]
+    return message["status"] in _BY_STATUS and not any(kind.startswith(MEDIA_TYPE.encode()) for kind in kinds)
+
+
+def _allow(message: Message) -> dict[str, str]:
+    allowed = [value.decode() for name, value in message["headers"] if name.lower() == b"allow"]
+    return {"Allow": allowed[0]} if allowed else {}

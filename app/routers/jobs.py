@@ -1,0 +1,157 @@
+"""Jobs: submit, watch, cancel, delete."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from app.jobs import history
+from app.jobs.spec import Spec
+from app.jobs.status import OVER, Status
+from app.jobs.submission import order
+from app.routers.dependencies import Cursor, Limit, ServicesDep, WaitSeconds
+from app.schemas.history import History, csv_of
+from app.schemas.job import JobBody
+from app.schemas.page import Page, before, page
+from app.schemas.problem import problems
+from app.services import Services
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+JobPath = Annotated[
+    str, Path(description="A job's id.", examples=["01936f5e-8c1b-7c3e-9d55-2f6f1f0e4a10"], max_length=200)
+]
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Train a model",
+    response_model=JobBody,
+    responses=problems(404, 413, 422, 507)
+    | {200: {"model": JobBody, "description": "The job is over (with `Prefer: wait`)."}},
+)
+async def submit_job(spec: Spec, request: Request, services: ServicesDep, wait: WaitSeconds) -> Response:
+    """Queue a training job. With `Prefer: wait=N` the reply is held until the job is over, at most N seconds."""
+    submitted, ports = await run_in_threadpool(_submit, spec, services)
+    services.bell.ring(ports)
+    job = await _until_over(submitted, services, wait)
+    return _reply(job, {"Location": f"/jobs/{job.id}", **_applied(wait)}, waited=wait > 0)
+
+
+@router.get("", summary="List jobs", responses=problems(404, 422))
+def list_jobs(
+    services: ServicesDep,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    status: Annotated[Status | None, Query(description="Only jobs in this state.", examples=["succeeded"])] = None,
+    dataset: Annotated[
+        str | None, Query(description="Only jobs on this dataset, by id or name.", examples=[None])
+    ] = None,
+    model: Annotated[
+        str | None, Query(description="Only jobs of this kind: linear or softmax.", examples=["linear"])
+    ] = None,
+) -> Page[JobBody]:
+    """Jobs, newest first."""
+    dataset_id = services.catalogue.get(dataset).id if dataset is not None else None
+    rows = services.queue.page(limit + 1, before(cursor), status=status, dataset_id=dataset_id, model=model)
+    return page(rows, limit, JobBody.of)
+
+
+@router.get(
+    "/{job}",
+    summary="Look at a job",
+    response_model=JobBody,
+    responses=problems(404, 422) | {202: {"model": JobBody, "description": "Not over yet (with `Prefer: wait`)."}},
+)
+async def get_job(job: JobPath, services: ServicesDep, wait: WaitSeconds) -> Response:
+    """One job: its state, its progress, its newest metrics. `Prefer: wait=N` holds the reply until it is over."""
+    found = await run_in_threadpool(_look, job, services)
+    found = await _until_over(found, services, wait)
+    return _reply(found, _applied(wait), waited=wait > 0, pending=202 if wait > 0 else 200)
+
+
+@router.get(
+    "/{job}/history",
+    summary="Read a job's loss history",
+    response_model=History,
+    responses=problems(404, 406, 422) | {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+)
+def get_history(
+    job: JobPath,
+    request: Request,
+    services: ServicesDep,
+    after_epoch: Annotated[int, Query(ge=0, description="Only epochs after this one.", examples=[0])] = 0,
+    limit: Annotated[int, Query(ge=1, le=100_000, description="How many epochs at most.", examples=[1000])] = 1000,
+    points: Annotated[
+        int | None,
+        Query(ge=2, le=5000, description="Down-sample to so many epochs, keeping the extremes.", examples=[None]),
+    ] = None,
+) -> Response:
+    """The epochs so far, in order; it grows while the job runs."""
+    services.queue.get(job)
+    if points is not None:
+        rows = history.sample(services.database, job, after_epoch, points)
+    else:
+        rows = history.read(services.database, job, after_epoch, limit)
+    if accepts_csv(request.headers.get("accept")):
+        return Response(csv_of(rows), media_type="text/csv")
+    return Response(History.of(rows).model_dump_json(), media_type="application/json")
+
+
+@router.post(
+    "/{job}/cancel",
+    status_code=202,
+    summary="Cancel a job",
+    response_model=JobBody,
+    responses=problems(404, 409),
+)
+def cancel_job(job: JobPath, services: ServicesDep) -> JobBody:
+    """Stop a job. What it has learned until then becomes a model flagged `partial`."""
+    cancelled, ports = services.queue.cancel(job)
+    services.bell.ring(ports)
+    return JobBody.of(cancelled)
+
+
+@router.delete("/{job}", status_code=204, summary="Delete a job", responses=problems(404, 409, 422))
+def delete_job(job: JobPath, services: ServicesDep) -> Response:
+    """Remove a job and its history; its model stays."""
+    services.queue.delete(job)
+    return Response(status_code=204)
+
+
+def accepts_csv(accept: str | None) -> bool:
+    """Whether a client asks for CSV rather than JSON."""
+    return accept is not None and "text/csv" in accept and "application/json" not in accept
+
+
+def _submit(spec: Spec, services: Services) -> tuple[JobBody, list[int]]:
+    job, ports = services.queue.submit(order(spec, services.catalogue, services.roster.devices()))
+    return JobBody.of(job), ports
+
+
+def _look(job_id: str, services: Services) -> JobBody:
+    return JobBody.of(services.queue.get(job_id))
+
+
+async def _until_over(job: JobBody, services: Services, seconds: float) -> JobBody:
+    """Hold on until the job is over, the time is up, or the server stops."""
+    if seconds <= 0 or job.status in OVER:
+        return job
+    remaining = services.watch.deadline(seconds)
+    with services.watch.on(job.id) as moved:
+        while True:
+            job = await run_in_threadpool(_look, job.id, services)
+            if job.status in OVER or remaining() <= 0 or services.watch.stopping:
+                return job
+            await services.watch.next(moved, remaining())
+
+
+def _reply(job: JobBody, headers: dict[str, str], waited: bool, pending: int = 202) -> Response:
+    status = 200 if waited and job.status in OVER else pending
+    return Response(job.model_dump_json(), status_code=status, media_type="application/json", headers=headers)
+
+
+def _applied(wait: float) -> dict[str, str]:
+    return {"Preference-Applied": f"wait={wait:.0f}"} if wait > 0 else {}

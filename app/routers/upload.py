@@ -1,0 +1,148 @@
+"""POST /datasets: a JSON source, a raw table, or a multipart upload becomes a dataset."""
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from app.datasets import readers
+from app.datasets.ingest import Choices
+from app.datasets.kinds import Kind
+from app.datasets.readers import records
+from app.datasets.readers.content import Content
+from app.datasets.readers.upload import Upload
+from app.datasets.synthetic import SyntheticLinear, SyntheticSoftmax
+from app.errors import Fault, InvalidRequest, TooLarge
+from app.problems import faults_of
+from app.routers.dependencies import ServicesDep
+from app.routers.reception import Received, receive_body, receive_multipart
+from app.schemas.dataset import (
+    DatasetBody,
+    DatasetPreview,
+    DatasetRequest,
+    RecordsSource,
+    Source,
+    SyntheticLinearSource,
+)
+from app.schemas.problem import problems
+from app.schemas.upload import FILE_PARTS, UploadOptions, request_body
+from app.services import Services
+
+router = APIRouter(prefix="/datasets", tags=["datasets"])
+
+_RAW = tuple(media_type for form in readers.FORMATS for media_type in form.media_types)
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Create a dataset",
+    response_model=DatasetBody,
+    responses=problems(400, 409, 413, 415, 422, 507)
+    | {200: {"model": DatasetPreview, "description": "What it would be (`dry_run`)."}},
+    openapi_extra={"requestBody": request_body(_RAW)},
+)
+async def create_dataset(
+    request: Request,
+    services: ServicesDep,
+    options: Annotated[UploadOptions, Query()],
+) -> Response:
+    """Create a dataset from a source (JSON), a table (raw body or the part `file`), or images and labels (IDX)."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "application/json":
+        return await run_in_threadpool(_from_source, await _json_body(request, services), options, services)
+    with services.catalogue.incoming() as folder:
+        if media_type == "multipart/form-data":
+            received = await receive_multipart(request, folder)
+        else:
+            readers.format_of(media_type)  # refused before the body is read
+            received = await receive_body(request, folder)
+        encoding = request.headers.get("content-encoding")
+        return await run_in_threadpool(_from_upload, received, options, encoding, services)
+
+
+async def _json_body(request: Request, services: Services) -> bytes:
+    """The body of a source, which is held in memory and therefore has the limit of every other request."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > services.settings.body_limit_bytes:
+            raise TooLarge("A JSON source may be no larger than other requests; upload a table instead.")
+    return bytes(body)
+
+
+def _from_source(body: bytes, options: UploadOptions, services: Services) -> Response:
+    asked = _parsed(DatasetRequest, body)
+    kinds = _kinds(asked.columns)
+    name = asked.name if asked.name is not None else options.name
+    return _create(_content(asked.source, kinds), Choices(asked.target, kinds), name, options.dry_run, services)
+
+
+def _content(source: Source, kinds: dict[str, Kind]) -> Content:
+    if isinstance(source, RecordsSource):
+        return records.read(source.records, kinds)
+    recipe = SyntheticLinear if isinstance(source, SyntheticLinearSource) else SyntheticSoftmax
+    return recipe(**source.model_dump(exclude={"type"})).content()
+
+
+def _from_upload(received: Received, query: UploadOptions, encoding: str | None, services: Services) -> Response:
+    options = _merged(query, received)
+    upload = Upload(
+        files=received.files,
+        unpacked_limit_bytes=services.settings.unpacked_limit_bytes,
+        columns=_kinds(options.columns),
+        class_names=tuple(options.class_names) if options.class_names is not None else None,
+        encoding=encoding,
+    )
+    content = _reader(received).read(upload)
+    return _create(content, Choices(options.target, upload.columns), options.name, options.dry_run, services)
+
+
+def _reader(received: Received) -> readers.Format:
+    strangers = [part for part in received.files if part not in FILE_PARTS]
+    if strangers:
+        raise InvalidRequest(Fault(strangers[0], f"no such file part; the parts are {', '.join(FILE_PARTS)}"))
+    if "file" in received.files and len(received.files) > 1:
+        raise InvalidRequest(Fault("file", "give either file, or images and labels"))
+    if "file" in received.files:
+        return readers.format_of(received.media_types.get("file"), received.file_names.get("file"))
+    if received.files:
+        return readers.IDX
+    raise InvalidRequest(Fault("file", "no file came: give the part file, or images and labels"))
+
+
+def _merged(query: UploadOptions, received: Received) -> UploadOptions:
+    """Query parameters and form fields together; a form field wins."""
+    given: dict[str, Any] = {name: value for name, value in query.model_dump().items() if value is not None}
+    as_json = {name: json.dumps(given[name]) for name in ("columns", "class_names") if name in given}
+    try:
+        return UploadOptions.model_validate(given | as_json | received.fields)
+    except ValidationError as error:
+        raise InvalidRequest(faults_of(error.errors(include_url=False))) from error
+
+
+def _create(content: Content, choices: Choices, name: str | None, dry_run: bool, services: Services) -> Response:
+    if dry_run:
+        preview = DatasetPreview.model_validate(
+            services.catalogue.try_out(content, choices, name), from_attributes=True
+        )
+        return Response(preview.model_dump_json(), media_type="application/json")
+    row = services.catalogue.create(content, choices, name)
+    headers = {"Location": f"/datasets/{row.id}"}
+    return Response(
+        DatasetBody.of(row).model_dump_json(), status_code=201, media_type="application/json", headers=headers
+    )
+
+
+def _kinds(columns: dict[str, Any] | None) -> dict[str, Kind]:
+    return {column: Kind(kind) for column, kind in (columns or {}).items()}
+
+
+def _parsed(kind: type[DatasetRequest], body: bytes) -> DatasetRequest:
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        raise InvalidRequest(faults_of(error.errors(include_url=False))) from error

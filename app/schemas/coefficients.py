@@ -1,0 +1,37 @@
+"""The coefficients of a model as clients see them."""
+
+from pydantic import BaseModel, Field
+
+
+class Coefficient(BaseModel):
+    """The weight of one feature for one output."""
+
+    feature: str = Field(description="The feature: a column, a level of a category, or a pixel.", examples=["x1"])
+    output: str = Field(description="The target column, or the class of a softmax model.", examples=["y"])
+    weight: float = Field(description="The weight, in the original units.", examples=[2.0001])
+
+
+class BiasCoefficient(BaseModel):
+    """The bias of one output."""
+
+    output: str = Field(description="The target column, or the class of a softmax model.", examples=["y"])
+    weight: float = Field(description="The bias, in the original units.", examples=[4.1998])
+
+
+class VsTruth(BaseModel):
+    """The parameters that generated a synthetic dataset, and how far the learned ones are from them."""
+
+    weights: list[float] = Field(description="The true weights, in feature order.", examples=[[2.0, -3.4]])
+    bias: float = Field(description="The true bias.", examples=[4.2])
+    weight_errors: list[float] = Field(
+        description="Absolute error of each learned weight.", examples=[[0.0001, 0.0002]]
+    )
+    bias_error: float = Field(description="Absolute error of the learned bias.", examples=[0.0002])
+
+
+class Coefficients(BaseModel):
+    """Every coefficient of a model."""
+
+    coefficients: list[Coefficient] = Field(description="The weights, output by output, in feature order.")
+    bias: list[BiasCoefficient] = Field(description="The bias of each output.")
+    vs_truth: VsTruth | None = Field(description="For a linear model of a synthetic dataset, else null.")

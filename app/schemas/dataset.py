@@ -1,0 +1,150 @@
+"""Datasets as clients see them, and the sources that a JSON body can name."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.identifiers import NAME_PATTERN
+from app.tables import DatasetRow
+
+_ID = "01936f5e-8c1b-7c3e-9d55-2f6f1f0e4a10"
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+ColumnKind = Literal["numeric", "categorical", "boolean", "ignore"]
+
+_EXAMPLE_LINEAR = {
+    "type": "synthetic_linear",
+    "weights": [2, -3.4],
+    "bias": 4.2,
+    "rows": 1000,
+    "noise_std": 0.01,
+    "seed": 0,
+}
+
+
+class SyntheticLinearSource(BaseModel):
+    """y = Xw + b + noise: columns `x1…xd`, target `y`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["synthetic_linear"] = Field(description="Which source.", examples=["synthetic_linear"])
+    weights: list[Number] = Field(
+        min_length=1, max_length=10_000, description="The true weights; their number is that of the features.",
+        examples=[[2, -3.4]],
+    )  # fmt: skip
+    bias: Number = Field(0.0, description="The true bias.", examples=[4.2])
+    rows: int = Field(ge=1, le=10_000_000, description="How many rows.", examples=[1000])
+    feature_mean: Number = Field(0.0, description="Mean of every feature.", examples=[0.0])
+    feature_std: Number = Field(1.0, ge=0, description="Standard deviation of every feature.", examples=[1.0])
+    noise_std: Number = Field(0.01, ge=0, description="Standard deviation of the noise on y.", examples=[0.01])
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of the random numbers.", examples=[0])
+
+
+class SyntheticSoftmaxSource(BaseModel):
+    """One cloud of points for each class: columns `x1…xd`, target `label`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["synthetic_softmax"] = Field(description="Which source.", examples=["synthetic_softmax"])
+    classes: int = Field(ge=2, le=1000, description="How many classes.", examples=[3])
+    features: int = Field(ge=1, le=10_000, description="How many features.", examples=[2])
+    rows: int = Field(ge=1, le=10_000_000, description="How many rows.", examples=[600])
+    separation: Number = Field(2.0, ge=0, description="Mean distance between two centres.", examples=[2.0])
+    noise_std: Number = Field(1.0, ge=0, description="Standard deviation of each cloud.", examples=[1.0])
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of the random numbers.", examples=[0])
+
+
+class RecordsSource(BaseModel):
+    """Rows given in the request itself."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["records"] = Field(description="Which source.", examples=["records"])
+    records: list[dict[str, Any]] = Field(
+        min_length=1, description="The rows, as objects by column name; null is a missing value.",
+        examples=[[{"area": 70, "age": 12, "price": 210000}, {"area": 120, "age": 3, "price": 390000}]],
+    )  # fmt: skip
+
+
+Source = Annotated[
+    SyntheticLinearSource | SyntheticSoftmaxSource | RecordsSource,
+    Field(discriminator="type", description="Where the rows come from.", examples=[_EXAMPLE_LINEAR]),
+]
+
+
+class DatasetRequest(BaseModel):
+    """A dataset to be made from a source."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: Source
+    name: Name | None = Field(None, description="A name, unique among the datasets there are.", examples=[None])
+    target: str | None = Field(None, description="The column that jobs predict by default.", examples=[None])
+    columns: dict[str, ColumnKind] | None = Field(
+        None, description="Kinds of columns, where the inferred ones are not meant.", examples=[None]
+    )
+
+
+class DatasetBody(BaseModel):
+    """A dataset. It never changes."""
+
+    id: str = Field(description="Sortable by time of creation.", examples=[_ID])
+    name: str | None = Field(description="Its name.", examples=["houses"])
+    created_at: datetime = Field(description="When it was created, in UTC.", examples=["2026-01-31T12:00:00Z"])
+    rows: int = Field(description="How many rows, all splits together.", examples=[1000])
+    bytes: int = Field(description="What it occupies on disk.", examples=[26744])
+    sha256: str = Field(
+        description="Hash of the content: the same table has the same, whatever format it came in.",
+        examples=["9f86d081…"],
+    )
+    target: str | None = Field(description="The column that jobs predict by default.", examples=["y"])
+    columns: list[dict[str, Any]] = Field(
+        description="Each column: its name and kind, how many values are missing; mean, std, min, max and quantiles of "
+        "numbers, categories with their counts, or the shape of arrays.",
+        examples=[
+            [
+                {
+                    "name": "x1",
+                    "kind": "numeric",
+                    "missing": 0,
+                    "mean": 0.01,
+                    "std": 0.99,
+                    "min": -3.1,
+                    "max": 3.2,
+                }
+            ]
+        ],
+    )
+    splits: dict[str, int] = Field(description="How many rows each split has.", examples=[{"train": 1000, "test": 0}])
+    truth: dict[str, Any] | None = Field(
+        description="The parameters that generated a synthetic set.",
+        examples=[{"weights": [2, -3.4], "bias": 4.2}],
+    )
+
+    @classmethod
+    def of(cls, row: DatasetRow) -> "DatasetBody":
+        """The body of a row."""
+        return cls.model_validate(row, from_attributes=True)
+
+
+class DatasetPreview(BaseModel):
+    """What a dataset would be (`dry_run`); nothing is kept."""
+
+    rows: int = Field(description="How many rows, all splits together.", examples=[1000])
+    sha256: str = Field(description="Hash of the content.", examples=["9f86d081…"])
+    target: str | None = Field(description="The column that jobs predict by default.", examples=["y"])
+    columns: list[dict[str, Any]] = Field(
+        description="Each column with its inferred kind and statistics.",
+        examples=[[{"name": "x1", "kind": "numeric", "missing": 0, "mean": 0.01}]],
+    )
+    splits: dict[str, int] = Field(description="How many rows each split has.", examples=[{"train": 1000, "test": 0}])
+
+
+class Rows(BaseModel):
+    """Rows of a dataset."""
+
+    items: list[dict[str, Any]] = Field(
+        description="The rows by column name; null is a missing value.", examples=[[{"x1": 0.1, "x2": -1.2, "y": 8.5}]]
+    )

@@ -1,0 +1,53 @@
+"""The OpenAPI document: what FastAPI derives, and the few bodies that are read or written by hand."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic.json_schema import models_json_schema
+
+from app.schemas.dataset import DatasetRequest
+from app.schemas.predict import PredictRequest
+from app.schemas.problem import Problem
+
+_DESCRIPTION = """Trains and serves single-layer models: linear regression and softmax regression.
+
+upload → **dataset** → **job** → worker → **loss history** → **model** → **predict**
+
+Errors are problem documents (RFC 9457). Wherever an id of a dataset or a model is taken, its name is too."""
+
+_TAGS = [
+    {"name": "datasets", "description": "Tables and image sets. A dataset never changes."},
+    {"name": "jobs", "description": "Training jobs, their progress and their loss history."},
+    {
+        "name": "models",
+        "description": "What training leaves: weights, encoding, metrics. A model never changes.",
+    },
+    {"name": "predict", "description": "Rows in, predictions out."},
+    {"name": "operations", "description": "For whoever runs the service."},
+]
+
+_BY_HAND = (DatasetRequest, PredictRequest, Problem)
+
+
+def describe(api: FastAPI) -> None:
+    """Complete the OpenAPI document; it is built once, when it is first asked for."""
+    api.openapi_version = "3.2.0"
+    api.description = _DESCRIPTION
+    api.openapi_tags = _TAGS
+    derive = api.openapi
+
+    def openapi() -> dict[str, Any]:
+        if api.openapi_schema is None:
+            document = derive()
+            document["components"]["schemas"].update(_schemas())
+            api.openapi_schema = document
+        return api.openapi_schema
+
+    api.openapi = openapi  # type: ignore[method-assign]
+
+
+def _schemas() -> dict[str, Any]:
+    modes = [(body, "validation") for body in _BY_HAND]
+    _, found = models_json_schema(modes, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
+    schemas: dict[str, Any] = found["$defs"]
+    return schemas

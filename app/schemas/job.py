@@ -1,0 +1,94 @@
+"""A job as clients see it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from app.jobs.status import OVER, Status
+from app.tables import JobRow
+
+_ID = "01936f5e-8c1b-7c3e-9d55-2f6f1f0e4a10"
+
+
+class Progress(BaseModel):
+    """How far the training is."""
+
+    epoch: int = Field(description="Epochs done.", examples=[3])
+    epochs: int = Field(description="Epochs asked for.", examples=[3])
+    fraction: float = Field(description="Share of the epochs that is done.", examples=[1.0])
+    eta_seconds: float | None = Field(
+        description="Expected time until the last epoch; null if unknown.", examples=[0.0]
+    )
+    samples_per_second: float | None = Field(description="Training rows a second.", examples=[45000000.0])
+
+
+class JobError(BaseModel):
+    """Why a job failed or diverged."""
+
+    code: str = Field(description="A stable code.", examples=["diverged"])
+    detail: str = Field(
+        description="What happened and what to do.", examples=["The loss became non-finite in epoch 2."]
+    )
+    epoch: int | None = Field(None, description="The epoch in which it diverged.", examples=[2])
+    learning_rate_to_try: float | None = Field(
+        None, description="After a divergence: a learning rate that should train.", examples=[0.01]
+    )
+
+
+class JobBody(BaseModel):
+    """A training job."""
+
+    id: str = Field(description="Sortable by time of creation.", examples=[_ID])
+    status: Status = Field(description="Where it stands.", examples=["succeeded"])
+    spec: dict[str, Any] = Field(
+        description="What was asked for, with every default that took effect.",
+        examples=[{"dataset": _ID, "model": "linear", "epochs": 3, "batch_size": 10, "learning_rate": 0.03}],
+    )
+    progress: Progress = Field(description="How far the training is.")
+    metrics: dict[str, float] | None = Field(description="The newest measurements.", examples=[{"train_loss": 5.2e-05}])
+    attempt: int = Field(description="1, or more if a worker was lost on the way.", examples=[1])
+    device: str | None = Field(description="What it trains on; null until it starts.", examples=["cpu"])
+    created_at: datetime = Field(description="When it was submitted, in UTC.", examples=["2026-01-31T12:00:00Z"])
+    started_at: datetime | None = Field(description="When a worker took it.", examples=["2026-01-31T12:00:00Z"])
+    finished_at: datetime | None = Field(description="When it was over.", examples=["2026-01-31T12:00:01Z"])
+    error: JobError | None = Field(description="Why it failed or diverged.", examples=[None])
+    dataset_id: str | None = Field(description="The dataset, while it exists.", examples=[_ID])
+    model_id: str | None = Field(description="The model it left.", examples=[_ID])
+    receipt: dict[str, Any] | None = Field(
+        description="What it takes to run it again and get the same bits.",
+        examples=[
+            {
+                "dataset_sha256": "9f86d08…",
+                "seed": 0,
+                "device": "cpu",
+                "threads": 2,
+                "versions": {"torch": "2.13.0"},
+            }
+        ],
+    )
+
+    @classmethod
+    def of(cls, row: JobRow) -> "JobBody":
+        """The body of a row."""
+        names = cls.model_fields.keys() - {"progress"}
+        return cls.model_validate({name: getattr(row, name) for name in names} | {"progress": _progress(row)})
+
+
+def _progress(row: JobRow) -> Progress:
+    return Progress(
+        epoch=row.epoch,
+        epochs=row.epochs,
+        fraction=row.epoch / row.epochs,
+        eta_seconds=_eta_seconds(row),
+        samples_per_second=row.samples_per_second,
+    )
+
+
+def _eta_seconds(row: JobRow) -> float | None:
+    if row.status in OVER:
+        return 0.0
+    if not row.epoch or row.started_at is None:
+        return None
+    elapsed = (datetime.now(UTC) - row.started_at).total_seconds()
+    return max(0.0, elapsed / row.epoch * (row.epochs - row.epoch))

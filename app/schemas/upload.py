@@ -1,0 +1,60 @@
+"""The options of an upload: form fields of a multipart body, query parameters of a raw one."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, Json
+
+from app.schemas.dataset import ColumnKind, Name
+
+FILE_PARTS = ("file", "images", "labels", "test_images", "test_labels")
+
+
+class UploadOptions(BaseModel):
+    """What a client may say about a file beside the file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name | None = Field(None, description="A name, unique among the datasets there are.", examples=["houses"])
+    target: str | None = Field(None, description="The column that jobs predict by default.", examples=["price"])
+    columns: Json[dict[str, ColumnKind]] | None = Field(
+        None,
+        description="JSON: column → `numeric`, `categorical`, `boolean` or `ignore`.",
+        examples=['{"zip": "categorical"}'],
+    )
+    dry_run: bool = Field(False, description="Check and describe, but keep nothing: 200.", examples=[False])
+    class_names: Json[list[str]] | None = Field(
+        None,
+        description="JSON: the names of the classes 0, 1, 2, … of an image set.",
+        examples=['["T-shirt/top", "Trouser"]'],
+    )
+
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+
+def request_body(raw_media_types: tuple[str, ...]) -> dict[str, Any]:
+    """The request body of POST /datasets for the OpenAPI document: JSON, multipart, or a raw file."""
+    options = UploadOptions.model_json_schema()["properties"]
+    parts = {part: {"type": "string", "format": "binary", "description": _PARTS[part]} for part in FILE_PARTS}
+    multipart = {"type": "object", "properties": parts | {name: _as_text(field) for name, field in options.items()}}
+    return {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/DatasetRequest"}},
+            "multipart/form-data": {"schema": multipart},
+            **dict.fromkeys(raw_media_types, _BINARY),
+        },
+    }
+
+
+_PARTS = {
+    "file": "A table; its format comes from the part's media type, else from the file's name.",
+    "images": "Images in the IDX format, plain or gzip.",
+    "labels": "Their labels in the IDX format.",
+    "test_images": "Images of the test split.",
+    "test_labels": "Their labels.",
+}
+
+
+def _as_text(field: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "string", "description": field["description"], "examples": field["examples"]}

@@ -1,0 +1,59 @@
+"""The server: uvicorn, with open streams and waiting requests told to end before it waits for them."""
+
+import asyncio
+import os
+import signal
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from app.jobs.watch import Watch
+from app.main import create_app
+from app.settings import Settings
+
+GRACE_SECONDS = 3
+SOURCE = Path(__file__).parent
+
+
+class Server(uvicorn.Server):
+    """Stops within seconds, because nobody is left waiting for a job when it begins to stop."""
+
+    def __init__(self, config: uvicorn.Config, watch: Watch) -> None:
+        super().__init__(config)
+        self._watch = watch
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Wake whoever waits, give the replies a moment, then stop as uvicorn does."""
+        self._watch.stop()
+        await asyncio.sleep(0)
+        await super().shutdown(sockets)
+
+
+def serve(settings: Settings) -> None:
+    """Run one API process, and its workers, until a signal."""
+    app = create_app(settings)
+    config = uvicorn.Config(app, **_options(settings))
+    # uvicorn raises the signal anew once it has stopped; by then it has done its work, and the exit status is 0.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    with suppress(KeyboardInterrupt):
+        Server(config, app.api.state.services.watch).run()
+
+
+def develop(settings: Settings) -> None:
+    """Run as `serve` does, and start again whenever the code changes."""
+    os.environ.update(settings.environment())
+    uvicorn.run("app.main:create_app", factory=True, reload=True, reload_dirs=[str(SOURCE)], **_options(settings))
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    return {
+        "host": settings.host,
+        "port": settings.port,
+        "log_level": settings.log_level,
+        "access_log": False,
+        "server_header": False,
+        "timeout_graceful_shutdown": GRACE_SECONDS,
+    }
