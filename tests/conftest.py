@@ -1,0 +1,45 @@
+"""What tests share: a real server with a real worker process, a database built by the migrations, the real data."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.database import Database
+from app.migrate import migrate
+from app.storage import Storage
+from tests.running_server import RunningServer
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with Fashion-MNIST, California housing and the penguins."""
+    folder = Path(os.environ.get("ONELAYER_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"the real data is not at {folder}; set ONELAYER_TEST_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """`onelayer serve` with one worker, as a process of its own, shared by all tests of one run."""
+    with RunningServer(tmp_path_factory.mktemp("server") / "data") as running:
+        yield running
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """An empty database with the newest schema."""
+    made = Database(f"sqlite:///{tmp_path / 'onelayer.db'}")
+    migrate(made)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    """An empty storage."""
+    return Storage(tmp_path / "data")

@@ -1,0 +1,237 @@
+"""Bad input: each is refused with a problem document that names the place, and leaves nothing behind."""
+
+import gzip
+import json
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.running_server import RunningServer
+
+LINE = {"type": "synthetic_linear", "weights": [2, -3.4], "bias": 4.2, "rows": 100}
+
+
+def idx(dimensions: list[int], content: bytes, code: int = 0x08) -> bytes:
+    """An IDX file."""
+    return struct.pack(f">HBB{len(dimensions)}I", 0, code, len(dimensions), *dimensions) + content
+
+
+IMAGES, LABELS = idx([2, 2, 2], bytes(8)), idx([2], bytes([0, 1]))
+
+
+def kept(server: RunningServer) -> tuple[Any, ...]:
+    """Everything that a refused request might have left: rows, folders, files being written."""
+    lists = [server.client.get(path).json() for path in ("/datasets", "/jobs", "/models")]
+    folders = [sorted(path.name for path in (server.data_dir / name).glob("*")) for name in ("datasets", "models")]
+    return lists, folders, list((server.data_dir / "staging").iterdir())
+
+
+def upload(server: RunningServer, **parts: bytes) -> httpx.Response:
+    return server.client.post("/datasets", files={part: (part, content) for part, content in parts.items()})
+
+
+def csv(server: RunningServer, text: str) -> httpx.Response:
+    return server.client.post("/datasets", content=text.encode(), headers={"Content-Type": "text/csv"})
+
+
+def job(server: RunningServer, **spec: Any) -> httpx.Response:
+    return server.client.post("/jobs", json={"dataset": "line-of-bad-input", "model": "linear", **spec})
+
+
+def predict(server: RunningServer, instances: str) -> httpx.Response:
+    body = '{"model": "line-of-bad-input", "instances": %s}' % instances  # noqa: UP031 - NaN cannot come from json=
+    return server.client.post("/predict", content=body, headers={"Content-Type": "application/json"})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _line(server: RunningServer) -> None:
+    server.create_dataset(LINE, name="line-of-bad-input")
+    server.train(dataset="line-of-bad-input", model="linear", model_name="line-of-bad-input")
+    records = [{"x": float(i), "many": i + 0.0, "text": f"t{i % 3}"} for i in range(5000)]
+    server.create_dataset({"type": "records", "records": records}, name="table-of-bad-input")
+
+
+UPLOADS: dict[str, tuple[Callable[[RunningServer], httpx.Response], int, str]] = {
+    "a truncated gzip": (lambda s: upload(s, images=gzip.compress(IMAGES)[:-6], labels=LABELS), 422, "images"),
+    "a wrong magic number": (lambda s: upload(s, images=idx([2, 2, 2], bytes(8), 0x0B), labels=LABELS), 422, "images"),
+    "images without labels": (lambda s: upload(s, images=IMAGES), 422, "labels"),
+    "three labels for two images": (
+        lambda s: upload(s, images=IMAGES, labels=idx([3], bytes(3))),
+        422,
+        "labels",
+    ),
+    "a ragged row": (lambda s: csv(s, "a,b\n1,2\n3\n4,5\n"), 422, "row 2"),
+    "an empty file": (lambda s: csv(s, ""), 422, ""),
+    "a header only": (lambda s: csv(s, "a,b\n"), 422, ""),
+    "two columns of one name": (lambda s: csv(s, "a,a\n1,2\n"), 422, "a"),
+    "an unknown file part": (lambda s: upload(s, table=b"a\n1\n"), 422, "table"),
+    "an unknown media type": (
+        lambda s: s.client.post("/datasets", content=b"x", headers={"Content-Type": "application/pdf"}),
+        415,
+        "",
+    ),
+    "no JSON": (
+        lambda s: s.client.post("/datasets", content=b"{", headers={"Content-Type": "application/json"}),
+        422,
+        "",
+    ),
+    "an unknown source": (lambda s: s.client.post("/datasets", json={"source": {"type": "web"}}), 422, "source"),
+    "an unknown field of a source": (lambda s: s.client.post("/datasets", json={"source": {**LINE, "x": 1}}), 422, "x"),
+    "a name that is taken": (
+        lambda s: s.client.post("/datasets", json={"source": LINE, "name": "line-of-bad-input"}),
+        409,
+        "",
+    ),
+    "a name with a slash": (lambda s: s.client.post("/datasets", json={"source": LINE, "name": "../x"}), 422, "name"),
+    "a target that is no column": (
+        lambda s: s.client.post("/datasets", json={"source": LINE, "target": "z"}),
+        422,
+        "target",
+    ),
+}
+
+JOBS: dict[str, tuple[dict[str, Any], int, str]] = {
+    "a target that does not exist": ({"target": "z"}, 422, "target"),
+    "softmax on 5000 distinct numbers": (
+        {"dataset": "table-of-bad-input", "model": "softmax", "target": "many"},
+        422,
+        "target",
+    ),
+    "linear on a text": ({"dataset": "table-of-bad-input", "target": "text"}, 422, "target"),
+    "an unknown field": ({"learning_rat": 0.1}, 422, "learning_rat"),
+    "a negative learning rate": ({"learning_rate": -0.1}, 422, "learning_rate"),
+    "a learning rate that is no number": ({"learning_rate": "fast"}, 422, "learning_rate"),
+    "no epochs": ({"epochs": 0}, 422, "epochs"),
+    "a loss of the other model": ({"loss": "cross_entropy"}, 422, ""),
+    "a feature that does not exist": ({"features": ["x1", "z"]}, 422, "features"),
+    "the target as a feature": ({"features": ["x1", "y"]}, 422, "features"),
+    "a test split that is not there": ({"validation": {"split": "test"}}, 422, "validation"),
+    "a fraction of 1": ({"validation": {"fraction": 1}}, 422, "validation"),
+    "a dataset that does not exist": ({"dataset": "nowhere"}, 404, ""),
+    "a GPU where there is none": ({"device": "cuda"}, 422, "device"),
+}
+
+INSTANCES: dict[str, tuple[str, str]] = {
+    "NaN": ("[[1, 2], [1, NaN]]", "row 2, column x2"),
+    "Infinity": ("[[1, Infinity]]", "row 1, column x2"),
+    "a text": ('[[1, "two"]]', "row 1, column x2"),
+    "a wrong width": ("[[1, 2], [1, 2, 3]]", "row 2"),
+    "a row that is no list": ("[1, 2]", "row 1"),
+}
+
+
+def check(reply: httpx.Response, status: int, location: str) -> None:
+    """It is the problem document of this status, and names the place."""
+    assert reply.status_code == status, reply.text
+    assert reply.headers["content-type"] == "application/problem+json"
+    problem = reply.json()
+    assert problem["status"] == status
+    assert problem["type"].startswith("urn:onelayer:problem:")
+    assert problem["title"]
+    assert problem["detail"]
+    if status == 422:
+        assert any(location in fault["location"] for fault in problem["errors"]), problem
+    assert "Traceback" not in reply.text
+    assert "/" not in problem["detail"].replace("GET /", "").replace("/docs", "").replace("POST /", "") or status != 500
+
+
+@pytest.mark.parametrize("name", UPLOADS)
+def test_a_bad_upload_is_refused_and_nothing_is_kept(server: RunningServer, name: str) -> None:
+    call, status, location = UPLOADS[name]
+    before = kept(server)
+    check(call(server), status, location)
+    assert kept(server) == before
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_bad_job_is_refused_and_not_queued(server: RunningServer, name: str) -> None:
+    spec, status, location = JOBS[name]
+    before = kept(server)
+    check(job(server, **spec), status, location)
+    assert kept(server) == before
+
+
+@pytest.mark.parametrize("name", INSTANCES)
+def test_bad_instances_are_refused_by_row_and_column(server: RunningServer, name: str) -> None:
+    instances, location = INSTANCES[name]
+    check(predict(server, instances), 422, location)
+
+
+def test_records_with_an_unknown_column_are_refused(server: RunningServer) -> None:
+    reply = server.client.post("/predict", json={"model": "line-of-bad-input", "records": [{"x1": 1, "x2": 2, "z": 3}]})
+    check(reply, 422, "row 1, column z")
+
+
+def test_softmax_outputs_are_refused_for_a_linear_model(server: RunningServer) -> None:
+    for asked, location in ({"outputs": ["probabilities"]}, "outputs"), ({"top_k": 1}, "top_k"):
+        body = {"model": "line-of-bad-input", "instances": [[1, 2]], **asked}
+        check(server.client.post("/predict", json=body), 422, location)
+
+
+def test_a_job_on_a_deleted_dataset_is_refused(server: RunningServer) -> None:
+    dataset = server.create_dataset(LINE)
+    assert server.client.delete(f"/datasets/{dataset['id']}").status_code == 204
+    assert not (server.data_dir / "datasets" / dataset["id"]).exists()
+    check(server.client.post("/jobs", json={"dataset": dataset["id"], "model": "linear"}), 404, "")
+
+
+def test_a_dataset_that_a_job_needs_is_not_deleted(server: RunningServer) -> None:
+    dataset = server.create_dataset({**LINE, "rows": 20_000})
+    slow = {"dataset": dataset["id"], "model": "linear", "epochs": 1_000_000, "batch_size": 1, "learning_rate": 1e-6}
+    running = server.client.post("/jobs", json=slow).json()
+    check(server.client.delete(f"/datasets/{dataset['id']}"), 409, "")
+    assert server.client.post(f"/jobs/{running['id']}/cancel").status_code == 202
+    over = server.client.get(f"/jobs/{running['id']}", headers={"Prefer": "wait=10"})
+    assert over.json()["status"] == "cancelled"
+    assert server.client.delete(f"/datasets/{dataset['id']}").status_code == 204
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/jobs/nowhere", "/models/nowhere", "/datasets/nowhere", "/jobs/%00"])
+def test_what_is_not_there_is_a_404(server: RunningServer, path: str) -> None:
+    check(server.client.get(path), 404, "")
+
+
+def test_a_method_that_a_path_does_not_have_is_a_405_that_names_those_it_has(server: RunningServer) -> None:
+    reply = server.client.put("/jobs")
+    check(reply, 405, "")
+    assert reply.headers["allow"]
+
+
+def test_a_body_over_the_limit_is_a_413(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("small") / "data"
+    limits = {"body_limit_mib": 1, "upload_limit_mib": 2, "workers": 0}
+    with RunningServer(folder, ready="/healthz", **limits) as small:
+        before = kept(small)
+        check(csv(small, "a,b\n" + "1,2\n" * 1_000_000), 413, "")
+        check(upload(small, file=bytes(3 << 20)), 413, "")
+        records = [{"text": "x" * 1000} for _ in range(1500)]
+        check(small.client.post("/datasets", json={"source": {"type": "records", "records": records}}), 413, "")
+        check(predict(small, str([[1, 2]] * 300_000)), 413, "")
+
+        def endless() -> Iterator[bytes]:
+            for _ in range(200):
+                yield b"1,2\n" * 10_000
+
+        with suppress(httpx.TransportError):  # the server may close while the client still sends
+            headers = {"Content-Type": "text/csv"}
+            check(small.client.post("/datasets", content=endless(), headers=headers), 413, "")
+        assert kept(small) == before
+
+
+def test_a_diverging_job_ends_as_diverged_and_offers_a_rate_that_trains(server: RunningServer) -> None:
+    spec = {"dataset": "line-of-bad-input", "model": "linear", "epochs": 20, "batch_size": 10}
+    over = server.train(**spec, learning_rate=50.0)
+    assert over["status"] == "diverged"
+    assert over["error"]["code"] == "diverged"
+    assert over["error"]["epoch"] >= 1
+    model = server.client.get(f"/models/{over['model_id']}").json()
+    assert model["partial"] is True
+    weights = server.client.get(f"/models/{over['model_id']}/coefficients").json()["coefficients"]
+    assert all(json.dumps(entry["weight"]) not in ("NaN", "Infinity") for entry in weights)
+    again = server.train(**spec, learning_rate=over["error"]["learning_rate_to_try"])
+    assert again["status"] == "succeeded"
+    assert server.history(again)[-1]["train_loss"] < server.history(again)[0]["train_loss"]
