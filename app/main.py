@@ -8,7 +8,8 @@ from fastapi import FastAPI
 from app import __version__, logs, problems
 from app.jobs.presence import Presence
 from app.migrate import migrate
-from app.routers import datasets, docs, jobs, models, operations, predict, upload
+from app.routers import datasets, docs, events, jobs, models, operations, predict, upload
+from app.routers.idempotency import IdempotencyKeys
 from app.schemas.document import describe
 from app.services import Services, assemble
 from app.settings import Settings
@@ -30,8 +31,9 @@ def create_app(settings: Settings | None = None) -> problems.ProblemDocuments:
     )
     api.state.services = assemble(settings)
     problems.install(api)
+    api.add_middleware(IdempotencyKeys, keys=api.state.services.keys)
     api.include_router(upload.router, max_body_size=settings.upload_limit_bytes)
-    for module in (datasets, jobs, models, predict, operations, docs):
+    for module in (datasets, jobs, events, models, predict, operations, docs):
         api.include_router(module.router)
     describe(api)
     return problems.ProblemDocuments(api)
@@ -47,7 +49,9 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     if launcher is not None:
         launcher.start()
     services.watch.start()
-    with Presence(services.database, services.roster, services.bell, services.settings.lease_seconds):
+    settings = services.settings
+    with Presence(services.database, services.roster, services.bell, settings.lease_seconds) as presence:
+        services.keys.process_id = presence.process_id
         yield
         services.watch.close()
     if launcher is not None:

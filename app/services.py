@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from app.database import Database
 from app.datasets.catalogue import Catalogue
+from app.idempotency import Keys
 from app.jobs.bell import Bell
+from app.jobs.feed import Feeds
 from app.jobs.queue import Queue
 from app.jobs.roster import Roster
 from app.jobs.watch import Watch
@@ -25,9 +27,11 @@ class Services:
     roster: Roster
     catalogue: Catalogue
     queue: Queue
+    keys: Keys
     registry: Registry
     predictor: Predictor
     watch: Watch
+    feeds: Feeds
 
     def is_writable(self) -> bool:
         """Whether the data directory takes new files."""
@@ -42,6 +46,8 @@ def assemble(settings: Settings) -> Services:
     roster = Roster(database, settings.lease_seconds)
     registry = Registry(database, storage)
     bell = Bell()
+    queue = Queue(database, roster, settings.lease_seconds, settings.attempts, settings.queue_limit)
+    watch = Watch(bell, settings.poll_seconds)
     return Services(
         settings=settings,
         database=database,
@@ -49,8 +55,10 @@ def assemble(settings: Settings) -> Services:
         bell=bell,
         roster=roster,
         catalogue=Catalogue(database, storage),
-        queue=Queue(database, roster, settings.lease_seconds, settings.attempts),
+        queue=queue,
+        keys=Keys(database, roster.is_alive, settings.keep_idempotency_hours),
         registry=registry,
         predictor=Predictor(registry, storage),
-        watch=Watch(bell, settings.poll_seconds),
+        watch=watch,
+        feeds=Feeds(database, queue, watch),
     )

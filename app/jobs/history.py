@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from app.database import Database
 from app.jobs.queue import Claim, Queue
 from app.tables import EpochRow, JobRow
+
+_METRICS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
 Measurement = dict[str, Any]
 """The columns of an `EpochRow` but its job: epoch, losses, accuracies, learning_rate, seconds."""
@@ -22,6 +24,19 @@ def record(session: Session, queue: Queue, claim: Claim, epochs: Sequence[Measur
     if epochs:
         session.execute(insert(EpochRow), [{"job_id": job_id, **epoch} for epoch in epochs])
     return job
+
+
+def rewind(session: Session, queue: Queue, claim: Claim, epoch: int) -> int:
+    """Take the history back to an epoch from which the job goes on, or to its beginning if it has gaps until there."""
+    job_id = claim[0]
+    until = (EpochRow.job_id == job_id, EpochRow.epoch <= epoch)
+    whole = session.scalar(select(func.count()).where(*until)) == epoch
+    last = session.get(EpochRow, (job_id, epoch)) if whole and epoch else None
+    reached = epoch if last is not None else 0
+    metrics = _metrics({name: getattr(last, name) for name in _METRICS}) if last is not None else None
+    queue.guarded(session, claim, epoch=reached, metrics=metrics, resumed_epoch=reached or None)
+    session.execute(delete(EpochRow).where(EpochRow.job_id == job_id, EpochRow.epoch > reached))
+    return reached
 
 
 def read(database: Database, job_id: str, after_epoch: int, limit: int) -> list[EpochRow]:
@@ -60,5 +75,4 @@ def _extremes(losses: list[tuple[int, float | None]], stretches: int) -> set[int
 
 
 def _metrics(epoch: Measurement) -> dict[str, Any]:
-    names = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
-    return {name: epoch[name] for name in names if epoch[name] is not None}
+    return {name: epoch[name] for name in _METRICS if epoch[name] is not None}

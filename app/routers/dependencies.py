@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from fastapi import Depends, Header, Query, Request
+from fastapi import Depends, Header, Path, Query, Request
 
 from app.errors import Fault, InvalidRequest
 from app.services import Services
@@ -40,4 +40,7 @@ Limit = Annotated[int, Query(ge=1, le=500, description="How many items to return
 Cursor = Annotated[
     str | None,
     Query(description="The `next_cursor` of the page before; none for the first page.", examples=[None]),
+]
+JobPath = Annotated[
+    str, Path(description="A job's id.", examples=["01936f5e-8c1b-7c3e-9d55-2f6f1f0e4a10"], max_length=200)
 ]

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -10,7 +10,7 @@ from app.jobs import history
 from app.jobs.spec import Spec
 from app.jobs.status import OVER, Status
 from app.jobs.submission import order
-from app.routers.dependencies import Cursor, Limit, ServicesDep, WaitSeconds
+from app.routers.dependencies import Cursor, JobPath, Limit, ServicesDep, WaitSeconds
 from app.schemas.history import History, csv_of
 from app.schemas.job import JobBody
 from app.schemas.page import Page, before, page
@@ -18,10 +18,6 @@ from app.schemas.problem import problems
 from app.services import Services
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
-
-JobPath = Annotated[
-    str, Path(description="A job's id.", examples=["01936f5e-8c1b-7c3e-9d55-2f6f1f0e4a10"], max_length=200)
-]
 
 
 @router.post(
