@@ -143,7 +143,9 @@ def _load(settings: Settings) -> None:
     # Read when the libraries are loaded, hence before the imports below. The bits of a result depend on it.
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ[name] = str(settings.resolved_threads)
-    import app.worker.loop  # noqa: F401  torch and numba come with it
+    import torch  # noqa: F401  held warm for every worker that is forked
+
+    import app.worker.loop  # noqa: F401
     from app.training import kernels
 
     kernels.warm()
