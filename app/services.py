@@ -33,6 +33,11 @@ class Services:
     watch: Watch
     feeds: Feeds
 
+    def close(self) -> None:
+        """Give the port and the connections back."""
+        self.bell.close()
+        self.database.dispose()
+
     def is_writable(self) -> bool:
         """Whether the data directory takes new files."""
         return self.storage.is_writable()

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from app.errors import Fault, InvalidRequest
 from app.jobs.status import OVER
-from app.routers.dependencies import JobPath, ServicesDep
+from app.routers.dependencies import JobId, ServicesDep
 from app.schemas.history import EpochBody
 from app.schemas.job import JobBody
 from app.schemas.problem import problems
@@ -69,7 +69,7 @@ WIRE = Wire()
     },
 )
 async def watch_job(
-    job: JobPath,
+    job: JobId,
     services: ServicesDep,
     last_event_id: Annotated[
         str | None,

@@ -81,7 +81,7 @@ class Execution:
         try:
             spec = Spec.model_validate(self._job.spec)
             prepared = prepare(spec, self._job, self._catalogue)
-            device = devices.choose(spec.device, prepared.problem)
+            device = devices.choose(spec.device, prepared.problem, spec.batch_size or 1, spec.epochs or 1)
             record = receipt(prepared.dataset_sha256, spec, device)
             outcome = self._train(spec, prepared.problem, device, identity(record, self._job.spec))
             self._conclude(spec, prepared, outcome, record)
