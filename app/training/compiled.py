@@ -31,15 +31,6 @@ class CompiledEngine:
         self._totals = np.zeros((3, 2))
         self._update, self._loss = update_of(setting), CODES[str(setting.options.loss)]
 
-    def resume(self, parameters: Parameters, velocity: Parameters) -> None:
-        """See `Engine`."""
-        for vector, given in ((self._theta, parameters), (self._state[1], velocity)):
-            vector[:] = np.concatenate([given.weights.T.ravel(), given.bias])
-
-    def velocity(self) -> Parameters:
-        """See `Engine`."""
-        return self._parameters(self._state[1])
-
     def begin(self, epoch: int) -> None:
         """See `Engine`."""
         kernels.permute(self._order, self._setting.options.seed, epoch)
@@ -59,11 +50,9 @@ class CompiledEngine:
 
     def report(self) -> Report:
         """See `Engine`."""
-        return Report(self._totals, self._parameters(self._theta))
-
-    def _parameters(self, vector: NDArray[np.float32]) -> Parameters:
         k, d = self._shape
-        return Parameters(vector[: k * d].reshape(k, d).T.copy(order="C"), vector[k * d :].copy())
+        weights = self._theta[: k * d].reshape(k, d).T.copy(order="C")
+        return Report(self._totals, Parameters(weights, self._theta[k * d :].copy()))
 
 
 def _rows(rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:

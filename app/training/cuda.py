@@ -44,18 +44,6 @@ class CudaEngine:
             X, y = torch.from_numpy(np.asarray(rows.X)), torch.from_numpy(np.asarray(rows.y))
         return X.to(self._device), (y.long() if y.ndim == 1 else y).to(self._device)
 
-    def resume(self, parameters: Parameters, velocity: Parameters) -> None:
-        """See `Engine`."""
-        own = (self._weights, self._bias, *self._velocities)
-        given = (parameters.weights, parameters.bias, velocity.weights, velocity.bias)
-        for tensor, values in zip(own, given, strict=True):
-            tensor.copy_(torch.from_numpy(values.copy()))
-
-    def velocity(self) -> Parameters:
-        """See `Engine`."""
-        weights, bias = (velocity.cpu().numpy().copy() for velocity in self._velocities)
-        return Parameters(weights, bias)
-
     def begin(self, epoch: int) -> None:
         """See `Engine`."""
         seed = np.random.SeedSequence([self._setting.options.seed, epoch]).generate_state(1, np.uint64)[0]

@@ -30,12 +30,6 @@ class Engine(Protocol):
     pace: int
     """Steps between two pauses."""
 
-    def resume(self, parameters: Parameters, velocity: Parameters) -> None:
-        """Go on from where another engine was."""
-
-    def velocity(self) -> Parameters:
-        """A copy of what momentum carries over, in the shapes of the parameters."""
-
     def begin(self, epoch: int) -> None:
         """Draw the epoch's permutation, a function of (seed, epoch) alone, and clear the totals."""
 

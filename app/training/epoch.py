@@ -1,10 +1,8 @@
 """What a training yields: an epoch when it is over, a pause within a long one."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from app.training.problem import Parameters
-from app.training.state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,8 +10,7 @@ class Epoch:
     """One pass over the training rows.
 
     The losses are means over rows in the units of the loss, without the penalties; accuracies are in 0…1 and
-    None for linear regression. `learning_rate` is that of the epoch's first minibatch. `state` is copied when it is
-    asked for, and only until the next epoch begins.
+    None for linear regression. `learning_rate` is that of the epoch's first minibatch.
     """
 
     number: int
@@ -23,12 +20,6 @@ class Epoch:
     validation_accuracy: float | None
     learning_rate: float
     parameters: Parameters
-    capture: Callable[[], State] = field(repr=False, compare=False)
-
-    @property
-    def state(self) -> State:
-        """What it takes to go on after this epoch, to be asked for before the next one."""
-        return self.capture()
 
 
 @dataclass(frozen=True, slots=True)

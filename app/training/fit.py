@@ -18,43 +18,36 @@ from app.training.gemm import GemmEngine
 from app.training.hyperparameters import Hyperparameters
 from app.training.learning_rate import resolve, smaller_rate
 from app.training.problem import Parameters, Problem, Rows, ShapeError
-from app.training.state import State
 
-__all__ = ["Diverged", "Epoch", "Parameters", "Pause", "Problem", "Rows", "ShapeError", "State", "fit"]
+__all__ = ["Diverged", "Epoch", "Parameters", "Pause", "Problem", "Rows", "ShapeError", "fit"]
 
 PAUSE = Pause()
 LARGEST_WIDENED = 64 * 2**20
 """Bytes of float32 that pixels may take in the small regime, which widens them once."""
 
 
-def fit(
-    problem: Problem, hyperparameters: Hyperparameters, device: str = "cpu", resume: State | None = None
-) -> Iterator[Epoch | Pause]:
+def fit(problem: Problem, hyperparameters: Hyperparameters, device: str = "cpu") -> Iterator[Epoch | Pause]:
     """Train, and yield each epoch when it is over, and pauses within long ones.
 
     Minimises 1/n · Σ loss(Xᵢ W + b, yᵢ) + ½ l2 ‖W‖² + l1 ‖W‖₁ by minibatch SGD. Every epoch visits each row
     once, in a permutation that is a function of (seed, epoch); the last, smaller minibatch is divided by its
-    own size. The same seed on the same device with as many threads gives the same bits, and so does a training that
-    resumes from the state of an earlier one.
+    own size. The same seed on the same device with as many threads gives the same bits.
 
     Raises:  Diverged in the epoch in which the loss or a weight becomes infinite or NaN
     """
     options = hyperparameters.effective(problem.train.count)
     weights = options.init.draw(problem.train.features, problem.outputs, options.seed)
     setting = Setting(problem, options, weights)
-    yield from run(setting, _engine(setting, device), resolve(options, problem.train), resume)
+    yield from run(setting, _engine(setting, device), resolve(options, problem.train))
 
 
-def run(setting: Setting, engine: Engine, rate: float, resume: State | None = None) -> Iterator[Epoch | Pause]:
+def run(setting: Setting, engine: Engine, rate: float) -> Iterator[Epoch | Pause]:
     """The loop of `fit` on an engine that is ready, from a learning rate that is a number."""
-    if resume is not None:
-        engine.resume(resume.parameters, resume.velocity)
-    done = resume.epoch if resume is not None else 0
     problem, options = setting.problem, setting.options
     steps, epochs = -(-problem.train.count // setting.batch_size), options.epochs or 0
     last_finite = engine.report().parameters
-    for number in range(done + 1, epochs + 1):
-        if number == done + 1 or options.lr_schedule.type != "constant":
+    for number in range(1, epochs + 1):
+        if number == 1 or options.lr_schedule.type != "constant":
             rates = schedules.rates(options.lr_schedule, rate, number, epochs, steps)
             step_rates = rates.astype(np.float32)
         engine.begin(number)
@@ -123,7 +116,6 @@ def _epoch(setting: Setting, engine: Engine, number: int, rate: float) -> Epoch:
         validation_accuracy=validation[1] if classes else None,
         learning_rate=rate,
         parameters=report.parameters,
-        capture=lambda: State(number, report.parameters, engine.velocity()),
     )
 
 

@@ -58,24 +58,6 @@ class GemmEngine:
         self._weights_gradient = self._gradient[: d * columns].reshape(d, columns)
         self._theta, self._velocity = theta, np.zeros_like(theta)
 
-    def resume(self, parameters: Parameters, velocity: Parameters) -> None:
-        """See `Engine`."""
-        k = self._setting.problem.outputs
-        for vector, given in ((self._theta, parameters), (self._velocity, velocity)):
-            weights, bias = self._parts(vector)
-            weights[:, :k], bias[:k] = given.weights, given.bias
-
-    def velocity(self) -> Parameters:
-        """See `Engine`."""
-        return self._parameters(*self._parts(self._velocity))
-
-    def _parts(self, vector: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return vector[: self._weights.size].reshape(self._weights.shape), vector[self._weights.size :]
-
-    def _parameters(self, weights: NDArray[np.float32], bias: NDArray[np.float32]) -> Parameters:
-        k = self._setting.problem.outputs
-        return Parameters(weights[:, :k].copy(), bias[:k].copy())
-
     def _lay_out_blocks(self) -> None:
         d, columns = self._weights.shape
         self._step_block = min(self._setting.batch_size, max(1, STEP_ENTRIES // d))
@@ -143,4 +125,5 @@ class GemmEngine:
 
     def report(self) -> Report:
         """See `Engine`."""
-        return Report(self._totals, self._parameters(self._weights, self._bias))
+        k = self._setting.problem.outputs
+        return Report(self._totals, Parameters(self._weights[:, :k].copy(), self._bias[:k].copy()))
