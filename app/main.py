@@ -7,8 +7,9 @@ from fastapi import FastAPI
 
 from app import __version__, logs, problems
 from app.jobs.presence import Presence
+from app.jobs.upkeep import Upkeep
 from app.migrate import migrate
-from app.routers import datasets, docs, events, jobs, models, operations, predict, upload
+from app.routers import datasets, docs, events, history, jobs, models, operations, predict, upload
 from app.routers.idempotency import IdempotencyKeys
 from app.schemas.document import describe
 from app.services import Services, assemble
@@ -33,7 +34,7 @@ def create_app(settings: Settings | None = None) -> problems.ProblemDocuments:
     problems.install(api)
     api.add_middleware(IdempotencyKeys, keys=api.state.services.keys)
     api.include_router(upload.router, max_body_size=settings.upload_limit_bytes)
-    for module in (datasets, jobs, events, models, predict, operations, docs):
+    for module in (datasets, jobs, history, events, models, predict, operations, docs):
         api.include_router(module.router)
     describe(api)
     return problems.ProblemDocuments(api)
@@ -52,7 +53,8 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     settings = services.settings
     with Presence(services.database, services.roster, services.bell, settings.lease_seconds) as presence:
         services.keys.process_id = presence.process_id
-        yield
+        with Upkeep(services.chores()):
+            yield
         services.watch.close()
     if launcher is not None:
         launcher.stop()

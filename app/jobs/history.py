@@ -7,6 +7,7 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from app.database import Database
+from app.errors import JobNotFound
 from app.jobs.queue import Claim, Queue
 from app.tables import EpochRow, JobRow
 
@@ -44,6 +45,16 @@ def read(database: Database, job_id: str, after_epoch: int, limit: int) -> list[
     following = select(EpochRow).where(EpochRow.job_id == job_id, EpochRow.epoch > after_epoch)
     with database.read() as session:
         return list(session.scalars(following.order_by(EpochRow.epoch).limit(limit)))
+
+
+def version(database: Database, job_id: str) -> tuple[object, ...]:
+    """What changes whenever the history of a job does."""
+    with database.read() as session:
+        job = session.get(JobRow, job_id)
+        if job is None:
+            raise JobNotFound(job_id)
+        first = session.scalar(select(func.min(EpochRow.epoch)).where(EpochRow.job_id == job_id))
+        return job.id, job.attempt, job.epoch, first
 
 
 def sample(database: Database, job_id: str, after_epoch: int, points: int) -> list[EpochRow]:

@@ -125,7 +125,7 @@ class Queue:
             update(JobRow).where(JobRow.id == first, JobRow.status == Status.QUEUED)
             .values(
                 status=Status.RUNNING, worker_id=worker_id, lease_until=self.lease_end(),
-                started_at=func.coalesce(JobRow.started_at, DatabaseTime()),
+                started_at=DatabaseTime(), resumed_epoch=None,
             )
             .returning(JobRow)
         )  # fmt: skip

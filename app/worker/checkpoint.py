@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
 import structlog
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -48,9 +49,11 @@ class Checkpoint:
 
     def to_bytes(self) -> bytes:
         """The checkpoint as a safetensors file."""
-        best = {"best.weights": self.best.parameters.weights, "best.bias": self.best.parameters.bias}
-        state = {f"state.{name}": values for name, values in self.state.to_arrays().items()}
-        kept = {"identity": self.identity, "seconds": self.seconds, "best_loss": self.best.loss}
+        own = self.best.parameters
+        best = {f"best.{name}": np.ascontiguousarray(getattr(own, name)) for name in ("weights", "bias")}
+        arrays, scalars = self.state.to_arrays()
+        state = {f"state.{name}": np.ascontiguousarray(values) for name, values in arrays.items()}
+        kept = {"identity": self.identity, "seconds": self.seconds, "best_loss": self.best.loss, "state": scalars}
         return save({**state, **best}, metadata={"checkpoint": json.dumps(kept)})
 
     @classmethod
@@ -71,7 +74,7 @@ class Checkpoint:
         prefix = "state."
         state = {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
         best = Best(kept["best_loss"], Parameters(arrays["best.weights"], arrays["best.bias"]))
-        return cls(State.from_arrays(state), best, kept["seconds"], identity)
+        return cls(State.from_arrays(state, kept["state"]), best, kept["seconds"], identity)
 
 
 class Checkpointer:

@@ -39,7 +39,7 @@ class Progress:
     def go_on_from(self, checkpoint: Checkpoint) -> None:
         """Count on from where an earlier attempt was."""
         self._done, self._spent = checkpoint.state.epoch, checkpoint.seconds
-        self._best, self.last = checkpoint.best, checkpoint.state.parameters
+        self._best, self.last = checkpoint.best, checkpoint.state.model
 
     def take(self, step: Epoch | Pause) -> None:
         """Note a step, and copy the state if a checkpoint is due."""
