@@ -86,6 +86,14 @@ class Database:
                 raise StorageFull("The disk under the database is full; free some space and try again.") from error
             raise
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection that sees one state of the database for as long as it is open, whatever is written meanwhile."""
+        is_postgresql = self.engine.dialect.name == "postgresql"
+        engine = self.engine.execution_options(isolation_level="REPEATABLE READ") if is_postgresql else self.engine
+        with engine.connect() as connection, connection.begin():
+            yield connection
+
     def dispose(self) -> None:
         """Close every connection."""
         self.engine.dispose()

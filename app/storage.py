@@ -82,6 +82,14 @@ class Storage:
                 shutil.rmtree(stage.path, ignore_errors=True)
             os.close(lock)
 
+    def adopt(self, folder: Path, collection: str) -> None:
+        """Take in a whole collection that was prepared aside, synced, where there is none yet."""
+        for path in sorted(folder.rglob("*"), reverse=True):
+            _sync(path)
+        _sync(folder)
+        folder.rename(self.root / collection)
+        _sync(self.root)
+
     def write(self, key: str, data: bytes) -> None:
         """Give one file a new content, whole or not at all: written aside, synced, renamed over the old one."""
         target = self.path(key)

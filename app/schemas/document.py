@@ -63,8 +63,8 @@ def _offer_idempotency(document: dict[str, Any]) -> None:
         "name": "Idempotency-Key",
         "in": "header",
         "required": False,
-        "description": "Up to 255 visible ASCII characters, such as a UUID. A repetition with the same key and body has "
-        "no second effect and gets the first reply.",
+        "description": "Up to 255 visible ASCII characters, such as a UUID. A repetition with the same key and body "
+        "has no second effect and gets the first reply.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "examples": [None]},
     }
     for item in document["paths"].values():
