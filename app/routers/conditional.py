@@ -8,7 +8,11 @@ from starlette.responses import Response
 
 IfNoneMatch = Annotated[
     str | None,
-    Header(description="The `ETag` of the reply that the client has; 304 if nothing has changed.", examples=[None]),
+    Header(
+        alias="If-None-Match",
+        description="The `ETag` of the reply that the client has; 304 if nothing has changed.",
+        examples=[None],
+    ),
 ]
 
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "Nothing has changed (with `If-None-Match`)."}}
