@@ -35,7 +35,7 @@ class Order:
 
     spec: dict[str, Any]
     model: str
-    dataset_id: str
+    dataset_id: str | None
     validation_dataset_id: str | None
     epochs: int
     requested_device: str

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import httpx
 import pytest
@@ -167,7 +167,7 @@ def test_the_plot_is_a_picture_in_the_format_that_is_asked_for(server: RunningSe
     url = f"/jobs/{job['id']}/plot"
     svg = server.client.get(url)
     assert svg.headers["content-type"] == "image/svg+xml"
-    assert ElementTree.fromstring(svg.content).tag.endswith("svg")
+    assert ET.fromstring(svg.content).tag.endswith("svg")
     assert server.client.get(url).content == svg.content
     png = server.client.get(url, headers={"Accept": "image/png, image/svg+xml;q=0.5"})
     assert png.headers["content-type"] == "image/png"
