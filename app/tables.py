@@ -67,7 +67,7 @@ class JobRow(Row):
     model: Mapped[str] = mapped_column(String(16))
     requested_device: Mapped[str] = mapped_column(String(16))
     # The priority with its sign turned, so that the smallest comes first.
-    rank: Mapped[int] = mapped_column(default=0)
+    rank: Mapped[int] = mapped_column(default=0, server_default="0")
     attempt: Mapped[int] = mapped_column(default=1)
     worker_id: Mapped[str | None] = mapped_column(String(36))
     lease_until: Mapped[datetime | None]

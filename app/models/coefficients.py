@@ -24,16 +24,17 @@ def coefficients(loaded: Loaded, truth: dict[str, Any] | None) -> dict[str, Any]
 
 
 def _errors(loaded: Loaded, truth: dict[str, Any] | None) -> dict[str, Any] | None:
-    """|ŵ − w| and |b̂ − b| for a linear model of the synthetic set whose truth is given."""
-    if truth is None or loaded.row.kind != "linear" or "bias" not in truth:
+    """|ŵ − w| and |b̂ − b| for a linear model of all features of the synthetic set whose truth is given."""
+    if truth is None or truth.get("type") != "synthetic_linear" or loaded.row.target != ["y"]:
         return None
-    weights = np.asarray(truth["weights"], np.float64)
-    learned = loaded.weights.weights[:, 0]
-    if weights.shape != learned.shape:
+    known = {f"x{number}": float(weight) for number, weight in enumerate(truth["weights"], 1)}
+    names = loaded.encoding.names
+    if set(names) != set(known):
         return None
+    weights = np.array([known[name] for name in names])
     return {
         "weights": weights.tolist(),
         "bias": float(truth["bias"]),
-        "weight_errors": np.abs(learned - weights).tolist(),
+        "weight_errors": np.abs(loaded.weights.weights[:, 0] - weights).tolist(),
         "bias_error": float(abs(loaded.weights.bias[0] - truth["bias"])),
     }

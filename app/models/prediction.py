@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from app.datasets.instances import encode_instances, encode_records
-from app.errors import Fault, InvalidRequest
+from app.errors import Fault, InvalidInstances, InvalidRequest
 from app.models.predictor import Loaded, softmax, top
 from app.models.weights import Matrix
 
@@ -24,6 +24,7 @@ def predict(
     row = loaded.row
     reply: dict[str, Any] = {"model": {"id": row.id, "name": row.name, "version": row.version}}
     values = loaded.outputs(features)
+    _check_finite(values)
     if row.kind == "linear":
         reply["predictions"] = np.ascontiguousarray(values[:, 0]) if values.shape[1] == 1 else values
         return reply
@@ -41,6 +42,12 @@ def _features(loaded: Loaded, instances: Sequence[Any] | None, records: Sequence
     if instances is not None:
         return encode_instances(loaded.encoding, instances)
     return encode_records(loaded.encoding, records or [])
+
+
+def _check_finite(values: Matrix) -> None:
+    beyond = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(beyond):
+        raise InvalidInstances([Fault(f"row {row + 1}", "its prediction is beyond all numbers") for row in beyond[:10]])
 
 
 def _check(loaded: Loaded, outputs: Sequence[str], top_k: int | None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from app.datasets.encoding import Encoding
+from app.errors import ModelNotFound
 from app.models import weights as stored
 from app.models.registry import Registry, key
 from app.models.weights import Matrix, Weights
@@ -36,7 +37,9 @@ class Loaded:
 
         Shapes:  features (n, d) → (n, k)
         """
-        return np.asarray(features @ self.weights.weights + self.weights.bias)
+        # What overflows is refused by whoever asks, with the row that did it.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(features @ self.weights.weights + self.weights.bias)
 
 
 class Predictor:
@@ -56,7 +59,11 @@ class Predictor:
             if row.id in self._cache:
                 self._cache.move_to_end(row.id)
                 return self._cache[row.id]
-        loaded = Loaded(row, *stored.load(self._storage.path(key(row.id))))
+        try:
+            loaded = Loaded(row, *stored.load(self._storage.path(key(row.id))))
+        except FileNotFoundError as error:
+            # It was deleted between the look at its row and now.
+            raise ModelNotFound(reference) from error
         self._keep(loaded)
         return loaded
 
@@ -72,7 +79,8 @@ def softmax(logits: Matrix) -> Matrix:
 
     Shapes:  logits (n, k) → (n, k), rows sum to 1
     """
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    with np.errstate(over="ignore", under="ignore"):  # a difference beyond all numbers is a probability of 0
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
 

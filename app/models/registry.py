@@ -80,7 +80,7 @@ class Registry:
 def _meaning(reference: str) -> Select[ModelRow]:
     if is_id(reference):
         return select(ModelRow).where(ModelRow.id == reference)
-    if versioned := _VERSIONED.match(reference):
+    if versioned := _VERSIONED.fullmatch(reference):
         name, version = versioned["name"], int(versioned["version"])
         return select(ModelRow).where(ModelRow.name == name, ModelRow.version == version)
     return select(ModelRow).where(ModelRow.name == reference).order_by(ModelRow.version.desc()).limit(1)

@@ -71,10 +71,11 @@ class Attendant:
 
     def take(self, claim: Claim) -> None:
         """Attend to a job from now on; its training cannot hear yet."""
-        self.cancel_requested.clear()
-        self.lease_lost.clear()
         with self._writing:
+            self.cancel_requested.clear()
+            self.lease_lost.clear()
             self._claim, self._buffer, self._renewed_at = claim, [], time.monotonic()
+            self._samples_per_second = 0.0
             self._written_epoch = 0
             self.is_deaf = True
         self.checkpointer.begin(claim[0])
@@ -115,6 +116,12 @@ class Attendant:
             self._queue.hand_back(claim)
             self._claim = None
 
+    def _let_go(self) -> None:
+        """The job is another's: forget it, so that the worker itself stays on the roster."""
+        with self._writing:
+            self._claim, self._buffer = None, []
+            self.lease_lost.set()
+
     def should_stop(self) -> bool:
         """Whether the training has to end before its last epoch."""
         return self.cancel_requested.is_set() or self.stop_requested.is_set() or self.lease_lost.is_set()
@@ -136,7 +143,7 @@ class Attendant:
                         self._give_up()
                 self._is_troubled = False
             except LeaseLost:
-                self.lease_lost.set()
+                self._let_go()
             except (SQLAlchemyError, StorageFull, OSError):
                 if not self._is_troubled:
                     log.exception("the database cannot be written; the history waits in memory")

@@ -26,7 +26,7 @@ from app.models.weights import Weights
 from app.storage import Storage
 from app.tables import JobRow
 from app.training import devices
-from app.training.errors import Diverged
+from app.training.errors import DeviceUnavailable, Diverged
 from app.training.fit import fit
 from app.training.problem import Parameters, Problem
 from app.training.state import State
@@ -89,6 +89,10 @@ class Execution:
             raise
         except OnelayerError as error:
             self._fail(error.code, error.detail)
+        except DeviceUnavailable:
+            self._fail(
+                "device-unavailable", "The worker has lost the device that the job asks for; use device cpu or auto."
+            )
         except MemoryError:
             self._fail("out-of-memory", "The data does not fit into the worker's memory; use fewer rows or columns.")
         except Exception:

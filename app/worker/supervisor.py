@@ -116,7 +116,9 @@ class Supervisor:
             lived = time.monotonic() - self._children.pop(process)
             gave_up = os.waitstatus_to_exitcode(status) == GAVE_UP
             self._short_lives = self._short_lives + 1 if lived < SHORT_LIFE_SECONDS and not gave_up else 0
-            wait = min(LONGEST_BACKOFF_SECONDS, 0.25 * 2**self._short_lives) if self._short_lives > 1 else 0.0
+            wait = (
+                min(LONGEST_BACKOFF_SECONDS, 0.25 * 2 ** min(self._short_lives, 10)) if self._short_lives > 1 else 0.0
+            )
             self._next_start = time.monotonic() + wait
             log.warning("a worker ended and is replaced", pid=process, status=os.waitstatus_to_exitcode(status))
             self._bury()
