@@ -60,11 +60,12 @@ def job(server: RunningServer, job_id: str) -> dict[str, Any]:
 
 def is_whole(server: RunningServer, job_id: str) -> bool:
     """Whether the history is gapless and the database sound."""
+    epochs = job(server, job_id)["progress"]["epoch"]
     items = server.client.get(f"/jobs/{job_id}/history", params={"limit": 100_000}).json()["items"]
     with sqlite3.connect(server.data_dir / "onelayer.db") as database:
         sound = database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     numbers = [item["epoch"] for item in items]
-    return sound and numbers == list(range(1, job(server, job_id)["progress"]["epoch"] + 1))
+    return sound and numbers == list(range(1, len(numbers) + 1)) and len(numbers) >= epochs
 
 
 def submit(server: RunningServer, epochs: int) -> str:
