@@ -4,12 +4,14 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import httpx
 import pytest
 
+from tests.crowd import Crowd
 from tests.running_server import RunningServer
 
 LINE = {"type": "synthetic_linear", "weights": [2, -3.4], "bias": 4.2, "rows": 1000, "noise_std": 0.01, "seed": 0}
@@ -64,7 +66,7 @@ def test_jobs_of_higher_priority_come_first_and_equals_in_the_order_of_their_com
     blocker = submit(server, dataset, **ENDLESS)
     jobs = [submit(server, dataset, priority=priority) for priority in (0, -5, 7, 0, 7)]
     cancel(server, blocker)
-    finished = sorted((over(server, job) for job in jobs), key=lambda job: job["started_at"])
+    finished = sorted((over(server, job) for job in jobs), key=lambda job: datetime.fromisoformat(job["started_at"]))
     assert [job["id"] for job in finished] == [jobs[place]["id"] for place in (2, 4, 0, 3, 1)]
 
 
@@ -262,3 +264,10 @@ def test_old_jobs_and_histories_are_removed_and_models_stay(tmp_path_factory: py
             assert time.monotonic() < deadline
             time.sleep(0.1)
         assert own.client.get(f"/models/{job['model_id']}").status_code == 200
+
+
+def test_a_crowd_of_clients_meets_no_lock_and_loses_no_update(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with RunningServer(tmp_path_factory.mktemp("crowd") / "data", workers=2) as own:
+        crowd = Crowd(own, str(own.create_dataset(LINE)["id"]))
+        crowd.run(seconds=2)
+        crowd.check()
