@@ -230,6 +230,30 @@ def test_the_same_request_with_the_same_key_has_one_effect(server: RunningServer
     assert conflict.json()["type"].endswith("idempotency-conflict")
 
 
+def test_a_request_whose_server_died_before_it_replied_is_answered_with_what_it_made(
+    server: RunningServer, dataset: str
+) -> None:
+    import sqlite3
+
+    bodies = {
+        "/jobs": {"dataset": dataset, **SPEC, "model_name": "made-once"},
+        "/datasets": {"source": LINE, "name": "made-once"},
+    }
+    for path, body in bodies.items():
+        key = {"Idempotency-Key": f"unanswered{path}"}
+        first = server.client.post(path, json=body, headers=key)
+        with sqlite3.connect(server.data_dir / "onelayer.db", timeout=10) as database:
+            database.execute(
+                "UPDATE idempotency_keys SET status = NULL, body = NULL, process_id = 'gone' WHERE key = ?",
+                [key["Idempotency-Key"]],
+            )
+        second = server.client.post(path, json=body, headers=key)
+        assert second.status_code == first.status_code
+        assert second.json()["id"] == first.json()["id"]
+        assert second.headers["location"] == f"{path}/{first.json()['id']}"
+        assert server.client.post(path, json={**body, "x": 1}, headers=key).status_code == 409
+
+
 def test_a_key_works_for_uploads_for_predictions_and_for_what_is_corrected(server: RunningServer) -> None:
     def csv(key: str, text: str) -> httpx.Response:
         files = {"file": ("table.csv", text.encode(), "text/csv")}
