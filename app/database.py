@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ColumnElement
+from sqlalchemy.sql.visitors import InternalTraversal
 from sqlalchemy.types import TypeDecorator
 
 from app.errors import StorageFull
@@ -44,7 +45,9 @@ class DatabaseTime(ColumnElement[datetime]):
     """The database's clock, moved by some seconds: processes compare their leases by this one clock alone."""
 
     type = UtcTime()
-    inherit_cache = False
+    # Part of the key under which SQLAlchemy keeps a compiled statement: compiling one takes longer than running it.
+    inherit_cache = True
+    _traverse_internals = [("offset_seconds", InternalTraversal.dp_plain_obj)]  # noqa: RUF012  as SQLAlchemy has it
 
     def __init__(self, offset_seconds: float = 0.0) -> None:
         self.offset_seconds = float(offset_seconds)

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import delete, update
 from sqlalchemy.engine import CursorResult
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.database import Database, DatabaseTime
@@ -100,6 +101,12 @@ class Keys:
 
     def take(self, key: str, fingerprint: Fingerprint) -> Held | Known | None:
         """Hold a key that is free; or what became of it; or None while another request works on it."""
+        try:
+            return self._take(key, fingerprint)
+        except IntegrityError:
+            return None  # another request was first, at the same moment
+
+    def _take(self, key: str, fingerprint: Fingerprint) -> Held | Known | None:
         with self._database.write() as session:
             self._expire(session, IdempotencyRow.key == key)
             row = session.get(IdempotencyRow, key)

@@ -1,9 +1,10 @@
 """The loss history: one row an epoch, written in bulk by the worker, read by whoever watches."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import bindparam, delete, func, insert, select
+from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
 from app.database import Database
@@ -13,18 +14,39 @@ from app.tables import EpochRow, JobRow
 
 _METRICS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
-Measurement = dict[str, Any]
-"""The columns of an `EpochRow` but its job: epoch, losses, accuracies, learning_rate, seconds."""
+
+class Measurement(NamedTuple):
+    """The columns of an `EpochRow` but its job. A tuple, because short epochs end by the ten thousand a second."""
+
+    epoch: int
+    train_loss: float | None
+    train_accuracy: float | None
+    validation_loss: float | None
+    validation_accuracy: float | None
+    learning_rate: float
+    seconds: float
+
+
+_NAMED: dict[str, Any] = {name: bindparam(name) for name in ("job_id", *Measurement._fields)}
 
 
 def record(session: Session, queue: Queue, claim: Claim, epochs: Sequence[Measurement], **progress: Any) -> JobRow:
     """Add epochs and the job's progress in the caller's transaction, if the job is still the worker's own."""
     job_id = claim[0]
-    last = {"epoch": epochs[-1]["epoch"], "metrics": _metrics(epochs[-1])} if epochs else {}
+    last = {"epoch": epochs[-1].epoch, "metrics": _metrics(epochs[-1])} if epochs else {}
     job = queue.guarded(session, claim, **last, **progress)
     if epochs:
-        session.execute(insert(EpochRow), [{"job_id": job_id, **epoch} for epoch in epochs])
+        _insert(session.connection(), job_id, epochs)
     return job
+
+
+def _insert(connection: Connection, job_id: str, epochs: Sequence[Measurement]) -> None:
+    """Add rows by the driver's own means where it takes tuples: in half the time that a dictionary for each takes."""
+    compiled = insert(EpochRow.__table__).values(_NAMED).compile(dialect=connection.dialect)  # type: ignore[arg-type]
+    if compiled.positional:
+        connection.exec_driver_sql(str(compiled), [(job_id, *epoch) for epoch in epochs])
+    else:
+        connection.execute(insert(EpochRow), [{"job_id": job_id, **epoch._asdict()} for epoch in epochs])
 
 
 def rewind(session: Session, queue: Queue, claim: Claim, epoch: int) -> int:
@@ -34,7 +56,7 @@ def rewind(session: Session, queue: Queue, claim: Claim, epoch: int) -> int:
     whole = session.scalar(select(func.count()).where(*until)) == epoch
     last = session.get(EpochRow, (job_id, epoch)) if whole and epoch else None
     reached = epoch if last is not None else 0
-    metrics = _metrics({name: getattr(last, name) for name in _METRICS}) if last is not None else None
+    metrics = _metrics(last) if last is not None else None
     queue.guarded(session, claim, epoch=reached, metrics=metrics, resumed_epoch=reached or None)
     session.execute(delete(EpochRow).where(EpochRow.job_id == job_id, EpochRow.epoch > reached))
     return reached
@@ -85,5 +107,5 @@ def _extremes(losses: list[tuple[int, float | None]], stretches: int) -> set[int
     return chosen
 
 
-def _metrics(epoch: Measurement) -> dict[str, Any]:
-    return {name: epoch[name] for name in _METRICS if epoch[name] is not None}
+def _metrics(epoch: Measurement | EpochRow) -> dict[str, Any]:
+    return {name: getattr(epoch, name) for name in _METRICS if getattr(epoch, name) is not None}

@@ -173,7 +173,7 @@ class Attendant:
             progress: dict[str, Any] = {"samples_per_second": self._samples_per_second}
             job = history.record(session, self._queue, claim, batch, lease_until=self._queue.lease_end(), **progress)
         del self._buffer[: len(batch)]
-        self._written_epoch = batch[-1]["epoch"]
+        self._written_epoch = batch[-1].epoch
         self._renewed_at = time.monotonic()
         if job.cancel_requested:
             self.cancel_requested.set()

@@ -4,9 +4,11 @@ Whatever goes wrong ends the job with an error that says what to do; only a lost
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import structlog
+from safetensors import SafetensorError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -148,7 +150,7 @@ class Execution:
             return
         model_id = new_id()
         with self._storage.stage() as stage:
-            weights.save(stage.path, encoding)
+            _save(weights, stage.path, encoding)
             stage.publish(key(model_id))
             self._finish(outcome, self._model(model_id, spec, prepared, outcome), model_id=model_id, receipt=record)
 
@@ -193,6 +195,15 @@ class Execution:
                     raise LeaseLost(self._job.id) from None
             else:
                 return
+
+
+def _save(weights: Weights, folder: Path, encoding: Encoding) -> None:
+    try:
+        weights.save(folder, encoding)
+    except SafetensorError as error:
+        if "No space left" in str(error) or "os error 28" in str(error):
+            raise StorageFull("The disk under the data directory is full: the model could not be saved.") from error
+        raise
 
 
 def _divergence(diverged: Diverged) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """The progress of one training: what is recorded of each epoch, the best weights so far, the time that is left."""
 
+import math
 import time
-
-import numpy as np
 
 from app.jobs.history import Measurement
 from app.jobs.spec import Spec
@@ -26,20 +25,22 @@ class Progress:
         self._began = self._epoch_began = time.perf_counter()
         self._done = 0
         self._spent = 0.0
-        self._best: Best | None = None
+        self._best_loss = math.inf
         self._is_deaf = True
         self._asked_at: float | None = None
+        self._best: Parameters | None = None
         self.last: Parameters | None = None
 
     @property
     def best(self) -> Parameters | None:
         """The parameters of the epoch with the least loss, on the validation rows where there are any."""
-        return self._best.parameters if self._best is not None else None
+        return self._best
 
     def go_on_from(self, checkpoint: Checkpoint) -> None:
         """Count on from where an earlier attempt was."""
         self._done, self._spent = checkpoint.state.epoch, checkpoint.seconds
-        self._best, self.last = checkpoint.best, checkpoint.state.model
+        self._best_loss, self._best = checkpoint.best.loss, checkpoint.best.parameters
+        self.last = checkpoint.state.model
 
     def take(self, step: Epoch | Pause) -> None:
         """Note a step, and copy the state if a checkpoint is due."""
@@ -52,16 +53,16 @@ class Progress:
         speed = self._rows * (step.number - self._done) / (now - self._began)
         self._attendant.record(_measured(step, now - self._epoch_began), speed)
         loss = step.train_loss if step.validation_loss is None else step.validation_loss
-        if self._best is None or loss < self._best.loss:
-            self._best = Best(loss, step.parameters)
-        self.last = step.parameters
+        self.last = parameters = step.parameters
+        if loss < self._best_loss or self._best is None:
+            self._best_loss, self._best = loss, parameters
         if self._attendant.checkpointer.wanted or self._is_leaving():
             self._keep(step, now)
         self._epoch_began = now
 
     def is_out_of_time(self) -> bool:
         """Whether the job's time limit is reached."""
-        return self._spent + time.perf_counter() - self._began > self._limit_seconds
+        return self._limit_seconds < math.inf and self._spent + time.perf_counter() - self._began > self._limit_seconds
 
     def wants_one_more(self, step: Epoch | Pause) -> bool:
         """Whether to go on to the end of the epoch before handing the job back."""
@@ -77,21 +78,22 @@ class Progress:
 
     def _keep(self, epoch: Epoch, now: float) -> None:
         assert self._best is not None
-        checkpoint = Checkpoint(epoch.state, self._best, self._spent + now - self._began, self._identity)
+        best = Best(self._best_loss, self._best)
+        checkpoint = Checkpoint(epoch.state, best, self._spent + now - self._began, self._identity)
         self._attendant.checkpointer.offer(checkpoint, time.perf_counter() - now)
 
 
 def _measured(epoch: Epoch, seconds: float) -> Measurement:
-    return {
-        "epoch": epoch.number,
-        "train_loss": _finite(epoch.train_loss),
-        "train_accuracy": epoch.train_accuracy,
-        "validation_loss": _finite(epoch.validation_loss),
-        "validation_accuracy": epoch.validation_accuracy,
-        "learning_rate": epoch.learning_rate,
-        "seconds": seconds,
-    }
+    return Measurement(
+        epoch.number,
+        _finite(epoch.train_loss),
+        epoch.train_accuracy,
+        _finite(epoch.validation_loss),
+        epoch.validation_accuracy,
+        epoch.learning_rate,
+        seconds,
+    )
 
 
 def _finite(value: float | None) -> float | None:
-    return value if value is not None and np.isfinite(value) else None
+    return value if value is not None and math.isfinite(value) else None

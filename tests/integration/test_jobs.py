@@ -4,12 +4,14 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import httpx
 import pytest
 
+from tests.crowd import Crowd
 from tests.running_server import RunningServer
 
 LINE = {"type": "synthetic_linear", "weights": [2, -3.4], "bias": 4.2, "rows": 1000, "noise_std": 0.01, "seed": 0}
@@ -64,7 +66,7 @@ def test_jobs_of_higher_priority_come_first_and_equals_in_the_order_of_their_com
     blocker = submit(server, dataset, **ENDLESS)
     jobs = [submit(server, dataset, priority=priority) for priority in (0, -5, 7, 0, 7)]
     cancel(server, blocker)
-    finished = sorted((over(server, job) for job in jobs), key=lambda job: job["started_at"])
+    finished = sorted((over(server, job) for job in jobs), key=lambda job: datetime.fromisoformat(job["started_at"]))
     assert [job["id"] for job in finished] == [jobs[place]["id"] for place in (2, 4, 0, 3, 1)]
 
 
@@ -228,6 +230,30 @@ def test_the_same_request_with_the_same_key_has_one_effect(server: RunningServer
     assert conflict.json()["type"].endswith("idempotency-conflict")
 
 
+def test_a_request_whose_server_died_before_it_replied_is_answered_with_what_it_made(
+    server: RunningServer, dataset: str
+) -> None:
+    import sqlite3
+
+    bodies = {
+        "/jobs": {"dataset": dataset, **SPEC, "model_name": "made-once"},
+        "/datasets": {"source": LINE, "name": "made-once"},
+    }
+    for path, body in bodies.items():
+        key = {"Idempotency-Key": f"unanswered{path}"}
+        first = server.client.post(path, json=body, headers=key)
+        with sqlite3.connect(server.data_dir / "onelayer.db", timeout=10) as database:
+            database.execute(
+                "UPDATE idempotency_keys SET status = NULL, body = NULL, process_id = 'gone' WHERE key = ?",
+                [key["Idempotency-Key"]],
+            )
+        second = server.client.post(path, json=body, headers=key)
+        assert second.status_code == first.status_code
+        assert second.json()["id"] == first.json()["id"]
+        assert second.headers["location"] == f"{path}/{first.json()['id']}"
+        assert server.client.post(path, json={**body, "x": 1}, headers=key).status_code == 409
+
+
 def test_a_key_works_for_uploads_for_predictions_and_for_what_is_corrected(server: RunningServer) -> None:
     def csv(key: str, text: str) -> httpx.Response:
         files = {"file": ("table.csv", text.encode(), "text/csv")}
@@ -262,3 +288,10 @@ def test_old_jobs_and_histories_are_removed_and_models_stay(tmp_path_factory: py
             assert time.monotonic() < deadline
             time.sleep(0.1)
         assert own.client.get(f"/models/{job['model_id']}").status_code == 200
+
+
+def test_a_crowd_of_clients_meets_no_lock_and_loses_no_update(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with RunningServer(tmp_path_factory.mktemp("crowd") / "data", workers=2) as own:
+        crowd = Crowd(own, str(own.create_dataset(LINE)["id"]))
+        crowd.run(seconds=2)
+        crowd.check()

@@ -232,9 +232,8 @@ def vars_of(job: JobRow) -> dict[str, Any]:
     return {column.name: getattr(job, column.name) for column in JobRow.__table__.columns}
 
 
-def measured(number: int) -> dict[str, Any]:
-    names = ("train_accuracy", "validation_loss", "validation_accuracy")
-    return {"epoch": number, "train_loss": 1 / number, "learning_rate": 0.1, "seconds": 0.1} | dict.fromkeys(names)
+def measured(number: int) -> history.Measurement:
+    return history.Measurement(number, 1 / number, None, None, None, 0.1, 0.1)
 
 
 TestWalk = Walk.TestCase
