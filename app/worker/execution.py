@@ -93,7 +93,7 @@ class Execution:
             self._fail(error.code, error.detail)
         except DeviceUnavailable:
             self._fail(
-                "device-unavailable", "The worker has lost the device that the job asks for; use device cpu or auto."
+                "device-unavailable", "The worker has lost the device that is asked for; use device cpu or auto."
             )
         except MemoryError:
             self._fail("out-of-memory", "The data does not fit into the worker's memory; use fewer rows or columns.")
