@@ -123,7 +123,7 @@ def accepts_csv(accept: str | None) -> bool:
 
 
 def _submit(spec: Spec, services: Services) -> tuple[JobBody, list[int]]:
-    job, ports = services.queue.submit(order(spec, services.catalogue, services.roster.devices()))
+    job, ports = services.queue.submit(order(spec, services.catalogue, services.roster.devices(), services.registry))
     return JobBody.of(job), ports
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Parameters
 from app.training.state import State
 
@@ -12,6 +13,7 @@ class Epoch:
 
     The losses are means over rows in the units of the loss, without the penalties; accuracies are in 0…1 and
     None for linear regression. `learning_rate` is that of the epoch's first minibatch. `fit` goes on from `state`.
+    `options` are those that held, all defaults settled.
     """
 
     number: int
@@ -21,6 +23,7 @@ class Epoch:
     validation_accuracy: float | None
     learning_rate: float
     state: State
+    options: Hyperparameters
 
     @property
     def parameters(self) -> Parameters:

@@ -28,7 +28,7 @@ from app.storage import Storage
 from app.tables import JobRow
 from app.training import devices
 from app.training.epoch import Epoch
-from app.training.errors import Diverged
+from app.training.errors import Diverged, UnsuitableOption
 from app.training.fit import fit
 from app.training.problem import Parameters, Problem
 from app.worker.attendant import Attendant
@@ -46,6 +46,7 @@ class Outcome:
     status: Status
     parameters: Parameters | None = None
     error: dict[str, Any] | None = None
+    partial: bool = False
 
 
 class Execution:
@@ -75,13 +76,15 @@ class Execution:
         """Train and save; every end but a lost lease is written into the job's row."""
         try:
             spec = Spec.model_validate(self._job.spec)
-            prepared = prepare(spec, self._job, self._catalogue)
+            prepared = prepare(spec, self._job, self._catalogue, self._storage)
             outcome = self._train(spec, prepared)
             self._conclude(spec, prepared, outcome)
         except LeaseLost:
             raise
         except OnelayerError as error:
             self._fail(error.code, error.detail)
+        except UnsuitableOption as error:
+            self._fail("invalid-spec", str(error))
         except MemoryError:
             self._fail("out-of-memory", "The data does not fit into the worker's memory; use fewer rows or columns.")
         except Exception:
@@ -90,10 +93,13 @@ class Execution:
 
     def _train(self, spec: Spec, prepared: Prepared) -> Outcome:
         self._device = device = devices.choose(spec.device, prepared.problem, spec.batch_size or 1, spec.epochs or 1)
+        deadline = time.monotonic() + (spec.time_limit_seconds or float("inf"))
         try:
             for _ in self._epochs(prepared.problem, spec, device):
                 if self._attendant.should_stop():
                     return self._stopped()
+                if time.monotonic() > deadline:
+                    return self._out_of_time(spec)
         except Diverged as diverged:
             return Outcome(Status.DIVERGED, diverged.parameters, _divergence(diverged))
         return Outcome(Status.SUCCEEDED, self._last.parameters if self._last else None)
@@ -117,6 +123,13 @@ class Execution:
             self._queue.hand_back(self._claim)
             raise LeaseLost(self._job.id)
         return Outcome(Status.CANCELLED, self._last.parameters if self._last else None)
+
+    def _out_of_time(self, spec: Spec) -> Outcome:
+        if self._last is None:
+            detail = f"Not one epoch was over within {spec.time_limit_seconds:g} s; give it more, or fewer rows."
+            return Outcome(Status.FAILED, error={"code": "time-limit", "detail": detail})
+        done = self._last.number == self._last.options.epochs
+        return Outcome(Status.SUCCEEDED, self._last.parameters, partial=not done)
 
     def _conclude(self, spec: Spec, prepared: Prepared, outcome: Outcome) -> None:
         """Save the model and end the job in one transaction."""
@@ -145,7 +158,7 @@ class Execution:
             "target": list(encoding.target.columns),
             "classes": list(encoding.target.classes) if encoding.target.classes else None,
             "metrics": evaluate(prepared.problem, outcome.parameters),
-            "partial": outcome.status is not Status.SUCCEEDED,
+            "partial": outcome.partial or outcome.status is not Status.SUCCEEDED,
         }
 
     def _finish(self, outcome: Outcome, model: dict[str, Any] | None = None, **values: Any) -> None:
@@ -153,6 +166,8 @@ class Execution:
             history.record(session, self._queue, self._claim, epochs, samples_per_second=samples_per_second or None)
             if model is not None:
                 self._registry.add(session, **model)
+            if self._last is not None:
+                values["spec"] = self._last.options.model_dump(mode="json")
             self._queue.finish(session, self._claim, outcome.status, error=outcome.error, device=self._device, **values)
 
         self._attendant.conclude(write)
