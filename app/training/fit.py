@@ -9,13 +9,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from app.training import cost, kernels, schedules
+from app.training import cost, exact, kernels, schedules
 from app.training.compiled import CompiledEngine
 from app.training.engine import RUNNING, TRAIN, VALIDATION, Engine
 from app.training.epoch import Epoch, Pause
 from app.training.errors import Diverged
 from app.training.gemm import GemmEngine
 from app.training.hyperparameters import Hyperparameters
+from app.training.lbfgs import Search
 from app.training.learning_rate import smaller_rate
 from app.training.patience import is_over, keep_best
 from app.training.problem import Parameters, Problem, Rows, ShapeError
@@ -51,6 +52,10 @@ def fit(
 
 def _solve(setting: Setting, device: str, resume: State | None) -> Iterator[Epoch | Pause]:
     """The steps of the solver that the options name."""
+    if setting.options.solver == "exact":
+        return iter(()) if resume else exact.solve(setting)
+    if setting.options.solver == "lbfgs":
+        return Search(setting, resume).run()
     done = resume.epoch if resume else 0
     return run(setting, _engine(setting, device), done)
 
