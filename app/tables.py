@@ -79,6 +79,8 @@ class JobRow(Row):
     error: Mapped[dict[str, Any] | None]
     model_id: Mapped[str | None] = mapped_column(String(36))
     receipt: Mapped[dict[str, Any] | None]
+    optimality: Mapped[dict[str, Any] | None]
+    leaderboard: Mapped[list[Any] | None]
 
 
 class EpochRow(Row):
@@ -88,6 +90,7 @@ class EpochRow(Row):
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    candidate: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, default=0)
     train_loss: Mapped[float | None]
     train_accuracy: Mapped[float | None]
     validation_loss: Mapped[float | None]

@@ -68,6 +68,15 @@ class JobBody(BaseModel):
         ],
     )
 
+    optimality: dict[str, float] | None = Field(
+        description="How near the optimum it has ended: `gradient_norm`, the norm of the objective's gradient over all "
+        "training rows.",
+        examples=[{"gradient_norm": 0.0021}],
+    )
+    leaderboard: list[dict[str, Any]] | None = Field(
+        description="Of a sweep: its candidates, the best first.", examples=[None]
+    )
+
     @classmethod
     def of(cls, row: JobRow) -> "JobBody":
         """The body of a row."""

@@ -111,6 +111,11 @@ class NormalEquations:
         # LAPACK's triangular solvers are not NumPy's; the factor is small, and a general solve is as exact.
         return np.asarray(self._scale[:, None] * np.linalg.solve(self._factor.T, np.linalg.solve(self._factor, scaled)))
 
+    @property
+    def rank(self) -> int:
+        """The number of columns that are left of those that depend on each other."""
+        return len(self._scale) if self._factor is not None else len(self._values)
+
     def determined(self) -> NDArray[np.bool_]:
         """Which weights are the same in every solution: those without a part in the null space. Shape: (d,)."""
         if self._factor is not None:

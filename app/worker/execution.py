@@ -30,8 +30,10 @@ from app.training import devices
 from app.training.epoch import Epoch
 from app.training.errors import Diverged, UnsuitableOption
 from app.training.fit import fit
+from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Parameters, Problem
 from app.worker.attendant import Attendant
+from app.worker.conclusion import nearness, statistics
 from app.worker.evaluation import evaluate
 from app.worker.preparation import Prepared, prepare
 from app.worker.receipt import receipt
@@ -137,13 +139,21 @@ class Execution:
         if outcome.parameters is None:
             self._finish(outcome, receipt=record)
             return
+        found, parameters = statistics(self._options(spec), prepared, outcome.parameters)
         encoding = prepared.encoding
-        weights = Weights(*encoding.fold(outcome.parameters.weights, outcome.parameters.bias))
+        weights = Weights(*encoding.fold(parameters.weights, parameters.bias))
+        near = nearness(self._options(spec), prepared, parameters)
         model_id = new_id()
         with self._storage.stage() as stage:
             weights.save(stage.path, encoding)
+            found.save(stage.path)
             stage.publish(key(model_id))
-            self._finish(outcome, self._model(model_id, spec, prepared, outcome), model_id=model_id, receipt=record)
+            model = self._model(model_id, spec, prepared, outcome)
+            self._finish(outcome, model, model_id=model_id, receipt=record, optimality=near)
+
+    def _options(self, spec: Spec) -> Hyperparameters:
+        """The options that held, all defaults settled."""
+        return self._last.options if self._last is not None else spec
 
     def _model(self, model_id: str, spec: Spec, prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
         assert outcome.parameters is not None
