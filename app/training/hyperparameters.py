@@ -67,7 +67,7 @@ class Hyperparameters(BaseModel):
         None,
         ge=1,
         le=1_000_000,
-        description="Passes over the training rows. Default: 600 000 / rows, from 10 to 100. For `lbfgs` the most "
+        description="Passes over the training rows. Default: 600 000 / rows, from 10 to 1000. For `lbfgs` the most "
         "iterations, by default 200; it stops at the optimum.",
         examples=[10],
     )
@@ -211,7 +211,7 @@ class Hyperparameters(BaseModel):
             falling = self.learning_rate == "auto"
             defaults |= {
                 "train_metrics": "full" if self.model == "linear" else "running",
-                "epochs": min(max(round(600_000 / rows), 10), 100),
+                "epochs": min(max(round(600_000 / rows), 10), 1000),
                 "batch_size": min(max(2 ** round(math.log2(rows) / 2), 8), 256),
                 "lr_schedule": LinearSchedule(type="linear") if falling else ConstantSchedule(),
             }

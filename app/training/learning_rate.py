@@ -11,6 +11,9 @@ Without momentum 𝓛 is the expected smoothness of a minibatch of m rows (Gower
 Improved Rates", 2019). On a quadratic with Hessian H a minibatch's H_B has E[H_B²] ⪯ 𝓛H, so that the mean squared
 distance from the optimum shrinks for every rate below 2/𝓛: half of that is taken.
 
+The slopes of cross_entropy are bounded, so that one far row throws a step back but never off: there R² is the
+mean of ‖x̃ᵢ‖² weighted by itself, Σ‖x̃ᵢ‖⁴ / Σ‖x̃ᵢ‖², which a few far rows move less.
+
 The curvature c bounds the second derivative of the loss in its outputs: 1 for squared, 2 for mse, ½ for
 cross_entropy (Böhning, 1992). The absolute loss has no curvature; there c = 10 / (mean distance of the
 targets from their median), so that its steps, which never shrink, are those of squared at a tenth of that
@@ -44,7 +47,8 @@ def safe_rate(options: Hyperparameters, rows: Rows, weights: Weights = None) -> 
     of_rows = None if weights is None else weights[rows.y]
     c, momentum = curvature(options, rows), options.momentum or 0.0
     steady = c * largest_eigenvalue(rows, of_rows) + options.l2
-    noise = c * largest_row(rows, of_rows) / batch
+    row = typical_row(rows, of_rows) if options.loss == "cross_entropy" else largest_row(rows, of_rows)
+    noise = c * row / batch
     rate = 1 / (steady / (1 + momentum) + noise / (1 - momentum))
     return rate / batch if options.gradient_reduction == "sum" else rate
 
@@ -72,6 +76,17 @@ def largest_row(rows: Rows, weights: Weights = None) -> float:
         squares = 1 + rows.scale**2 * np.einsum("ij,ij->i", X, X)
         largest = max(largest, float((squares if weights is None else squares * weights[start : start + len(X)]).max()))
     return largest
+
+
+def typical_row(rows: Rows, weights: Weights = None) -> float:
+    """R² = Σ ‖xᵢ‖⁴ / Σ ‖xᵢ‖², with ‖x‖² + 1: the row norm that a step along a random row meets."""
+    squared = fourth = 0.0
+    for start, X in _blocks(rows.X):
+        squares = 1 + rows.scale**2 * np.einsum("ij,ij->i", X, X, dtype=np.float64)
+        weight = 1.0 if weights is None else weights[start : start + len(X)].astype(np.float64)
+        squared += float((squares * weight).sum())
+        fourth += float(((squares * weight) ** 2).sum())
+    return fourth / squared
 
 
 def largest_eigenvalue(rows: Rows, weights: Weights = None) -> float:

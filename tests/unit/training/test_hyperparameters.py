@@ -56,7 +56,7 @@ def test_a_residual_loss_does_not_apply_to_softmax() -> None:
 def test_defaults_follow_the_model_and_the_rows() -> None:
     linear = Hyperparameters(model="linear").effective(1000)
     softmax = Hyperparameters(model="softmax").effective(60_000)
-    assert (linear.loss, linear.train_metrics, linear.epochs, linear.batch_size) == ("squared", "full", 100, 32)
+    assert (linear.loss, linear.train_metrics, linear.epochs, linear.batch_size) == ("squared", "full", 600, 32)
     assert (softmax.loss, softmax.train_metrics, softmax.epochs, softmax.batch_size) == (
         "cross_entropy",
         "running",
