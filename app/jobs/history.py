@@ -25,10 +25,11 @@ def record(session: Session, queue: Queue, claim: Claim, epochs: Sequence[Measur
 
 
 def read(database: Database, job_id: str, after_epoch: int, limit: int) -> list[EpochRow]:
-    """The epochs that follow `after_epoch`, in order, at most `limit` of them."""
-    following = select(EpochRow).where(EpochRow.job_id == job_id, EpochRow.epoch > after_epoch)
+    """The epochs that follow `after_epoch`, in order, at most `limit` of them; of a sweep with every candidate."""
+    following = EpochRow.epoch > after_epoch, EpochRow.epoch <= after_epoch + limit
+    query = select(EpochRow).where(EpochRow.job_id == job_id, *following)
     with database.read() as session:
-        return list(session.scalars(following.order_by(EpochRow.epoch).limit(limit)))
+        return list(session.scalars(query.order_by(EpochRow.epoch, EpochRow.candidate)))
 
 
 def sample(database: Database, job_id: str, after_epoch: int, points: int) -> list[EpochRow]:

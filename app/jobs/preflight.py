@@ -58,7 +58,7 @@ def preflight(order: Order, catalogue: Catalogue, devices: set[str]) -> Prefligh
 
 
 def _candidates(spec: Spec) -> int:
-    return 1
+    return len(spec.sweep.candidates(spec.seed)) if spec.sweep else 1
 
 
 def _memory(encoding: Encoding, rows: int, spec: Spec) -> int:
@@ -72,6 +72,6 @@ def _memory(encoding: Encoding, rows: int, spec: Spec) -> int:
 
 def _device(spec: Spec, work: cost.Work, devices: set[str]) -> str:
     """The device that a worker would choose."""
-    if spec.device != "auto":
-        return spec.device
+    if spec.device != "auto" or spec.sweep is not None or spec.solver != "sgd":
+        return "cuda" if spec.device == "cuda" else "cpu"
     return "cuda" if "cuda" in devices and cost.cuda_is_faster(work.shape, work.steps) else "cpu"

@@ -1,6 +1,7 @@
 """What a training yields: an epoch when it is over, a pause within a long one."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Parameters
@@ -13,7 +14,8 @@ class Epoch:
 
     The losses are means over rows in the units of the loss, without the penalties; accuracies are in 0…1 and
     None for linear regression. `learning_rate` is that of the epoch's first minibatch. `fit` goes on from `state`.
-    `options` are those that held, all defaults settled.
+    `options` are those that held, all defaults settled. In a sweep `candidate` is the number of the one that this
+    epoch belongs to, and `leaderboard` has them all, the best first.
     """
 
     number: int
@@ -24,6 +26,8 @@ class Epoch:
     learning_rate: float
     state: State
     options: Hyperparameters
+    candidate: int = 0
+    leaderboard: list[dict[str, Any]] | None = None
 
     @property
     def parameters(self) -> Parameters:

@@ -22,6 +22,7 @@ from app.training.patience import is_over, keep_best
 from app.training.problem import Parameters, Problem, Rows, ShapeError
 from app.training.setting import Setting
 from app.training.state import State
+from app.training.sweeping import Sweeping
 
 __all__ = ["Diverged", "Epoch", "Parameters", "Pause", "Problem", "Rows", "ShapeError", "State", "fit"]
 
@@ -56,6 +57,8 @@ def _solve(setting: Setting, device: str, resume: State | None) -> Iterator[Epoc
         return iter(()) if resume else exact.solve(setting)
     if setting.options.solver == "lbfgs":
         return Search(setting, resume).run()
+    if setting.options.sweep is not None:
+        return Sweeping(setting, resume).run()
     done = resume.epoch if resume else 0
     return run(setting, _engine(setting, device), done)
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from app.training.early_stopping import EarlyStopping
 from app.training.initialisation import Init, NormalInit
 from app.training.schedules import ConstantSchedule, LearningRateSchedule, LinearSchedule
+from app.training.sweep import Sweep
 
 LOSSES = MappingProxyType({"linear": ("squared", "mse", "absolute", "huber"), "softmax": ("cross_entropy",)})
 """The losses of each model, its default first."""
@@ -22,7 +23,7 @@ STEP_OPTIONS = ("batch_size", "learning_rate", "momentum", "nesterov", "lr_sched
 
 OPTIONS = MappingProxyType(
     {
-        "sgd": frozenset((*ITERATIVE_OPTIONS, *STEP_OPTIONS, "train_metrics")),
+        "sgd": frozenset((*ITERATIVE_OPTIONS, *STEP_OPTIONS, "train_metrics", "sweep")),
         "lbfgs": frozenset(ITERATIVE_OPTIONS),
         "exact": frozenset[str](),
     }
@@ -164,6 +165,11 @@ class Hyperparameters(BaseModel):
         "Default: true for tables, false for synthetic and image data.",
         examples=[False],
     )
+    sweep: Sweep | None = Field(
+        None,
+        description="Try several values of some options, and keep the best on the validation rows.",
+        examples=[None],
+    )
     time_limit_seconds: float | None = Field(
         None,
         gt=0,
@@ -179,6 +185,8 @@ class Hyperparameters(BaseModel):
     def _only_what_applies(self) -> Self:
         if self.loss is not None and self.loss not in LOSSES[self.model]:
             raise ValueError(f"loss {self.loss} does not apply to {self.model}: use {' or '.join(LOSSES[self.model])}")
+        if self.solver != "sgd" and self.device == "cuda":
+            raise ValueError(f"the solver {self.solver} runs on the cpu: use device cpu or auto")
         if self.solver == "exact" and self.model != "linear":
             raise ValueError("the solver exact does not apply to softmax: use sgd or lbfgs")
         if self.loss is not None and self.loss not in SOLVER_LOSSES[self.solver]:
@@ -188,7 +196,8 @@ class Hyperparameters(BaseModel):
         if self.precondition == "whiten" and self.l1:
             raise ValueError("precondition whiten does not apply with l1, which acts on the features' own weights")
         self._check_early_stopping()
-        if self.nesterov and not self.momentum:
+        self._check_sweep()
+        if self.nesterov and not self.momentum and not (self.sweep and self.sweep.momentum):
             raise ValueError("nesterov needs a momentum above 0")
         for name in sorted(SOLVER_OPTIONS - OPTIONS[self.solver]):
             if name in self.model_fields_set and getattr(self, name) != type(self).model_fields[name].default:
@@ -200,6 +209,21 @@ class Hyperparameters(BaseModel):
         if metric is not None and metric.endswith("accuracy") and self.model == "linear":
             raise ValueError(f"early_stopping: {metric} does not apply to linear")
 
+    def _check_sweep(self) -> None:
+        if self.sweep is None:
+            return
+        if self.sweep.learning_rate is not None and self.learning_rate != "auto":
+            raise ValueError("learning_rate is given twice: in the sweep and beside it")
+        if self.early_stopping is not None:
+            raise ValueError("early_stopping does not apply to a sweep, whose candidates share their epochs")
+        if self.device == "cuda":
+            raise ValueError("a sweep is trained on the cpu: use device cpu or auto")
+
+    @property
+    def is_rate_open(self) -> bool:
+        """Whether the learning rate is left to the data."""
+        return self.learning_rate == "auto" and not (self.sweep and self.sweep.learning_rate)
+
     def effective(self, rows: int) -> Self:
         """The same with the defaults that depend on the model and the number of training rows.
 
@@ -208,7 +232,7 @@ class Hyperparameters(BaseModel):
         """
         defaults: dict[str, object] = {"loss": LOSSES[self.model][0]}
         if self.solver == "sgd":
-            falling = self.learning_rate == "auto"
+            falling = self.is_rate_open
             defaults |= {
                 "train_metrics": "full" if self.model == "linear" else "running",
                 "epochs": min(max(round(600_000 / rows), 10), 1000),

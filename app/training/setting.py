@@ -48,7 +48,7 @@ class Setting:
         framed = frame.problem(problem) if frame else problem
         start, velocity = _start(options, framed, frame, problem.start, resume)
         setting = cls(framed, options, start, velocity, frame, weights)
-        return setting._at_a_rate() if options.solver == "sgd" else setting
+        return setting._at_a_rate() if options.solver == "sgd" and options.sweep is None else setting
 
     def _at_a_rate(self) -> Self:
         if self.options.learning_rate != "auto":
@@ -79,6 +79,10 @@ class Setting:
         directions = np.ones(d) if self.frame is None else self.frame.decay
         return (self.options.l2 * directions).astype(np.float32)
 
+    def restarted(self, options: Hyperparameters) -> Parameters:
+        """Where a candidate with these options starts: its own draw, or what was given."""
+        return _start(options, self.problem, self.frame, self.problem.start, None)[0]
+
     def model_of(self, parameters: Parameters) -> Parameters:
         """Parameters as they act on the features."""
         return parameters if self.frame is None else self.frame.fold(parameters)
@@ -97,7 +101,7 @@ def _chosen(options: Hyperparameters, problem: Problem) -> Hyperparameters:
     if options.precondition == "auto" and options.solver != "exact":
         update["precondition"] = "whiten" if _whitens(options, problem) else "none"
     if options.solver == "sgd" and options.momentum is None:
-        accelerated = options.learning_rate == "auto" and update.get("precondition") == "none"
+        accelerated = options.is_rate_open and update.get("precondition") == "none"
         update["momentum"] = AUTO_MOMENTUM if accelerated else 0.0
     rule = options.early_stopping
     if rule is not None:
@@ -114,7 +118,9 @@ def _whitens(options: Hyperparameters, problem: Problem) -> bool:
     A softmax model without a penalty has none where the classes can be separated, and the directions of little
     variance, which plain steps learn last, are those that generalise least.
     """
-    settled = options.solver != "sgd" or options.learning_rate == "auto"
+    if options.sweep is not None and options.sweep.l2 is not None:
+        return False  # a frame suits one penalty
+    settled = options.solver != "sgd" or options.is_rate_open
     has_optimum = options.model == "linear" or options.l2 > 0 or options.solver != "sgd"
     table = bool(options.standardize) and problem.train.X.dtype == np.float32 and problem.train.features <= WIDEST
     return table and settled and has_optimum and options.l1 == 0

@@ -94,7 +94,9 @@ class Execution:
             self._fail("internal-error", f"A fault of the worker; its log holds more under {self._job.id}.")
 
     def _train(self, spec: Spec, prepared: Prepared) -> Outcome:
-        self._device = device = devices.choose(spec.device, prepared.problem, spec.batch_size or 1, spec.epochs or 1)
+        requested = "auto" if spec.solver == "sgd" and spec.sweep is None else "cpu"
+        requested = spec.device if spec.device != "auto" else requested
+        self._device = device = devices.choose(requested, prepared.problem, spec.batch_size or 1, spec.epochs or 1)
         deadline = time.monotonic() + (spec.time_limit_seconds or float("inf"))
         try:
             for _ in self._epochs(prepared.problem, spec, device):
@@ -177,6 +179,7 @@ class Execution:
             if model is not None:
                 self._registry.add(session, **model)
             if self._last is not None:
+                values["leaderboard"] = self._last.leaderboard
                 values["spec"] = self._last.options.model_dump(mode="json")
             self._queue.finish(session, self._claim, outcome.status, error=outcome.error, device=self._device, **values)
 
@@ -194,6 +197,7 @@ def _measured(epoch: Epoch, seconds: float) -> Measurement:
         "validation_loss": _finite(epoch.validation_loss),
         "validation_accuracy": epoch.validation_accuracy,
         "learning_rate": epoch.learning_rate,
+        "candidate": epoch.candidate,
         "seconds": seconds,
     }
 

@@ -160,3 +160,21 @@ def test_a_dry_run_says_what_a_job_would_cost_and_trains_nothing(server: Running
     assert 0 < found["estimated_seconds"] < 5
     assert server.client.get("/jobs").json()["items"][0]["id"] == before
     assert refused(server, **{**spec, "target": "nothing"})[0]["location"] == "target"
+
+
+def test_a_sweep_has_a_curve_for_each_candidate_and_a_leaderboard(server: RunningServer, penguins: str) -> None:
+    spec = {"validation": {"fraction": 0.3}, "epochs": 5, "sweep": {"learning_rate": [1e-4, 0.1], "l2": [0.0, 0.01]}}
+    job = server.train(dataset=penguins, model="softmax", **spec)
+    assert job["status"] == "succeeded", job["error"]
+    history = server.history(job)
+    assert sorted((row["epoch"], row["candidate"]) for row in history) == [
+        (epoch, candidate) for epoch in range(1, 6) for candidate in range(4)
+    ]
+    best = job["leaderboard"][0]
+    assert best["options"]["learning_rate"] == 0.1
+    assert best["validation_loss"] == min(line["validation_loss"] for line in job["leaderboard"])
+    model = server.client.get(f"/models/{job['model_id']}").json()
+    assert model["metrics"]["validation"]["cross_entropy"] == pytest.approx(best["validation_loss"], rel=1e-4)
+    following = server.client.get(f"/jobs/{job['id']}/history", params={"after_epoch": 3, "limit": 1}).json()
+    assert [row["epoch"] for row in following["items"]] == [4, 4, 4, 4]
+    assert refused(server, dataset=penguins, model="softmax", sweep={})[0]["location"].startswith("sweep")
