@@ -74,7 +74,7 @@ class CudaEngine:
         gradient = (X.T @ slope).mul_(self._scale * share).addcmul_(self._weights, self._decay)
         self._move(self._weights, self._velocities[0], gradient, rate)
         self._move(self._bias, self._velocities[1], slope.sum(0).mul_(share), rate)
-        threshold = rate * self._setting.options.l1
+        threshold = rate * self._setting.threshold
         if threshold:
             self._weights.copy_(torch.nn.functional.softshrink(self._weights, threshold))
 

@@ -5,7 +5,7 @@ Arguments travel in plain tuples, which cost a compiled call nothing:
     truth   targets (n, k) float32, labels (n,) int32, of which one is empty; shares (k,), the classes' weights
     rows    X (n, d), and truth
     state   theta, velocity, gradient, decay: flat float32, weights first, then bias; z: the outputs of a block
-    update  momentum, along_gradient, along_velocity, l1 as float32 (see `step`)
+    update  momentum, along_gradient, along_velocity, threshold as float32 (see `step`)
 """
 
 import math
@@ -46,21 +46,21 @@ def permute(order, seed, epoch):  # type: ignore[no-untyped-def]
 @inlined
 def moved(w, v, g, rate, update):  # type: ignore[no-untyped-def]
     """New value and velocity of one parameter."""
-    momentum, along_gradient, along_velocity, l1 = update
+    momentum, along_gradient, along_velocity, threshold = update
     v = momentum * v + g
     w -= rate * (along_gradient * g + along_velocity * v)
-    size = abs(w) - rate * l1
+    size = abs(w) - rate * threshold
     return math.copysign(max(size, ZERO), w), v
 
 
 @inlined
 def step(state, rate, scales, update):  # type: ignore[no-untyped-def]
-    """One SGD step on theta, in place; l1 and decay (the l2) act on the weights alone.
+    """One SGD step on theta, in place; threshold (the l1) and decay (the l2) act on the weights alone.
 
     g ← scale·gradient + decay·w
     v ← momentum·v + g
     w ← w − rate·v                           torch.optim.SGD;  Nesterov: w ← w − rate·(g + momentum·v)
-    w ← sign(w)·max(|w| − rate·l1, 0)        the proximal step of l1
+    w ← sign(w)·max(|w| − rate·threshold, 0) the proximal step of l1; threshold = l1/(1 − momentum)
 
     No branch: those two steps are one for (along_gradient, along_velocity) = (0, 1) and (1, momentum). A NaN
     stays one.

@@ -22,12 +22,12 @@ def answers(rows: Rows, setting: Setting) -> Answers:
 
 
 def update_of(setting: Setting) -> Update:
-    """The tuple (momentum, along_gradient, along_velocity, l1) of `kernels.step`."""
+    """The tuple (momentum, along_gradient, along_velocity, threshold) of `kernels.step`."""
     along_gradient, along_velocity = setting.directions
     options = setting.options
     return (
         np.float32(options.momentum or 0),
         np.float32(along_gradient),
         np.float32(along_velocity),
-        np.float32(options.l1),
+        np.float32(setting.threshold),
     )

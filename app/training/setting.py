@@ -73,6 +73,15 @@ class Setting:
         return (1.0, self.options.momentum or 0.0) if self.options.nesterov else (0.0, 1.0)
 
     @property
+    def threshold(self) -> float:
+        """l1 as the proximal step takes it, times the rate.
+
+        Momentum lengthens a lasting gradient to 1/(1 − momentum) of itself, so l1 has to be lengthened alike: else
+        the steps would come to rest at the optimum of (1 − momentum)·l1.
+        """
+        return self.options.l1 / (1 - (self.options.momentum or 0.0))
+
+    @property
     def decay(self) -> NDArray[np.float32]:
         """The l2 penalty of each row of W, (d,): in a frame it depends on the direction."""
         d = self.problem.train.features

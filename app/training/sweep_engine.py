@@ -41,7 +41,7 @@ class SweepEngine:
         d, columns = self._setting.problem.train.features, padded(self._count * self._k)
         self._state = tuple(np.zeros((4, d + 1, columns), np.float32))
         theta, velocity, _, decay = self._state
-        self._rates, self._momenta, *directions = np.zeros((4, columns), np.float32)
+        self._rates, self._momenta, self._thresholds, *directions = np.zeros((5, columns), np.float32)
         self._directions = directions[0], directions[1]
         for number, setting in enumerate(settings):
             own = self._columns(number)
@@ -49,7 +49,7 @@ class SweepEngine:
             if setting.velocity is not None:
                 velocity[:-1, own], velocity[-1, own] = setting.velocity.weights, setting.velocity.bias
             decay[:-1, own] = setting.decay[:, None]
-            self._momenta[own] = setting.options.momentum or 0
+            self._momenta[own], self._thresholds[own] = setting.options.momentum or 0, setting.threshold
             self._directions[0][own], self._directions[1][own] = setting.directions
         batch = self._setting.batch_size
         self._step_block = min(batch, max(1, STEP_ENTRIES // d))
@@ -86,9 +86,7 @@ class SweepEngine:
         options = self._setting.options
         share = np.float32(1 if options.gradient_reduction == "sum" else 1 / (stop - start))
         scales = np.float32(self._setting.problem.train.scale) * share, share
-        sweep_kernels.step_all(
-            self._state, self._rates, self._momenta, self._directions, np.float32(options.l1), scales
-        )
+        sweep_kernels.step_all(self._state, self._rates, self._momenta, self._directions, self._thresholds, scales)
 
     def _differentiate(self, start: int, stop: int, into: NDArray[np.float32]) -> None:
         X, z = self._rows[: stop - start], self._z[: stop - start]

@@ -58,10 +58,10 @@ def answer_all(z, biases, scale, chosen, truth, loss, k, totals):  # type: ignor
 
 
 @compiled
-def step_all(state, rates, momenta, directions, l1, scales):  # type: ignore[no-untyped-def]
+def step_all(state, rates, momenta, directions, thresholds, scales):  # type: ignore[no-untyped-def]
     """The step of `kernels.step` with a rate, a momentum and directions for each column.
 
-    Shapes:  theta, velocity, gradient, decay (d + 1, K), bias last; rates, momenta, along_* (K,)
+    Shapes:  theta, velocity, gradient, decay (d + 1, K), bias last; rates, momenta, along_*, thresholds (K,)
     """
     theta, velocity, gradient, decay = state
     along_gradient, along_velocity = directions
@@ -69,14 +69,14 @@ def step_all(state, rates, momenta, directions, l1, scales):  # type: ignore[no-
     last = theta.shape[0] - 1
     for j in range(theta.shape[0]):
         share = bias_scale if j == last else scale
-        threshold = ZERO if j == last else l1
+        penalised = ZERO if j == last else ONE
         for c in range(theta.shape[1]):
             w = theta[j, c]
             g = share * gradient[j, c] + decay[j, c] * w
             v = momenta[c] * velocity[j, c] + g
             velocity[j, c] = v
             w -= rates[c] * (along_gradient[c] * g + along_velocity[c] * v)
-            theta[j, c] = math.copysign(max(abs(w) - rates[c] * threshold, ZERO), w)
+            theta[j, c] = math.copysign(max(abs(w) - rates[c] * penalised * thresholds[c], ZERO), w)
 
 
 def warm() -> None:
@@ -86,4 +86,4 @@ def warm() -> None:
     columns, z, order = np.zeros((3, 2), np.float32), np.zeros((2, 2), np.float32), np.zeros(2, np.int32)
     biases, chosen = (state[0][-1], state[2][-1]), (order, 0, 2)
     answer_all(z, biases, ONE, chosen, truth, CROSS_ENTROPY, 1, np.zeros((2, 2)))
-    step_all(state, columns[0], columns[1], (columns[1], columns[2]), ZERO, (ONE, ONE))
+    step_all(state, columns[0], columns[1], (columns[1], columns[2]), columns[2], (ONE, ONE))

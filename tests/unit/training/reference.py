@@ -83,7 +83,7 @@ def trained_by_reference(problem: Problem, given: Hyperparameters, rate: float) 
             vW, vb = momentum * vW + gW, momentum * vb + gb
             W = W - rates[s] * (gW + momentum * vW if options.nesterov else vW)
             b = b - rates[s] * (gb + momentum * vb if options.nesterov else vb)
-            W = np.sign(W) * np.maximum(abs(W) - rates[s] * options.l1, 0)
+            W = np.sign(W) * np.maximum(abs(W) - rates[s] * options.l1 / (1 - momentum), 0)
         history.append(losses / len(X))
     return W, b, history
 

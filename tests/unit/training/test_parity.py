@@ -14,7 +14,7 @@ from tests.unit.training.reference import epochs
 from tests.unit.training.tables import class_tables, linear_tables, standardised
 
 LINEAR = ("housing", "diabetes", "friedman 1")
-CLASSES = ("penguins", "five classes", "noisy labels")
+CLASSES = ("penguins", "five classes", "many rows")
 
 
 def table(real_data: Path, name: str) -> Problem:
@@ -61,29 +61,22 @@ def test_logistic_regression_with_l2(name: str, real_data: Path) -> None:
     assert_near(trained(problem, model="softmax", solver="lbfgs", l2=0.01, standardize=True), theirs.coef_.T)
 
 
-@pytest.mark.parametrize("name", ["five classes", "noisy labels"])
+@pytest.mark.parametrize("name", ["five classes"])
 def test_logistic_regression_with_l1(name: str, real_data: Path) -> None:
     problem = table(real_data, name)
     X, y = problem.train.X.astype(np.float64), problem.train.y
-    given = {"epochs": 3000, "batch_size": len(X), "momentum": 0.9, "learning_rate": 0.2}
+    given = {"epochs": 4000, "batch_size": len(X), "momentum": 0.9, "learning_rate": 0.2}
     ours = trained(problem, model="softmax", l1=0.01, init={"type": "zeros"}, **given)
-    theirs = LogisticRegression(C=1 / (0.01 * len(X)), l1_ratio=1.0, solver="saga", tol=1e-8, max_iter=20_000).fit(X, y)
-    coefficients = theirs.coef_ if len(theirs.coef_) > 1 else np.vstack([-theirs.coef_, theirs.coef_]) / 2
-    P, Q = (_probabilities(X, W) for W in (ours, coefficients.T))
-    penalty, other = np.abs(ours).sum(), np.abs(theirs.coef_).sum()
-    assert penalty == pytest.approx(other, rel=1e-3)
-    assert np.abs(P - Q).max() < 0.6  # without the intercepts only the order of magnitude compares
-
-
-def _probabilities(X: np.ndarray, W: np.ndarray) -> np.ndarray:
-    z = np.exp(X @ W - (X @ W).max(axis=1, keepdims=True))
-    return np.asarray(z / z.sum(axis=1, keepdims=True))
+    theirs = LogisticRegression(C=1 / (0.01 * len(X)), l1_ratio=1.0, solver="saga", tol=1e-9, max_iter=20_000).fit(X, y)
+    assert_near(ours, theirs.coef_.T)
 
 
 @pytest.mark.parametrize("name", ["housing", "diabetes"])
 def test_ordinary_least_squares(name: str, real_data: Path) -> None:
     problem = table(real_data, name)
     design = sm.add_constant(problem.train.X.astype(np.float64))
+    if name == "housing":
+        design = design[:, :-1]  # the last level follows from the others
     fitted = sm.OLS(problem.train.y[:, 0].astype(np.float64), design).fit()
     last = epochs(problem, Hyperparameters(model="linear", solver="exact"))[-1].parameters
     predictions = problem.train.X @ last.weights + last.bias
