@@ -110,6 +110,12 @@ def _print_step(shape: cost.Shape) -> None:
     )
 
 
+def run() -> None:
+    """The ratios."""
+    kernels.warm()
+    ratios()
+
+
 if __name__ == "__main__":
     kernels.warm()
     cost_model() if "cost" in sys.argv else ratios()

@@ -1,12 +1,11 @@
 """Training beside scikit-learn, NumPy and PyTorch's DataLoader, in one process, as ratios.
 
-python -m benchmarks.training_parity [fashion-mnist folder]
+python -m benchmarks training_parity
 """
 
 import gzip
 import os
 import resource
-import sys
 import warnings
 from pathlib import Path
 
@@ -180,13 +179,13 @@ def growth() -> None:
     )
 
 
-def main() -> None:
+def run() -> None:
     """Every comparison."""
     kernels.warm()
     against_sgd_regressor()
     against_lstsq()
     growth()
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else FOLDER)
+    folder = Path(FOLDER)
     if folder.is_dir():
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         problem = fashion_mnist(folder)
@@ -196,4 +195,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run()
