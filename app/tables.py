@@ -86,6 +86,8 @@ class JobRow(Row):
     receipt: Mapped[dict[str, Any] | None]
     replay_of: Mapped[str | None] = mapped_column(String(36))
     replay: Mapped[dict[str, Any] | None]
+    optimality: Mapped[dict[str, Any] | None]
+    leaderboard: Mapped[list[Any] | None]
 
 
 class EpochRow(Row):
@@ -95,6 +97,7 @@ class EpochRow(Row):
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    candidate: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, default=0)
     train_loss: Mapped[float | None]
     train_accuracy: Mapped[float | None]
     validation_loss: Mapped[float | None]

@@ -13,10 +13,11 @@ import torch
 
 from app.training import cost, kernels
 from app.training.compiled import CompiledEngine
-from app.training.fit import fit, setting_of
+from app.training.fit import fit
 from app.training.gemm import GemmEngine
 from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Problem, Rows
+from app.training.setting import Setting
 
 
 def fastest(work: Callable[[], object], repeats: int = 5) -> float:
@@ -93,7 +94,7 @@ def _print_step(shape: cost.Shape) -> None:
     problem = classes(rows, shape.features, shape.outputs) if shape.outputs > 1 else linear(rows, shape.features)
     model = "softmax" if shape.outputs > 1 else "linear"
     options = Hyperparameters(model=model, batch_size=shape.batch).effective(rows)
-    setting = setting_of(problem, options)
+    setting = Setting.of(problem, options)
     steps = min(rows // shape.batch, max(2, 40_000 // shape.batch))
     rates = np.full(steps, 1e-3, np.float32)
     measured = []
@@ -107,6 +108,12 @@ def _print_step(shape: cost.Shape) -> None:
         f"{measured[1]:10.0f} {predicted[1]:9.0f}   {chosen}{'' if chosen == best else ', ' + best}"
         f"{'' if chosen == best else f' by {max(measured) / min(measured):.2f}'}"
     )
+
+
+def run() -> None:
+    """The ratios."""
+    kernels.warm()
+    ratios()
 
 
 if __name__ == "__main__":

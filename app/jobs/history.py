@@ -25,6 +25,7 @@ class Measurement(NamedTuple):
     validation_accuracy: float | None
     learning_rate: float
     seconds: float
+    candidate: int = 0
 
 
 _NAMED: dict[str, Any] = {name: bindparam(name) for name in ("job_id", *Measurement._fields)}
@@ -54,7 +55,7 @@ def rewind(session: Session, queue: Queue, claim: Claim, epoch: int) -> int:
     job_id = claim[0]
     until = (EpochRow.job_id == job_id, EpochRow.epoch <= epoch)
     whole = session.scalar(select(func.count()).where(*until)) == epoch
-    last = session.get(EpochRow, (job_id, epoch)) if whole and epoch else None
+    last = session.get(EpochRow, (job_id, epoch, 0)) if whole and epoch else None
     reached = epoch if last is not None else 0
     metrics = _metrics(last) if last is not None else None
     queue.guarded(session, claim, epoch=reached, metrics=metrics, resumed_epoch=reached or None)
@@ -63,10 +64,11 @@ def rewind(session: Session, queue: Queue, claim: Claim, epoch: int) -> int:
 
 
 def read(database: Database, job_id: str, after_epoch: int, limit: int) -> list[EpochRow]:
-    """The epochs that follow `after_epoch`, in order, at most `limit` of them."""
-    following = select(EpochRow).where(EpochRow.job_id == job_id, EpochRow.epoch > after_epoch)
+    """The epochs that follow `after_epoch`, in order, at most `limit` of them; of a sweep with every candidate."""
+    following = EpochRow.epoch > after_epoch, EpochRow.epoch <= after_epoch + limit
+    query = select(EpochRow).where(EpochRow.job_id == job_id, *following)
     with database.read() as session:
-        return list(session.scalars(following.order_by(EpochRow.epoch).limit(limit)))
+        return list(session.scalars(query.order_by(EpochRow.epoch, EpochRow.candidate)))
 
 
 def version(database: Database, job_id: str) -> tuple[object, ...]:

@@ -62,14 +62,6 @@ class Spec(Hyperparameters):
         description="Jobs of higher priority are taken first; those of equal priority in the order of their coming.",
         examples=[0],
     )
-    time_limit_seconds: float | None = Field(
-        None,
-        gt=0,
-        le=31_536_000,
-        description="Stop training after so many seconds; what was learned until then is kept as a partial model. "
-        "By default there is no limit.",
-        examples=[None],
-    )
 
     @field_validator("validation")
     @classmethod

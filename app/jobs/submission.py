@@ -9,11 +9,13 @@ from app.datasets.target_encoding import TargetEncoding
 from app.errors import Fault, InvalidSpec
 from app.jobs.queue import Order
 from app.jobs.spec import Spec
+from app.models.registry import Registry
+from app.training.initialisation import Init, ModelInit
 
 ACCELERATORS = ("cuda",)
 
 
-def order(spec: Spec, catalogue: Catalogue, devices: set[str]) -> Order:
+def order(spec: Spec, catalogue: Catalogue, devices: set[str], registry: Registry) -> Order:
     """The job that a spec asks for, if its data allows it: what can be known to fail is refused here, not queued."""
     dataset_id = catalogue.get(spec.dataset).id
     dataset = catalogue.files(dataset_id)
@@ -23,6 +25,8 @@ def order(spec: Spec, catalogue: Catalogue, devices: set[str]) -> Order:
     features = chosen_features(dataset, spec.features, target.columns)
     validation = _validation(spec, dataset)
     other = _other_dataset(validation, catalogue)
+    _check_classes(spec, target)
+    _check_early_stopping(spec, validation)
     if other is not None:
         _check_columns(catalogue.files(other), dataset, [*features, *target.columns])
     settled = spec.effective(_training_rows(dataset, validation)).model_copy(
@@ -32,18 +36,46 @@ def order(spec: Spec, catalogue: Catalogue, devices: set[str]) -> Order:
             "features": features,
             "validation": {"dataset": other} if other else validation,
             "standardize": _standardize(spec, dataset),
+            "init": _init(spec, registry, features),
         }
     )
-    assert settled.epochs is not None
     return Order(
         spec=settled.model_dump(mode="json"),
         model=spec.model,
         dataset_id=dataset_id,
         validation_dataset_id=other,
-        epochs=settled.epochs,
+        epochs=settled.epochs or 1,
         requested_device=spec.device,
         rank=-spec.priority,
     )
+
+
+def _check_classes(spec: Spec, target: TargetEncoding) -> None:
+    if not isinstance(spec.class_weights, dict):
+        return
+    for name in spec.class_weights:
+        if name not in (target.classes or ()):
+            known = ", ".join((target.classes or ())[:20])
+            raise InvalidSpec(Fault(f"class_weights.{name}", f"there is no such class; the classes are {known}"))
+
+
+def _check_early_stopping(spec: Spec, validation: dict[str, Any] | None) -> None:
+    metric = spec.early_stopping.metric if spec.early_stopping else None
+    if metric is not None and metric.startswith("validation") and validation is None:
+        raise InvalidSpec(Fault("early_stopping.metric", f"{metric} needs validation rows; add validation"))
+
+
+def _init(spec: Spec, registry: Registry, features: list[str]) -> Init:
+    """Where to start; a model that is named now is meant, whatever its name means when the job runs."""
+    if not isinstance(spec.init, ModelInit):
+        return spec.init
+    model = registry.get(spec.init.model)
+    if model.kind != spec.model:
+        raise InvalidSpec(Fault("init.model", f"it is a {model.kind} model, and the job trains a {spec.model} one"))
+    theirs = [feature["name"] for feature in model.features]
+    if set(theirs) != set(features):
+        raise InvalidSpec(Fault("init.model", f"it has other features: {', '.join(theirs[:20])}"))
+    return spec.init.model_copy(update={"model": model.id})
 
 
 def _training_rows(dataset: Dataset, validation: dict[str, Any] | None) -> int:

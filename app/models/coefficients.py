@@ -1,25 +1,70 @@
-"""The coefficients of a model, named, in the original units, and how far they are from a known truth."""
+"""The coefficients of a model, named, in the original units: how sure they are, how far from a known truth."""
 
 from typing import Any
 
 import numpy as np
 
 from app.models.predictor import Loaded
+from app.models.registry import key
+from app.models.statistics import Statistics
+from app.storage import Storage
+from app.training.distributions import quantile, two_sided_p
+
+CONFIDENCE = 0.95
 
 
-def coefficients(loaded: Loaded, truth: dict[str, Any] | None) -> dict[str, Any]:
-    """Every weight by feature and output, the bias by output, and the errors where the truth is known."""
+def coefficients(loaded: Loaded, truth: dict[str, Any] | None, storage: Storage) -> dict[str, Any]:
+    """Every weight by feature and output, the bias by output, their statistics, and the errors against a truth."""
     outputs = loaded.row.classes or loaded.row.target
     features = loaded.encoding.names
     weights, bias = loaded.weights.weights, loaded.weights.bias
+    statistics = Statistics.load(storage.path(key(loaded.row.id)))
+    tested = _tests(statistics, np.vstack([weights, bias]))
     return {
         "coefficients": [
-            {"feature": feature, "output": output, "weight": float(weights[row, column])}
+            {"feature": feature, "output": output, "weight": float(weights[row, column]), **tested(row, column)}
             for column, output in enumerate(outputs)
             for row, feature in enumerate(features)
         ],
-        "bias": [{"output": output, "weight": float(bias[column])} for column, output in enumerate(outputs)],
+        "bias": [
+            {"output": output, "weight": float(bias[column]), **tested(len(features), column)}
+            for column, output in enumerate(outputs)
+        ],
+        "inference": _about(statistics),
         "vs_truth": _errors(loaded, truth),
+    }
+
+
+def _tests(statistics: Statistics, values: Any) -> Any:
+    """Standard error, statistic, p-value and interval of the coefficient in a row and column of `values`."""
+    if statistics.errors is None:
+        return lambda row, column: {}
+    errors, degrees = statistics.errors, statistics.degrees
+    width = quantile(CONFIDENCE, degrees)
+
+    def tested(row: int, column: int) -> dict[str, float]:
+        error, value = float(errors[row, column]), float(values[row, column])
+        if not np.isfinite(error):
+            return {}
+        return {
+            "standard_error": error,
+            "statistic": value / error,
+            "p_value": two_sided_p(value / error, degrees),
+            "ci_low": value - width * error,
+            "ci_high": value + width * error,
+        }
+
+    return tested
+
+
+def _about(statistics: Statistics) -> dict[str, Any]:
+    available = statistics.errors is not None
+    return {
+        "available": available,
+        "reason": statistics.reason,
+        "distribution": ("normal" if statistics.degrees is None else "t") if available else None,
+        "degrees_of_freedom": statistics.degrees,
+        "reference": statistics.reference,
     }
 
 

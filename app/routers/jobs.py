@@ -6,13 +6,14 @@ from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from app.jobs.preflight import preflight
 from app.jobs.replay import order_again
 from app.jobs.spec import Spec
 from app.jobs.status import OVER, Status
 from app.jobs.submission import order
 from app.routers.conditional import NOT_MODIFIED, IfNoneMatch, etag, matches, unchanged
 from app.routers.dependencies import Cursor, JobId, Limit, ServicesDep, WaitSeconds
-from app.schemas.job import JobBody
+from app.schemas.job import JobBody, PreflightBody
 from app.schemas.page import Page, before, page
 from app.schemas.problem import problems
 from app.services import Services
@@ -26,10 +27,26 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
     summary="Train a model",
     response_model=JobBody,
     responses=problems(404, 413, 422, 429, 507)
-    | {200: {"model": JobBody, "description": "The job is over (with `Prefer: wait`)."}},
+    | {
+        200: {
+            "model": JobBody | PreflightBody,
+            "description": "The job is over (with `Prefer: wait`), or what it would do and cost (with `dry_run`).",
+        }
+    },
 )
-async def submit_job(spec: Spec, request: Request, services: ServicesDep, wait: WaitSeconds) -> Response:
+async def submit_job(
+    spec: Spec,
+    request: Request,
+    services: ServicesDep,
+    wait: WaitSeconds,
+    dry_run: Annotated[
+        bool, Query(description="Say what the job would do and cost, and train nothing.", examples=[False])
+    ] = False,
+) -> Response:
     """Queue a training job. With `Prefer: wait=N` the reply is held until the job is over, at most N seconds."""
+    if dry_run:
+        body = await run_in_threadpool(_preflight, spec, services)
+        return Response(body.model_dump_json(), media_type="application/json")
     submitted, ports = await run_in_threadpool(_submit, spec, services)
     services.bell.ring(ports)
     job = await _until_over(submitted, services, wait)
@@ -111,13 +128,19 @@ def delete_job(job: JobId, services: ServicesDep) -> Response:
 
 
 def _submit(spec: Spec, services: Services) -> tuple[JobBody, list[int]]:
-    job, ports = services.queue.submit(order(spec, services.catalogue, services.roster.devices()))
+    job, ports = services.queue.submit(order(spec, services.catalogue, services.roster.devices(), services.registry))
     return JobBody.of(job), ports
 
 
 def _submit_again(job_id: str, services: Services) -> tuple[JobBody, list[int]]:
     job, ports = services.queue.submit(order_again(services.queue.get(job_id), services.roster.devices()))
     return JobBody.of(job), ports
+
+
+def _preflight(spec: Spec, services: Services) -> PreflightBody:
+    devices = services.roster.devices()
+    found = preflight(order(spec, services.catalogue, devices, services.registry), services.catalogue, devices)
+    return PreflightBody.model_validate(vars(found))
 
 
 def _look(job_id: str, services: Services) -> JobBody:

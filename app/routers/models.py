@@ -45,7 +45,9 @@ def get_model(model: ModelPath, services: ServicesDep) -> ModelBody:
 def get_coefficients(model: ModelPath, services: ServicesDep) -> Coefficients:
     """Every weight and the bias, in the original units, against the truth where the dataset is synthetic."""
     loaded = services.predictor.load(model)
-    return Coefficients.model_validate(coefficients(loaded, services.catalogue.truth(loaded.row.dataset_id)))
+    return Coefficients.model_validate(
+        coefficients(loaded, services.catalogue.truth(loaded.row.dataset_id), services.storage)
+    )
 
 
 @router.delete("/{model}", status_code=204, summary="Delete a model", responses=problems(404, 422))

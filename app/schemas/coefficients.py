@@ -3,7 +3,21 @@
 from pydantic import BaseModel, Field
 
 
-class Coefficient(BaseModel):
+class Tested(BaseModel):
+    """How sure a coefficient is; null where it is not determined, or where no statistics are defined."""
+
+    standard_error: float | None = Field(None, description="Standard error.", examples=[0.0003])
+    statistic: float | None = Field(None, description="The coefficient over its standard error.", examples=[6421.3])
+    p_value: float | None = Field(
+        None,
+        description="Probability of a statistic at least that far from 0 if the coefficient were 0.",
+        examples=[0.0],
+    )
+    ci_low: float | None = Field(None, description="Lower end of the 95 % confidence interval.", examples=[1.9995])
+    ci_high: float | None = Field(None, description="Upper end of the 95 % confidence interval.", examples=[2.0007])
+
+
+class Coefficient(Tested):
     """The weight of one feature for one output."""
 
     feature: str = Field(description="The feature: a column, a level of a category, or a pixel.", examples=["x1"])
@@ -11,7 +25,7 @@ class Coefficient(BaseModel):
     weight: float = Field(description="The weight, in the original units.", examples=[2.0001])
 
 
-class BiasCoefficient(BaseModel):
+class BiasCoefficient(Tested):
     """The bias of one output."""
 
     output: str = Field(description="The target column, or the class of a softmax model.", examples=["y"])
@@ -29,9 +43,22 @@ class VsTruth(BaseModel):
     bias_error: float = Field(description="Absolute error of the learned bias.", examples=[0.0002])
 
 
+class InferenceBody(BaseModel):
+    """Whether there are statistics, and on what they rest."""
+
+    available: bool = Field(description="Whether the coefficients have statistics.", examples=[True])
+    reason: str | None = Field(description="Why they have none.", examples=[None])
+    distribution: str | None = Field(description="`t` (linear) or `normal` (softmax).", examples=["t"])
+    degrees_of_freedom: int | None = Field(description="Degrees of freedom of Student's t.", examples=[997])
+    reference: str | None = Field(
+        description="Softmax: the class whose weights are 0; the others' coefficients compare with it.", examples=[None]
+    )
+
+
 class Coefficients(BaseModel):
     """Every coefficient of a model."""
 
     coefficients: list[Coefficient] = Field(description="The weights, output by output, in feature order.")
     bias: list[BiasCoefficient] = Field(description="The bias of each output.")
+    inference: InferenceBody = Field(description="Whether there are statistics, and on what they rest.")
     vs_truth: VsTruth | None = Field(description="For a linear model of a synthetic dataset, else null.")

@@ -11,6 +11,7 @@ class EpochBody(BaseModel):
     """What one epoch ended with."""
 
     epoch: int = Field(description="1 for the first.", examples=[1])
+    candidate: int = Field(0, description="Of a sweep: the candidate's number; else 0.", examples=[0])
     train_loss: float | None = Field(description="Loss on the training rows.", examples=[0.0404])
     train_accuracy: float | None = Field(
         description="Softmax: share of training rows predicted right.", examples=[None]

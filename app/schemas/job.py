@@ -82,11 +82,36 @@ class JobBody(BaseModel):
         ],
     )
 
+    optimality: dict[str, float] | None = Field(
+        description="How near the optimum it has ended: `gradient_norm`, the norm of the objective's gradient over all "
+        "training rows.",
+        examples=[{"gradient_norm": 0.0021}],
+    )
+    leaderboard: list[dict[str, Any]] | None = Field(
+        description="Of a sweep: its candidates, the best first.", examples=[None]
+    )
+
     @classmethod
     def of(cls, row: JobRow) -> "JobBody":
         """The body of a row."""
         names = cls.model_fields.keys() - {"progress"}
         return cls.model_validate({name: getattr(row, name) for name in names} | {"progress": _progress(row)})
+
+
+class PreflightBody(BaseModel):
+    """What a job would do and cost."""
+
+    spec: dict[str, Any] = Field(
+        description="The spec with every default that can be known before training.",
+        examples=[{"dataset": _ID, "model": "linear", "epochs": 3, "batch_size": 10, "learning_rate": 0.03}],
+    )
+    rows: int = Field(description="Rows to train on.", examples=[16512])
+    validation_rows: int = Field(description="Rows to validate on.", examples=[4128])
+    features: int = Field(description="Columns of the encoded features.", examples=[14])
+    outputs: int = Field(description="Targets, or classes.", examples=[1])
+    memory_bytes: int = Field(description="What the encoded data occupies while it is trained on.", examples=[1651200])
+    device: str = Field(description="Where it would be trained.", examples=["cpu"])
+    estimated_seconds: float = Field(description="About how long the training takes.", examples=[0.4])
 
 
 def _progress(row: JobRow) -> Progress:

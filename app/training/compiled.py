@@ -5,10 +5,11 @@ from numpy.typing import NDArray
 
 from app.training import kernels
 from app.training.compilation import frozen
-from app.training.engine import Report, Setting
+from app.training.engine import Report
 from app.training.losses import CODES
 from app.training.pieces import answers, update_of
 from app.training.problem import Parameters, Rows
+from app.training.setting import Setting
 
 BLOCK = 64
 """Rows that are measured at a time, so that their outputs stay in the first-level cache."""
@@ -21,12 +22,17 @@ class CompiledEngine:
         problem = setting.problem
         self.pace = pace
         self._setting = setting
-        self._splits = [_rows(rows) for rows in (problem.train, problem.train, problem.validation) if rows is not None]
+        self._splits = [
+            (_features(rows), *answers(rows, setting))
+            for rows in (problem.train, problem.train, problem.validation)
+            if rows is not None
+        ]
         self._shape = problem.outputs, problem.train.features
         self._theta = _flat(setting.start)
         self._velocity = np.zeros_like(self._theta) if setting.velocity is None else _flat(setting.velocity)
         z = np.empty((max(BLOCK, setting.batch_size), problem.outputs), np.float32)
-        self._state = self._theta, self._velocity, np.zeros_like(self._theta), z
+        decay = np.concatenate([np.tile(setting.decay, problem.outputs), np.zeros(problem.outputs, np.float32)])
+        self._state = self._theta, self._velocity, np.zeros_like(self._theta), decay, z
         self._order = np.empty(problem.train.count, np.int32)
         self._sequence = np.arange(max(len(rows[0]) for rows in self._splits), dtype=np.int32)
         self._totals = np.zeros((3, 2))
@@ -64,7 +70,6 @@ def _flat(parameters: Parameters) -> NDArray[np.float32]:
     return np.concatenate([parameters.weights.T.ravel(), parameters.bias])
 
 
-def _rows(rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
-    """Rows as the kernels take them; pixels are widened once, since small problems have room for that."""
-    X = rows.X if rows.X.dtype == np.float32 and rows.scale == 1 else rows.X * np.float32(rows.scale)
-    return frozen(X), *answers(rows)
+def _features(rows: Rows) -> NDArray[np.float32]:
+    """Features as the kernels take them; pixels are widened once, since small problems have room for that."""
+    return frozen(rows.X if rows.X.dtype == np.float32 and rows.scale == 1 else rows.X * np.float32(rows.scale))

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app.training.engine import Report, Setting
+from app.training.engine import Report
 from app.training.problem import Parameters, Rows
+from app.training.setting import Setting
 
 LAUNCHES_BETWEEN_PAUSES = 500
 """Steps: their launches take the host less than 0.1 s."""
@@ -33,6 +34,9 @@ class CudaEngine:
         resident = [self._resident(rows) for rows in splits]
         self._splits = [resident[0], *resident]
         self._weights, self._bias = self._on_device(setting.start)
+        self._decay = torch.from_numpy(setting.decay[:, None].copy()).to(self._device)
+        shares = np.ones(problem.outputs, np.float32) if setting.class_weights is None else setting.class_weights
+        self._shares = torch.from_numpy(shares.copy()).to(self._device)
         still = torch.zeros_like(self._weights), torch.zeros_like(self._bias)
         self._velocities = still if setting.velocity is None else self._on_device(setting.velocity)
         self._totals = torch.zeros(3, 2, dtype=torch.float64, device=self._device)
@@ -67,17 +71,17 @@ class CudaEngine:
         X = X.index_select(0, chosen).float()
         slope = self._score(0, X, y.index_select(0, chosen))
         share = 1.0 if self._setting.options.gradient_reduction == "sum" else 1 / len(chosen)
-        gradient = (X.T @ slope).mul_(self._scale * share).add_(self._weights, alpha=self._setting.options.l2)
+        gradient = (X.T @ slope).mul_(self._scale * share).addcmul_(self._weights, self._decay)
         self._move(self._weights, self._velocities[0], gradient, rate)
         self._move(self._bias, self._velocities[1], slope.sum(0).mul_(share), rate)
-        threshold = rate * self._setting.options.l1
+        threshold = rate * self._setting.threshold
         if threshold:
             self._weights.copy_(torch.nn.functional.softshrink(self._weights, threshold))
 
     def _move(self, w: torch.Tensor, velocity: torch.Tensor, gradient: torch.Tensor, rate: float) -> None:
         """The step of `kernels.step` without its penalties."""
         along_gradient, along_velocity = self._setting.directions
-        velocity.mul_(self._setting.options.momentum).add_(gradient)
+        velocity.mul_(self._setting.options.momentum or 0.0).add_(gradient)
         w.sub_(velocity, alpha=rate * along_velocity)
         if along_gradient:
             w.sub_(gradient, alpha=rate * along_gradient)
@@ -92,6 +96,8 @@ class CudaEngine:
         z = torch.addmm(self._bias, X, self._weights, alpha=self._scale)
         if self._setting.options.model == "softmax":
             losses, slope = _cross_entropy(z, y)
+            weights = self._shares[y][:, None]
+            losses, slope = losses * weights, slope * weights
             self._totals[split, 1] += (z.argmax(1) == y).sum()
         else:
             losses, slope = _residual_loss(str(self._setting.options.loss), z - y)

@@ -6,8 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from app.training.hyperparameters import Hyperparameters
-from app.training.problem import Parameters, Problem
+from app.training.problem import Parameters
 
 RUNNING, TRAIN, VALIDATION = range(3)
 """Rows of the totals: accumulated by the steps, measured on the training rows, on the validation rows."""
@@ -43,23 +42,3 @@ class Engine(Protocol):
 
     def report(self) -> Report:
         """Totals and parameters: the one point where the host waits for the device."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What every engine is made from: the problem, options without open defaults, where to start from."""
-
-    problem: Problem
-    options: Hyperparameters
-    start: Parameters
-    velocity: Parameters | None = None
-
-    @property
-    def batch_size(self) -> int:
-        """Rows of a step, at most all."""
-        return min(self.options.batch_size or 1, self.problem.train.count)
-
-    @property
-    def directions(self) -> tuple[float, float]:
-        """(along_gradient, along_velocity) of the step: (0, 1), and (1, momentum) for Nesterov."""
-        return (1.0, self.options.momentum) if self.options.nesterov else (0.0, 1.0)

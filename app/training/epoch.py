@@ -1,7 +1,9 @@
 """What a training yields: an epoch when it is over, a pause within a long one."""
 
 from dataclasses import dataclass
+from typing import Any
 
+from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Parameters
 from app.training.state import State
 
@@ -12,6 +14,8 @@ class Epoch:
 
     The losses are means over rows in the units of the loss, without the penalties; accuracies are in 0…1 and
     None for linear regression. `learning_rate` is that of the epoch's first minibatch. `fit` goes on from `state`.
+    `options` are those that held, all defaults settled. In a sweep `candidate` is the number of the one that this
+    epoch belongs to, and `leaderboard` has them all, the best first.
     """
 
     number: int
@@ -21,6 +25,9 @@ class Epoch:
     validation_accuracy: float | None
     learning_rate: float
     state: State
+    options: Hyperparameters
+    candidate: int = 0
+    leaderboard: list[dict[str, Any]] | None = None
 
     @property
     def parameters(self) -> Parameters:

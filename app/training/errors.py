@@ -1,6 +1,7 @@
 """What can go wrong in training. Plain errors: whoever runs a training says what they mean to a client.
 
 TrainingError
+├── UnsuitableOption       an option that does not fit the data
 ├── DeviceUnavailable      the device asked for is not in this machine
 └── Diverged               the loss or a weight became infinite or NaN
 """
@@ -10,6 +11,15 @@ from app.training.problem import Parameters
 
 class TrainingError(Exception):
     """Anything this room raises on purpose."""
+
+
+class UnsuitableOption(TrainingError):
+    """An option that does not fit the data: its name, and what is wrong with it."""
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(f"{option}: {message}")
+        self.option = option
+        self.message = message
 
 
 class DeviceUnavailable(TrainingError):

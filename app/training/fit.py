@@ -9,16 +9,20 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from app.training import cost, kernels, schedules
+from app.training import cost, exact, kernels, schedules
 from app.training.compiled import CompiledEngine
-from app.training.engine import RUNNING, TRAIN, VALIDATION, Engine, Setting
+from app.training.engine import RUNNING, TRAIN, VALIDATION, Engine
 from app.training.epoch import Epoch, Pause
 from app.training.errors import Diverged
 from app.training.gemm import GemmEngine
 from app.training.hyperparameters import Hyperparameters
-from app.training.learning_rate import resolve, smaller_rate
+from app.training.lbfgs import Search
+from app.training.learning_rate import smaller_rate
+from app.training.patience import is_over, keep_best
 from app.training.problem import Parameters, Problem, Rows, ShapeError
+from app.training.setting import Setting
 from app.training.state import State
+from app.training.sweeping import Sweeping
 
 __all__ = ["Diverged", "Epoch", "Parameters", "Pause", "Problem", "Rows", "ShapeError", "State", "fit"]
 
@@ -39,25 +43,32 @@ def fit(
 
     Raises:  Diverged in the epoch in which the loss or a weight becomes infinite or NaN
     """
-    options = hyperparameters.effective(problem.train.count)
-    setting = setting_of(problem, options, resume)
+    setting = Setting.of(problem, hyperparameters, resume)
+    rule = setting.options.early_stopping
+    if resume is not None and is_over(rule, resume):
+        return
+    steps = _solve(setting, device, resume)
+    yield from steps if rule is None else keep_best(steps, rule, resume)
+
+
+def _solve(setting: Setting, device: str, resume: State | None) -> Iterator[Epoch | Pause]:
+    """The steps of the solver that the options name."""
+    if setting.options.solver == "exact":
+        return iter(()) if resume else exact.solve(setting)
+    if setting.options.solver == "lbfgs":
+        return Search(setting, resume).run()
+    if setting.options.sweep is not None:
+        return Sweeping(setting, resume).run()
     done = resume.epoch if resume else 0
-    yield from run(setting, _engine(setting, device), resolve(options, problem.train), done)
+    return run(setting, _engine(setting, device), done)
 
 
-def setting_of(problem: Problem, options: Hyperparameters, resume: State | None = None) -> Setting:
-    """What an engine is made from: the first weights drawn, or those of a state to go on from."""
-    if resume is not None:
-        return Setting(problem, options, resume.parameters, resume.velocity)
-    weights = options.init.draw(problem.train.features, problem.outputs, options.seed)
-    return Setting(problem, options, Parameters(weights, np.zeros(problem.outputs, np.float32)))
-
-
-def run(setting: Setting, engine: Engine, rate: float, done: int = 0) -> Iterator[Epoch | Pause]:
-    """The loop of `fit` on an engine that is ready, from a learning rate that is a number, after `done` epochs."""
-    problem, options = setting.problem, setting.options
+def run(setting: Setting, engine: Engine, done: int = 0) -> Iterator[Epoch | Pause]:
+    """Minibatch SGD on an engine that is ready, after `done` epochs."""
+    problem, options, rate = setting.problem, setting.options, setting.rate
+    assert options.lr_schedule is not None, "it is settled"
     steps, epochs = -(-problem.train.count // setting.batch_size), options.epochs or 0
-    last_finite = engine.report().parameters
+    last_finite = setting.model_of(engine.report().parameters)
     for number in range(done + 1, epochs + 1):
         if number == done + 1 or options.lr_schedule.type != "constant":
             rates = schedules.rates(options.lr_schedule, rate, number, epochs, steps)
@@ -70,7 +81,7 @@ def run(setting: Setting, engine: Engine, rate: float, done: int = 0) -> Iterato
         yield from _measurements(setting, engine)
         epoch = _epoch(setting, engine, number, float(rates[0]))
         if not _finite(epoch):
-            raise Diverged(number, last_finite, smaller_rate(options, problem.train, rate))
+            raise Diverged(number, last_finite, smaller_rate(options, problem.train, rate, setting.class_weights))
         last_finite = epoch.parameters
         yield epoch
 
@@ -127,15 +138,17 @@ def _epoch(setting: Setting, engine: Engine, number: int, rate: float) -> Epoch:
         validation_loss=validation[0],
         validation_accuracy=validation[1] if classes else None,
         learning_rate=rate,
-        state=State(number, report.parameters, report.parameters, report.velocity),
+        state=setting.state(number, report.parameters, report.velocity),
+        options=setting.options,
     )
 
 
 def _finite(epoch: Epoch) -> bool:
     """Whether the losses and every parameter are finite numbers."""
+    parameters = epoch.state.parameters
     return (
         math.isfinite(epoch.train_loss)
         and math.isfinite(epoch.validation_loss or 0)
-        and bool(kernels.finite(epoch.parameters.weights.ravel()))
-        and bool(kernels.finite(epoch.parameters.bias))
+        and bool(kernels.finite(parameters.weights.ravel()))
+        and bool(kernels.finite(parameters.bias))
     )

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from app.training import kernels
 from app.training.compilation import frozen
 from app.training.cost import padded
-from app.training.engine import Report, Setting
+from app.training.engine import Report
 from app.training.losses import CODES, CROSS_ENTROPY
 from app.training.pieces import answers, update_of
 from app.training.problem import Parameters
+from app.training.setting import Setting
 
 MEASURED_ENTRIES = 800_000
 """Features that are widened and measured at a time: 3.2 MB, which the caches hold."""
@@ -38,7 +39,7 @@ class GemmEngine:
         self.pace = pace
         self._setting, self._loss = setting, CODES[str(setting.options.loss)]
         self._splits = [rows for rows in (problem.train, problem.train, problem.validation) if rows is not None]
-        self._answers = [answers(rows) for rows in self._splits]
+        self._answers = [answers(rows, setting) for rows in self._splits]
         self._data = frozen(problem.train.X)
         self._order = np.empty(problem.train.count, np.int32)
         self._totals = np.zeros((3, 2))
@@ -50,7 +51,8 @@ class GemmEngine:
         start, velocity = self._setting.start, self._setting.velocity
         d, k = start.weights.shape
         columns = padded(k)
-        self._theta, self._velocity, self._gradient = np.zeros((3, d * columns + columns), np.float32)
+        self._theta, self._velocity, self._gradient, self._decay = np.zeros((4, d * columns + columns), np.float32)
+        _split(self._decay, d)[0][:] = self._setting.decay[:, None]
         self._weights, self._bias = _split(self._theta, d)
         self._weights_gradient, _ = _split(self._gradient, d)
         for target, given in ((self._theta, start), (self._velocity, velocity)):
@@ -71,7 +73,7 @@ class GemmEngine:
 
     def _prepare_steps(self) -> None:
         self._update = update_of(self._setting)
-        self._state = self._theta, self._velocity, self._gradient, self._z
+        self._state = self._theta, self._velocity, self._gradient, self._decay, self._z
         self._biases = self._bias, self._gradient[self._weights.size :]
         self._summed = self._setting.options.gradient_reduction == "sum"
 
@@ -120,8 +122,8 @@ class GemmEngine:
             X = self._rows[:m]
             np.copyto(X, rows.X[start:stop])
         np.matmul(X, self._weights, out=z)
-        targets, labels = self._answers[split]
-        truth = targets[start:stop], labels[start:stop]
+        targets, labels, shares = self._answers[split]
+        truth = targets[start:stop], labels[start:stop], shares
         chosen = self._sequence, 0, m
         kernels.answer(z, self._biases, np.float32(rows.scale), chosen, truth, self._loss, self._totals[split])
 

@@ -10,28 +10,38 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from app.training.early_stopping import EarlyStopping
 from app.training.initialisation import Init, NormalInit
-from app.training.schedules import ConstantSchedule, LearningRateSchedule
+from app.training.schedules import ConstantSchedule, LearningRateSchedule, LinearSchedule
+from app.training.sweep import Sweep
 
 LOSSES = MappingProxyType({"linear": ("squared", "mse", "absolute", "huber"), "softmax": ("cross_entropy",)})
 """The losses of each model, its default first."""
 
-SGD_OPTIONS = (
-    "epochs",
-    "batch_size",
-    "learning_rate",
-    "momentum",
-    "nesterov",
-    "lr_schedule",
-    "l2",
-    "l1",
-    "gradient_reduction",
-    "init",
-    "train_metrics",
-)
+ITERATIVE_OPTIONS = ("epochs", "init", "precondition", "early_stopping")
+STEP_OPTIONS = ("batch_size", "learning_rate", "momentum", "nesterov", "lr_schedule", "l1", "gradient_reduction")
 
-OPTIONS = MappingProxyType({"sgd": frozenset(SGD_OPTIONS)})
+OPTIONS = MappingProxyType(
+    {
+        "sgd": frozenset((*ITERATIVE_OPTIONS, *STEP_OPTIONS, "train_metrics", "sweep")),
+        "lbfgs": frozenset(ITERATIVE_OPTIONS),
+        "exact": frozenset[str](),
+    }
+)
 """The options that some solver lacks, by the solver that has them: a further solver is one entry here."""
+
+SOLVER_LOSSES = MappingProxyType(
+    {
+        "sgd": frozenset(("squared", "mse", "absolute", "huber", "cross_entropy")),
+        "lbfgs": frozenset(("squared", "mse", "huber", "cross_entropy")),
+        "exact": frozenset(("squared", "mse")),
+    }
+)
+"""The losses that a solver can minimise: `lbfgs` needs a smooth one, `exact` a quadratic one."""
+
+LBFGS_ITERATIONS = 200
+
+ClassWeight = Annotated[float, Field(gt=0, le=1e6)]
 
 SOLVER_OPTIONS = frozenset().union(*OPTIONS.values())
 
@@ -48,16 +58,18 @@ class Hyperparameters(BaseModel):
         description="`linear` regression, or `softmax` regression, which is classification.",
         examples=["softmax"],
     )
-    solver: Literal["sgd"] = Field(
+    solver: Literal["sgd", "exact", "lbfgs"] = Field(
         "sgd",
-        description="How the loss is minimised: `sgd` is minibatch stochastic gradient descent.",
+        description="How the loss is minimised: `sgd` is minibatch stochastic gradient descent; `lbfgs` goes to the "
+        "optimum by quasi-Newton iterations over all rows; `exact` solves linear least squares, with or without l2.",
         examples=["sgd"],
     )
     epochs: int | None = Field(
         None,
         ge=1,
         le=1_000_000,
-        description="Passes over the training rows. Default: 600 000 / rows, from 10 to 100.",
+        description="Passes over the training rows. Default: 600 000 / rows, from 10 to 1000. For `lbfgs` the most "
+        "iterations, by default 200; it stops at the optimum.",
         examples=[10],
     )
     batch_size: int | None = Field(
@@ -69,19 +81,32 @@ class Hyperparameters(BaseModel):
     )
     learning_rate: Annotated[float, Field(gt=0, le=1e6)] | Literal["auto"] = Field(
         "auto",
-        description="Length of a step along the gradient. `auto`: safe for the data.",
+        description="Length of a step along the gradient. `auto`: safe for the data; what was chosen is echoed.",
         examples=[0.1],
     )
-    momentum: float = Field(
-        0.0, ge=0, lt=1, description="Share of the last step that is added to the next.", examples=[0.9]
+    momentum: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Share of the last step that is added to the next. Default: 0, but 0.9 where the learning rate is "
+        "`auto` and nothing is preconditioned.",
+        examples=[0.9],
     )
     nesterov: bool = Field(
         False, description="Look ahead along the momentum (Nesterov). Needs a momentum.", examples=[False]
     )
-    lr_schedule: LearningRateSchedule = Field(
-        ConstantSchedule(),
-        description="How the learning rate changes over the epochs.",
+    lr_schedule: LearningRateSchedule | None = Field(
+        None,
+        description="How the learning rate changes over the epochs. Default: `constant` for a rate that is given, "
+        "`linear` (to 0) for `auto`.",
         examples=[{"type": "constant"}],
+    )
+    precondition: Literal["auto", "none", "whiten"] = Field(
+        "auto",
+        description="`whiten` trains on decorrelated features of variance 1, so that one learning rate suits every "
+        "direction, and folds the weights back. `auto`: for standardised tables of up to 512 features, unless a "
+        "learning rate or l1 is given, or classes are learnt by sgd without l2.",
+        examples=["auto"],
     )
     l1: float = Field(
         0.0,
@@ -109,6 +134,18 @@ class Hyperparameters(BaseModel):
         description="Where the weights start; the bias starts at 0.",
         examples=[{"type": "normal", "mean": 0.0, "std": 0.01}],
     )
+    class_weights: Literal["balanced"] | dict[str, ClassWeight] | None = Field(
+        None,
+        description="Softmax: how much a row of each class counts; classes left out count 1. `balanced`: rows / "
+        "(classes · rows of the class).",
+        examples=[None],
+        max_length=1000,
+    )
+    early_stopping: EarlyStopping | None = Field(
+        None,
+        description="Stop when a metric no longer improves, and restore the weights of the best epoch.",
+        examples=[None],
+    )
     train_metrics: Literal["running", "full"] | None = Field(
         None,
         description="`full` measures the training rows after each epoch (default for linear), "
@@ -128,6 +165,18 @@ class Hyperparameters(BaseModel):
         "Default: true for tables, false for synthetic and image data.",
         examples=[False],
     )
+    sweep: Sweep | None = Field(
+        None,
+        description="Try several values of some options, and keep the best on the validation rows.",
+        examples=[None],
+    )
+    time_limit_seconds: float | None = Field(
+        None,
+        gt=0,
+        le=31_536_000,
+        description="Stop after so many seconds of training and keep what has been learned, as a `partial` model.",
+        examples=[None],
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where to train. `auto`: where it is likely to be over first.", examples=["auto"]
     )
@@ -136,23 +185,60 @@ class Hyperparameters(BaseModel):
     def _only_what_applies(self) -> Self:
         if self.loss is not None and self.loss not in LOSSES[self.model]:
             raise ValueError(f"loss {self.loss} does not apply to {self.model}: use {' or '.join(LOSSES[self.model])}")
-        if self.nesterov and not self.momentum:
+        if self.solver != "sgd" and self.device == "cuda":
+            raise ValueError(f"the solver {self.solver} runs on the cpu: use device cpu or auto")
+        if self.solver == "exact" and self.model != "linear":
+            raise ValueError("the solver exact does not apply to softmax: use sgd or lbfgs")
+        if self.loss is not None and self.loss not in SOLVER_LOSSES[self.solver]:
+            raise ValueError(f"the solver {self.solver} does not apply to the loss {self.loss}: use sgd")
+        if self.class_weights is not None and self.model != "softmax":
+            raise ValueError("class_weights do not apply to linear")
+        if self.precondition == "whiten" and self.l1:
+            raise ValueError("precondition whiten does not apply with l1, which acts on the features' own weights")
+        self._check_early_stopping()
+        self._check_sweep()
+        if self.nesterov and not self.momentum and not (self.sweep and self.sweep.momentum):
             raise ValueError("nesterov needs a momentum above 0")
         for name in sorted(SOLVER_OPTIONS - OPTIONS[self.solver]):
             if name in self.model_fields_set and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} does not apply to the solver {self.solver}")
         return self
 
+    def _check_early_stopping(self) -> None:
+        metric = self.early_stopping.metric if self.early_stopping else None
+        if metric is not None and metric.endswith("accuracy") and self.model == "linear":
+            raise ValueError(f"early_stopping: {metric} does not apply to linear")
+
+    def _check_sweep(self) -> None:
+        if self.sweep is None:
+            return
+        if self.sweep.learning_rate is not None and self.learning_rate != "auto":
+            raise ValueError("learning_rate is given twice: in the sweep and beside it")
+        if self.early_stopping is not None:
+            raise ValueError("early_stopping does not apply to a sweep, whose candidates share their epochs")
+        if self.device == "cuda":
+            raise ValueError("a sweep is trained on the cpu: use device cpu or auto")
+
+    @property
+    def is_rate_open(self) -> bool:
+        """Whether the learning rate is left to the data."""
+        return self.learning_rate == "auto" and not (self.sweep and self.sweep.learning_rate)
+
     def effective(self, rows: int) -> Self:
         """The same with the defaults that depend on the model and the number of training rows.
 
-        `learning_rate` may stay "auto": it comes from the data (see `learning_rate`), and each epoch reports
-        it.
+        What depends on the data itself (learning_rate "auto", precondition "auto", momentum) is settled when the
+        training starts (see `setting`).
         """
-        defaults = {
-            "loss": LOSSES[self.model][0],
-            "train_metrics": "full" if self.model == "linear" else "running",
-            "epochs": min(max(round(600_000 / rows), 10), 100),
-            "batch_size": min(max(2 ** round(math.log2(rows) / 2), 8), 256),
-        }
+        defaults: dict[str, object] = {"loss": LOSSES[self.model][0]}
+        if self.solver == "sgd":
+            falling = self.is_rate_open
+            defaults |= {
+                "train_metrics": "full" if self.model == "linear" else "running",
+                "epochs": min(max(round(600_000 / rows), 10), 1000),
+                "batch_size": min(max(2 ** round(math.log2(rows) / 2), 8), 256),
+                "lr_schedule": LinearSchedule(type="linear") if falling else ConstantSchedule(),
+            }
+        elif self.solver == "lbfgs":
+            defaults["epochs"] = LBFGS_ITERATIONS
         return self.model_copy(update={name: value for name, value in defaults.items() if getattr(self, name) is None})

@@ -34,4 +34,19 @@ class ZerosInit(BaseModel):
         return np.zeros((features, outputs), np.float32)
 
 
-Init = Annotated[NormalInit | ZerosInit, Field(discriminator="type")]
+class ModelInit(BaseModel):
+    """Weights and bias of a trained model: training goes on from there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    type: Literal["model"] = Field(description="Start from a model's weights and bias.", examples=["model"])
+    model: str = Field(
+        description="The model, by id, name or `name:version`.", examples=["line:1"], min_length=1, max_length=200
+    )
+
+    def draw(self, features: int, outputs: int, seed: int) -> NDArray[np.float32]:
+        """Nothing is drawn: whoever loads the model hands its parameters over in `Problem.start`."""
+        raise NotImplementedError("the parameters of a model come with the problem")
+
+
+Init = Annotated[NormalInit | ZerosInit | ModelInit, Field(discriminator="type")]

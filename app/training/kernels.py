@@ -2,9 +2,10 @@
 
 Arguments travel in plain tuples, which cost a compiled call nothing:
 
-    rows    X (n, d), targets (n, k) float32, labels (n,) int32; of the last two one is empty
-    state   theta, velocity, gradient: flat float32, weights first, then bias; z: the outputs of a block
-    update  momentum, along_gradient, along_velocity, l1, l2 as float32 (see `step`)
+    truth   targets (n, k) float32, labels (n,) int32, of which one is empty; shares (k,), the classes' weights
+    rows    X (n, d), and truth
+    state   theta, velocity, gradient, decay: flat float32, weights first, then bias; z: the outputs of a block
+    update  momentum, along_gradient, along_velocity, threshold as float32 (see `step`)
 """
 
 import math
@@ -45,42 +46,43 @@ def permute(order, seed, epoch):  # type: ignore[no-untyped-def]
 @inlined
 def moved(w, v, g, rate, update):  # type: ignore[no-untyped-def]
     """New value and velocity of one parameter."""
-    momentum, along_gradient, along_velocity, l1, l2 = update
-    g += l2 * w
+    momentum, along_gradient, along_velocity, threshold = update
     v = momentum * v + g
     w -= rate * (along_gradient * g + along_velocity * v)
-    size = abs(w) - rate * l1
+    size = abs(w) - rate * threshold
     return math.copysign(max(size, ZERO), w), v
 
 
 @inlined
 def step(state, rate, scales, update):  # type: ignore[no-untyped-def]
-    """One SGD step on theta, in place; l1 and l2 act on the weights alone.
+    """One SGD step on theta, in place; threshold (the l1) and decay (the l2) act on the weights alone.
 
-    g ← scale·gradient + l2·w
+    g ← scale·gradient + decay·w
     v ← momentum·v + g
     w ← w − rate·v                           torch.optim.SGD;  Nesterov: w ← w − rate·(g + momentum·v)
-    w ← sign(w)·max(|w| − rate·l1, 0)        the proximal step of l1
+    w ← sign(w)·max(|w| − rate·threshold, 0) the proximal step of l1; threshold = l1/(1 − momentum)
 
     No branch: those two steps are one for (along_gradient, along_velocity) = (0, 1) and (1, momentum). A NaN
     stays one.
     """
-    theta, velocity, gradient, _ = state
+    theta, velocity, gradient, decay, _ = state
     scale, bias_scale, penalised = scales
-    momentum, along_gradient, along_velocity, _, _ = update
-    unpenalised = momentum, along_gradient, along_velocity, ZERO, ZERO
+    momentum, along_gradient, along_velocity, _ = update
+    unpenalised = momentum, along_gradient, along_velocity, ZERO
     for i in range(penalised):
-        theta[i], velocity[i] = moved(theta[i], velocity[i], scale * gradient[i], rate, update)
+        slope = scale * gradient[i] + decay[i] * theta[i]
+        theta[i], velocity[i] = moved(theta[i], velocity[i], slope, rate, update)
     for i in range(penalised, theta.size):
         theta[i], velocity[i] = moved(theta[i], velocity[i], bias_scale * gradient[i], rate, unpenalised)
 
 
 @compiled
-def softmax_slopes(z, order, start, stop, labels, totals):  # type: ignore[no-untyped-def]
-    """Logits z of the rows order[start…stop−1] become softmax(z) − onehot(label); adds to `totals`."""
+def softmax_slopes(z, order, start, stop, labels, shares, totals):  # type: ignore[no-untyped-def]
+    """Logits z of the rows order[start…stop−1] become the loss's slopes; adds to `totals`."""
     total, hits = 0.0, 0
     for i in range(start, stop):
-        value, hit = cross_entropy(z, i - start, labels[order[i]])
+        label = labels[order[i]]
+        value, hit = cross_entropy(z, i - start, label, shares[label])
         total += value
         hits += hit
     totals[0] += total
@@ -131,15 +133,15 @@ def descend(rows, order, span, rates, state, update, loss, totals):  # type: ign
     unless summed. One loop for each kind of loss: a branch inside costs 70 ns a step, since the arrays'
     reference counts then move.
     """
-    X, targets, labels = rows
-    theta, _, gradient, z = state
+    X, targets, labels, shares = rows
+    theta, _, gradient, _, z = state
     first, last, batch_size, summed = span
     penalised = z.shape[1] * X.shape[1]
     if loss == CROSS_ENTROPY:
         for s in range(first, last):
             start, stop = s * batch_size, min((s + 1) * batch_size, order.size)
             forward(X, order, start, stop, theta, z)
-            softmax_slopes(z, order, start, stop, labels, totals)
+            softmax_slopes(z, order, start, stop, labels, shares, totals)
             backward(X, order, start, stop, z, gradient)
             scale = ONE if summed else ONE / np.float32(stop - start)
             step(state, rates[s], (scale, scale, penalised), update)
@@ -156,14 +158,14 @@ def descend(rows, order, span, rates, state, update, loss, totals):  # type: ign
 @compiled
 def survey(rows, order, span, state, loss, totals):  # type: ignore[no-untyped-def]
     """Add the losses and hits of the rows of `span` = (start, stop) of a small problem to `totals`."""
-    X, targets, labels = rows
-    theta, _, _, z = state
+    X, targets, labels, shares = rows
+    theta, _, _, _, z = state
     start, last = span
     while start < last:
         stop = min(start + z.shape[0], last)
         forward(X, order, start, stop, theta, z)
         if loss == CROSS_ENTROPY:
-            softmax_slopes(z, order, start, stop, labels, totals)
+            softmax_slopes(z, order, start, stop, labels, shares, totals)
         else:
             residual_slopes(z, order, start, stop, targets, loss, totals)
         start = stop
@@ -185,13 +187,13 @@ def answer(z, biases, scale, chosen, truth, loss, totals):  # type: ignore[no-un
     The slopes' sums are added to the second of `biases`, the bias's gradient.
     """
     order, start, stop = chosen
-    targets, labels = truth
+    targets, labels, shares = truth
     bias, bias_gradient = biases
     for i in range(stop - start):
         for c in range(z.shape[1]):
             z[i, c] = scale * z[i, c] + bias[c]
     if loss == CROSS_ENTROPY:
-        softmax_slopes(z, order, start, stop, labels, totals)
+        softmax_slopes(z, order, start, stop, labels, shares, totals)
     else:
         residual_slopes(z, order, start, stop, targets, loss, totals)
     for i in range(stop - start):
@@ -216,10 +218,12 @@ def finite(values):  # type: ignore[no-untyped-def]
 
 def warm() -> None:
     """Compile every loop, or load it from the cache: about 6 s the first time, 0.3 s later."""
-    truth = frozen(np.zeros((2, 1), np.float32)), frozen(np.zeros(2, np.int32))
-    theta, velocity, gradient = (np.zeros(2, np.float32) for _ in range(3))
+    from app.training import sweep_kernels
+
+    truth = frozen(np.zeros((2, 1), np.float32)), frozen(np.zeros(2, np.int32)), frozen(np.ones(1, np.float32))
+    theta, velocity, gradient, decay = (np.zeros(2, np.float32) for _ in range(4))
     z, order, totals = np.zeros((2, 1), np.float32), np.zeros(2, np.int32), np.zeros(2)
-    state, update = (theta, velocity, gradient, z), (ZERO, ZERO, ONE, ZERO, ZERO)
+    state, update = (theta, velocity, gradient, decay, z), (ZERO, ZERO, ONE, ZERO)
     rows = frozen(np.zeros((2, 1), np.float32)), *truth
     permute(order, 0, 1)
     descend(rows, order, (0, 1, 2, False), np.zeros(1, np.float32), state, update, CROSS_ENTROPY, totals)
@@ -229,3 +233,4 @@ def warm() -> None:
     answer(z, (theta[1:], gradient[1:]), ONE, (order, 0, 2), truth, CROSS_ENTROPY, totals)
     finish(state, ZERO, (ONE, ONE, 1), update)
     finite(theta)
+    sweep_kernels.warm()

@@ -2,16 +2,22 @@
 
     𝓛 = c · (λ + R²/m) + l2        λ = largest eigenvalue of X̃ᵀX̃/n,  R² = max ‖x̃ᵢ‖²,  x̃ = (x, 1)
 
-    rate = (1 − momentum) / 𝓛,  divided by m where gradients are summed
+    rate = 1 / 𝓛,  divided by m where gradients are summed
 
-𝓛 is the expected smoothness of a minibatch of m rows (Gower et al., "SGD: General Analysis and Improved
-Rates", 2019). On a quadratic with Hessian H a minibatch's H_B has E[H_B²] ⪯ 𝓛H, so that the mean squared
+With momentum β a step is stable up to 2(1 + β)/(cλ + l2) where there is no noise, and noise adds up over
+1/(1 − β) steps:  𝓛 = (c·λ + l2)/(1 + β) + c · R²/(m(1 − β)). Rows count with the weight of their class.
+
+Without momentum 𝓛 is the expected smoothness of a minibatch of m rows (Gower et al., "SGD: General Analysis and
+Improved Rates", 2019). On a quadratic with Hessian H a minibatch's H_B has E[H_B²] ⪯ 𝓛H, so that the mean squared
 distance from the optimum shrinks for every rate below 2/𝓛: half of that is taken.
 
-The curvature c bounds the second derivative of the loss in its outputs: 1 for squared and huber, 2 for mse, ½
-for cross_entropy (Böhning, 1992). The absolute loss has no curvature; there c = 10 / (mean distance of the
+The slopes of cross_entropy are bounded, so that one far row throws a step back but never off: there R² is the
+mean of ‖x̃ᵢ‖² weighted by itself, Σ‖x̃ᵢ‖⁴ / Σ‖x̃ᵢ‖², which a few far rows move less.
+
+The curvature c bounds the second derivative of the loss in its outputs: 1 for squared, 2 for mse, ½ for
+cross_entropy (Böhning, 1992). The absolute loss has no curvature; there c = 10 / (mean distance of the
 targets from their median), so that its steps, which never shrink, are those of squared at a tenth of that
-distance.
+distance. The huber loss is the absolute one for targets far apart: there c is the smaller of the two.
 """
 
 from collections.abc import Iterator
@@ -23,7 +29,11 @@ from numpy.typing import NDArray
 from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Rows
 
-CURVATURES = {"squared": 1.0, "mse": 2.0, "huber": 1.0, "cross_entropy": 0.5}
+CURVATURES = {"squared": 1.0, "mse": 2.0, "cross_entropy": 0.5}
+
+Weights = NDArray[np.float32] | None
+"""Those of the classes, (k,); None where all are 1."""
+
 SAMPLED_ENTRIES = 2_000_000
 """Entries of X that the power iteration sees: evenly spaced rows, 16 MB, about 1 ms an iteration."""
 ITERATIONS = 100
@@ -31,60 +41,77 @@ TOLERANCE = 1e-3
 BLOCK_ENTRIES = 1_000_000
 
 
-def resolve(options: Hyperparameters, rows: Rows) -> float:
-    """The rate asked for, or the safe one."""
-    return safe_rate(options, rows) if options.learning_rate == "auto" else options.learning_rate
-
-
-def safe_rate(options: Hyperparameters, rows: Rows) -> float:
+def safe_rate(options: Hyperparameters, rows: Rows, weights: Weights = None) -> float:
     """The rate of the module's formula, for options without open defaults."""
     batch = min(options.batch_size or rows.count, rows.count)
-    smoothness = largest_eigenvalue(rows) + largest_row(rows) / batch
-    rate = (1 - options.momentum) / (curvature(options, rows) * smoothness + options.l2)
+    of_rows = None if weights is None else weights[rows.y]
+    c, momentum = curvature(options, rows), options.momentum or 0.0
+    steady = c * largest_eigenvalue(rows, of_rows) + options.l2
+    row = typical_row(rows, of_rows) if options.loss == "cross_entropy" else largest_row(rows, of_rows)
+    noise = c * row / batch
+    rate = 1 / (steady / (1 + momentum) + noise / (1 - momentum))
     return rate / batch if options.gradient_reduction == "sum" else rate
 
 
-def smaller_rate(options: Hyperparameters, rows: Rows, failed: float) -> float:
+def smaller_rate(options: Hyperparameters, rows: Rows, failed: float, weights: Weights = None) -> float:
     """A rate to try after `failed` diverged: the safe one, at most a quarter of it; two digits."""
-    rate = min(safe_rate(options, rows), failed / 4)
+    rate = min(safe_rate(options, rows, weights), failed / 4)
     digit = 10.0 ** (np.floor(np.log10(rate)) - 1)
     return float(f"{np.floor(rate / digit) * digit:.2g}")
 
 
 def curvature(options: Hyperparameters, rows: Rows) -> float:
     """Bound c of the second derivative of the loss in its outputs."""
-    if options.loss != "absolute":
+    if str(options.loss) in CURVATURES:
         return CURVATURES[str(options.loss)]
     spread = float(np.abs(rows.y - np.median(rows.y, axis=0)).mean(dtype=np.float64))
-    return 10 / spread if spread > 0 else 1.0
+    bounded = 10 / spread if spread > 0 else 1.0
+    return min(bounded, 1.0) if options.loss == "huber" else bounded
 
 
-def largest_row(rows: Rows) -> float:
+def largest_row(rows: Rows, weights: Weights = None) -> float:
     """R² = max ‖xᵢ‖² + 1, over all rows."""
-    return 1 + rows.scale**2 * max(float(np.einsum("ij,ij->i", X, X).max()) for X in _blocks(rows.X))
+    largest = 0.0
+    for start, X in _blocks(rows.X):
+        squares = 1 + rows.scale**2 * np.einsum("ij,ij->i", X, X)
+        largest = max(largest, float((squares if weights is None else squares * weights[start : start + len(X)]).max()))
+    return largest
 
 
-def largest_eigenvalue(rows: Rows) -> float:
+def typical_row(rows: Rows, weights: Weights = None) -> float:
+    """R² = Σ ‖xᵢ‖⁴ / Σ ‖xᵢ‖², with ‖x‖² + 1: the row norm that a step along a random row meets."""
+    squared = fourth = 0.0
+    for start, X in _blocks(rows.X):
+        squares = 1 + rows.scale**2 * np.einsum("ij,ij->i", X, X, dtype=np.float64)
+        weight = 1.0 if weights is None else weights[start : start + len(X)].astype(np.float64)
+        squared += float((squares * weight).sum())
+        fourth += float(((squares * weight) ** 2).sum())
+    return fourth / squared
+
+
+def largest_eigenvalue(rows: Rows, weights: Weights = None) -> float:
     """λ of X̃ᵀX̃/n by power iteration on evenly spaced rows: the Rayleigh quotient, once it is still.
 
     Rows left out of the sample cannot make a step unstable, since R²/m bounds what each of them adds.
     """
-    sample = rows.X[:: max(1, -(-rows.X.size // SAMPLED_ENTRIES))]
-    X = sample.astype(np.float64) * rows.scale
+    stride = max(1, -(-rows.X.size // SAMPLED_ENTRIES))
+    X = rows.X[::stride].astype(np.float64) * rows.scale
+    roots = np.ones(len(X)) if weights is None else np.sqrt(weights[::stride], dtype=np.float64)
     v = np.random.default_rng(0).standard_normal(rows.features + 1)
     eigenvalue = 0.0
     for _ in range(ITERATIONS):
         v /= np.linalg.norm(v)
-        response = X @ v[:-1] + v[-1]
+        response = (X @ v[:-1] + v[-1]) * roots
         before, eigenvalue = eigenvalue, float(response @ response) / len(X)
         if abs(eigenvalue - before) <= TOLERANCE * eigenvalue:
             break
+        response *= roots
         v = np.append(response @ X, response.sum())
     return eigenvalue
 
 
-def _blocks(X: NDArray[Any]) -> Iterator[NDArray[Any]]:
+def _blocks(X: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
     """X block by block, in a type in which squares neither overflow nor round much."""
     size = max(1, BLOCK_ENTRIES // X.shape[1])
     for start in range(0, len(X), size):
-        yield X[start : start + size].astype(np.float32 if X.dtype == np.uint8 else np.float64)
+        yield start, X[start : start + size].astype(np.float32 if X.dtype == np.uint8 else np.float64)

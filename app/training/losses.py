@@ -47,8 +47,8 @@ def exponential(x):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def cross_entropy(z, row, label):  # type: ignore[no-untyped-def]
-    """Row `row` of the logits z becomes softmax(z) − onehot(label); the loss, and whether argmax hit.
+def cross_entropy(z, row, label, weight):  # type: ignore[no-untyped-def]
+    """Row `row` of the logits z becomes weight·(softmax(z) − onehot(label)); the loss, and whether argmax hit.
 
     Columns of padding have logits below −1e29, and become 0.
     """
@@ -62,11 +62,11 @@ def cross_entropy(z, row, label):  # type: ignore[no-untyped-def]
     for c in range(z.shape[1]):
         z[row, c] = exponential(z[row, c] - top)
         total += z[row, c]
-    share = ONE / total
+    share = weight / total
     for c in range(z.shape[1]):
         z[row, c] *= share
-    z[row, label] -= ONE
-    return math.log(total) - at_label, best == label
+    z[row, label] -= weight
+    return weight * (math.log(total) - at_label), best == label
 
 
 @inlined

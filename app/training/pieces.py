@@ -4,29 +4,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.training.compilation import frozen
-from app.training.engine import Setting
 from app.training.problem import Rows
+from app.training.setting import Setting
 
 NO_TARGETS = frozen(np.empty((0, 0), np.float32))
 NO_LABELS = frozen(np.empty(0, np.int32))
 
-Update = tuple[np.float32, np.float32, np.float32, np.float32, np.float32]
+Answers = tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]
+Update = tuple[np.float32, np.float32, np.float32, np.float32]
 
 
-def answers(rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Targets and labels, of which one is empty."""
+def answers(rows: Rows, setting: Setting) -> Answers:
+    """Targets and labels, of which one is empty, and the weights of the classes."""
     y = np.ascontiguousarray(rows.y)
-    return (frozen(y), NO_LABELS) if y.ndim == 2 else (NO_TARGETS, frozen(y))
+    weights = np.ones(setting.problem.outputs, np.float32) if setting.class_weights is None else setting.class_weights
+    return (frozen(y), NO_LABELS, frozen(weights)) if y.ndim == 2 else (NO_TARGETS, frozen(y), frozen(weights))
 
 
 def update_of(setting: Setting) -> Update:
-    """The tuple (momentum, along_gradient, along_velocity, l1, l2) of `kernels.step`."""
+    """The tuple (momentum, along_gradient, along_velocity, threshold) of `kernels.step`."""
     along_gradient, along_velocity = setting.directions
     options = setting.options
     return (
-        np.float32(options.momentum),
+        np.float32(options.momentum or 0),
         np.float32(along_gradient),
         np.float32(along_velocity),
-        np.float32(options.l1),
-        np.float32(options.l2),
+        np.float32(setting.threshold),
     )

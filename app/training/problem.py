@@ -50,12 +50,17 @@ class Rows:
 class Problem:
     """The rows to train on, those to validate on, and k, the number of outputs (targets, or classes).
 
+    classes   their names, where options may name them
+    start     parameters to begin with instead of drawn ones; they act on the features
+
     Raises:  ShapeError if a split has another width, or answers outside the k outputs
     """
 
     train: Rows
     validation: Rows | None
     outputs: int
+    classes: tuple[str, ...] | None = None
+    start: "Parameters | None" = None
 
     def __post_init__(self) -> None:
         for rows in (self.train, self.validation or self.train):
@@ -74,8 +79,8 @@ class Problem:
 class Parameters:
     """W and b of ŷ = Xw + b, or of the logits.
 
-    Shapes:  weights (d, k), bias (k,), float32
+    Shapes:  weights (d, k), bias (k,), float32; float64 where a frame is folded or a solver is exact
     """
 
-    weights: NDArray[np.float32]
-    bias: NDArray[np.float32]
+    weights: NDArray[Any]
+    bias: NDArray[Any]

@@ -28,12 +28,14 @@ from app.models.weights import Weights
 from app.storage import Storage
 from app.tables import JobRow
 from app.training import devices
-from app.training.errors import DeviceUnavailable, Diverged
+from app.training.errors import DeviceUnavailable, Diverged, UnsuitableOption
 from app.training.fit import fit
+from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Parameters, Problem
 from app.training.state import State
 from app.worker.attendant import Attendant
 from app.worker.checkpoint import Checkpoint, identity
+from app.worker.conclusion import nearness, statistics
 from app.worker.evaluation import evaluate
 from app.worker.preparation import Prepared, prepare
 from app.worker.progress import Progress
@@ -77,13 +79,14 @@ class Execution:
         self._queue = queue
         self._attendant = attendant
         self._device: str | None = None
+        self._progress: Progress | None = None
 
     def run(self) -> None:
         """Train and save; every end but a lost lease is written into the job's row."""
         try:
             spec = Spec.model_validate(self._job.spec)
-            prepared = prepare(spec, self._job, self._catalogue)
-            device = devices.choose(spec.device, prepared.problem, spec.batch_size or 1, spec.epochs or 1)
+            prepared = prepare(spec, self._job, self._catalogue, self._storage)
+            device = _device(spec, prepared.problem)
             record = receipt(prepared.dataset_sha256, spec, device)
             outcome = self._train(spec, prepared.problem, device, identity(record, self._job.spec))
             self._conclude(spec, prepared, outcome, record)
@@ -91,6 +94,8 @@ class Execution:
             raise
         except OnelayerError as error:
             self._fail(error.code, error.detail)
+        except UnsuitableOption as error:
+            self._fail("invalid-spec", str(error))
         except DeviceUnavailable:
             self._fail(
                 "device-unavailable", "The worker has lost the device that is asked for; use device cpu or auto."
@@ -103,7 +108,7 @@ class Execution:
 
     def _train(self, spec: Spec, problem: Problem, device: str, own: str) -> Outcome:
         self._device = device
-        progress = Progress(spec, problem.train.count, self._attendant, own)
+        progress = self._progress = Progress(spec, problem.train.count, self._attendant, own)
         try:
             for step in fit(problem, spec, device, resume=self._resume(progress, own)):
                 progress.take(step)
@@ -143,16 +148,25 @@ class Execution:
         if outcome.parameters is None:
             self._finish(outcome, receipt=record)
             return
+        found, parameters = statistics(self._options(spec), prepared, outcome.parameters)
         encoding = prepared.encoding
-        weights = Weights(*encoding.fold(outcome.parameters.weights, outcome.parameters.bias))
+        weights = Weights(*encoding.fold(parameters.weights, parameters.bias))
         if self._job.replay_of is not None:
             self._finish(outcome, receipt=record, replay=Replay(self._job, self._storage, weights, record))
             return
+        near = nearness(self._options(spec), prepared, parameters)
         model_id = new_id()
         with self._storage.stage() as stage:
             _save(weights, stage.path, encoding)
+            found.save(stage.path)
             stage.publish(key(model_id))
-            self._finish(outcome, self._model(model_id, spec, prepared, outcome), model_id=model_id, receipt=record)
+            model = self._model(model_id, spec, prepared, outcome)
+            self._finish(outcome, model, model_id=model_id, receipt=record, optimality=near)
+
+    def _options(self, spec: Spec) -> Hyperparameters:
+        """The options that held, all defaults settled."""
+        epoch = self._progress.epoch if self._progress is not None else None
+        return epoch.options if epoch is not None else spec
 
     def _model(self, model_id: str, spec: Spec, prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
         assert outcome.parameters is not None
@@ -179,6 +193,9 @@ class Execution:
                 self._registry.add(session, **model)
             if replay is not None:
                 values["replay"] = replay.compare(session)
+            if self._progress is not None and self._progress.epoch is not None:
+                values["leaderboard"] = self._progress.epoch.leaderboard
+                values["spec"] = self._progress.epoch.options.model_dump(mode="json")
             self._queue.finish(session, self._claim, outcome.status, error=outcome.error, device=self._device, **values)
 
         self._attendant.conclude(write)
@@ -204,6 +221,13 @@ def _save(weights: Weights, folder: Path, encoding: Encoding) -> None:
         if "No space left" in str(error) or "os error 28" in str(error):
             raise StorageFull("The disk under the data directory is full: the model could not be saved.") from error
         raise
+
+
+def _device(spec: Spec, problem: Problem) -> str:
+    """Only steps are worth a GPU of their own accord."""
+    of_itself = "auto" if spec.solver == "sgd" and spec.sweep is None else "cpu"
+    requested = spec.device if spec.device != "auto" else of_itself
+    return devices.choose(requested, problem, spec.batch_size or 1, spec.epochs or 1)
 
 
 def _divergence(diverged: Diverged) -> dict[str, Any]:

@@ -8,8 +8,11 @@ from app.datasets.splitting import Part, split
 from app.datasets.target_encoding import TargetEncoding
 from app.errors import DatasetNotFound
 from app.jobs.spec import Spec
+from app.storage import Storage
 from app.tables import JobRow
+from app.training.initialisation import ModelInit
 from app.training.problem import Problem, Rows
+from app.worker.continuation import start_from
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Prepared:
     dataset_sha256: str
 
 
-def prepare(spec: Spec, job: JobRow, catalogue: Catalogue) -> Prepared:
+def prepare(spec: Spec, job: JobRow, catalogue: Catalogue, storage: Storage) -> Prepared:
     """Split, fit the encoding on the training rows alone, encode."""
     if job.dataset_id is None:
         raise DatasetNotFound(spec.dataset)
@@ -32,7 +35,8 @@ def prepare(spec: Spec, job: JobRow, catalogue: Catalogue) -> Prepared:
     training, _ = target.labelled(parts.train)
     encoding = Encoding.fit(training, spec.features, target, bool(spec.standardize))
     validation = None if parts.validation is None else _rows(encoding, target.labelled(parts.validation)[0])
-    problem = Problem(_rows(encoding, training), validation, target.outputs)
+    start = start_from(spec.init.model, encoding, storage) if isinstance(spec.init, ModelInit) else None
+    problem = Problem(_rows(encoding, training), validation, target.outputs, target.classes, start)
     return Prepared(problem, encoding, dataset.description.sha256)
 
 

@@ -30,6 +30,7 @@ class Progress:
         self._asked_at: float | None = None
         self._best: Parameters | None = None
         self.last: Parameters | None = None
+        self.epoch: Epoch | None = None
 
     @property
     def best(self) -> Parameters | None:
@@ -53,7 +54,8 @@ class Progress:
         speed = self._rows * (step.number - self._done) / (now - self._began)
         self._attendant.record(_measured(step, now - self._epoch_began), speed)
         loss = step.train_loss if step.validation_loss is None else step.validation_loss
-        self.last = parameters = step.parameters
+        self.epoch, self.last = step, step.parameters
+        parameters = step.parameters
         if loss < self._best_loss or self._best is None:
             self._best_loss, self._best = loss, parameters
         if self._attendant.checkpointer.wanted or self._is_leaving():
@@ -92,6 +94,7 @@ def _measured(epoch: Epoch, seconds: float) -> Measurement:
         epoch.validation_accuracy,
         epoch.learning_rate,
         seconds,
+        epoch.candidate,
     )
 
 

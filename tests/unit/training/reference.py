@@ -3,15 +3,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from app.training import fit as fit_module
 from app.training import kernels, schedules
 from app.training.compiled import CompiledEngine
-from app.training.engine import Engine, Setting
+from app.training.engine import Engine
 from app.training.epoch import Epoch
 from app.training.fit import fit, run
 from app.training.gemm import GemmEngine
 from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Problem, Rows
+from app.training.setting import Setting
 from app.training.state import State
 
 Array = NDArray[np.float64]
@@ -64,7 +64,8 @@ def slopes(loss: str, z: Array, y: NDArray[np.generic]) -> tuple[Array, Array]:
 
 def trained_by_reference(problem: Problem, given: Hyperparameters, rate: float) -> tuple[Array, Array, list[float]]:
     """Weights, bias and running losses after all epochs."""
-    options = given.effective(problem.train.count)
+    options = given.model_copy(update={"learning_rate": rate}).effective(problem.train.count)
+    momentum = options.momentum or 0.0
     X, y = problem.train.X.astype(np.float64) * problem.train.scale, problem.train.y
     W = options.init.draw(X.shape[1], problem.outputs, options.seed).astype(np.float64)
     b, vW, vb = np.zeros(problem.outputs), np.zeros_like(W), np.zeros(problem.outputs)
@@ -79,10 +80,10 @@ def trained_by_reference(problem: Problem, given: Hyperparameters, rate: float) 
             losses += values.sum()
             m = 1 if options.gradient_reduction == "sum" else len(chosen)
             gW, gb = X[chosen].T @ slope / m + options.l2 * W, slope.sum(0) / m
-            vW, vb = options.momentum * vW + gW, options.momentum * vb + gb
-            W = W - rates[s] * (gW + options.momentum * vW if options.nesterov else vW)
-            b = b - rates[s] * (gb + options.momentum * vb if options.nesterov else vb)
-            W = np.sign(W) * np.maximum(abs(W) - rates[s] * options.l1, 0)
+            vW, vb = momentum * vW + gW, momentum * vb + gb
+            W = W - rates[s] * (gW + momentum * vW if options.nesterov else vW)
+            b = b - rates[s] * (gb + momentum * vb if options.nesterov else vb)
+            W = np.sign(W) * np.maximum(abs(W) - rates[s] * options.l1 / (1 - momentum), 0)
         history.append(losses / len(X))
     return W, b, history
 
@@ -94,7 +95,7 @@ def epochs(problem: Problem, hyperparameters: Hyperparameters, device: str = "cp
 
 def setting_of(problem: Problem, given: Hyperparameters) -> Setting:
     """What an engine is made from."""
-    return fit_module.setting_of(problem, given.effective(problem.train.count))
+    return Setting.of(problem, given)
 
 
 def engine_of(regime: str, setting: Setting) -> Engine:
@@ -106,6 +107,6 @@ def epochs_of(
     regime: str, problem: Problem, given: Hyperparameters, rate: float, resume: State | None = None
 ) -> list[Epoch]:
     """All epochs, or those after `resume`, in the named regime."""
-    setting = fit_module.setting_of(problem, given.effective(problem.train.count), resume)
-    steps = run(setting, engine_of(regime, setting), rate, resume.epoch if resume else 0)
+    setting = Setting.of(problem, given.model_copy(update={"learning_rate": rate}), resume)
+    steps = run(setting, engine_of(regime, setting), resume.epoch if resume else 0)
     return [step for step in steps if isinstance(step, Epoch)]

@@ -18,7 +18,7 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="this mach
 
 
 def _last(engine: Engine, problem: Problem, given: Hyperparameters) -> Epoch:
-    *_, last = run(setting_of(problem, given), engine, 0.05)
+    *_, last = run(setting_of(problem, given), engine)
     assert isinstance(last, Epoch)
     return last
 
@@ -41,6 +41,7 @@ def test_the_resident_engine_does_the_same_mathematics(device: str, loss: str) -
         l1=0.01,
         l2=0.1,
         train_metrics="full",
+        learning_rate=0.05,
     )
     setting = setting_of(problem, given)
     theirs = _last(CudaEngine(setting, device), problem, given)

@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.training.hyperparameters import Hyperparameters
+from app.training.schedules import ConstantSchedule, LinearSchedule
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_a_residual_loss_does_not_apply_to_softmax() -> None:
 def test_defaults_follow_the_model_and_the_rows() -> None:
     linear = Hyperparameters(model="linear").effective(1000)
     softmax = Hyperparameters(model="softmax").effective(60_000)
-    assert (linear.loss, linear.train_metrics, linear.epochs, linear.batch_size) == ("squared", "full", 100, 32)
+    assert (linear.loss, linear.train_metrics, linear.epochs, linear.batch_size) == ("squared", "full", 600, 32)
     assert (softmax.loss, softmax.train_metrics, softmax.epochs, softmax.batch_size) == (
         "cross_entropy",
         "running",
@@ -72,8 +73,45 @@ def test_defaults_are_within_bounds_for_any_number_of_rows(rows: int) -> None:
 
 
 def test_what_was_given_is_kept() -> None:
-    given = Hyperparameters(model="linear", epochs=3, batch_size=7, loss="mse", train_metrics="running")
+    given = Hyperparameters(
+        model="linear", epochs=3, batch_size=7, loss="mse", train_metrics="running", lr_schedule={"type": "cosine"}
+    )
     assert given.effective(1000) == given
+
+
+def test_a_rate_that_is_given_stays_and_the_automatic_one_falls() -> None:
+    given, automatic = Hyperparameters(model="linear", learning_rate=0.1), Hyperparameters(model="linear")
+    assert given.effective(100).lr_schedule == ConstantSchedule()
+    assert automatic.effective(100).lr_schedule == LinearSchedule(type="linear")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "softmax", "solver": "exact"}, "use sgd or lbfgs"),
+        ({"solver": "exact", "epochs": 3}, "epochs does not apply"),
+        ({"solver": "exact", "loss": "huber"}, "use sgd"),
+        ({"solver": "lbfgs", "loss": "absolute"}, "use sgd"),
+        ({"solver": "lbfgs", "l1": 0.1}, "l1 does not apply"),
+        ({"solver": "lbfgs", "learning_rate": 0.1}, "learning_rate does not apply"),
+        ({"precondition": "whiten", "l1": 0.1}, "does not apply with l1"),
+        ({"class_weights": "balanced"}, "do not apply to linear"),
+        ({"model": "softmax", "class_weights": {"a": 0.0}}, "greater than 0"),
+        ({"early_stopping": {"metric": "train_accuracy"}}, "does not apply to linear"),
+        ({"early_stopping": {"patience": 0}}, "greater than or equal"),
+        ({"time_limit_seconds": 0}, "greater than 0"),
+        ({"init": {"type": "model"}}, "required"),
+    ],
+)
+def test_an_option_that_does_not_apply_says_so(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Hyperparameters(**{"model": "linear", **options})
+
+
+@pytest.mark.parametrize("given", [{"solver": "exact"}, {"solver": "lbfgs"}, {"early_stopping": {}}, {"l2": 0.1}])
+def test_what_is_settled_can_be_read_in_again(given: dict[str, Any]) -> None:
+    effective = Hyperparameters(model="linear", **given).effective(500)
+    assert Hyperparameters.model_validate(effective.model_dump(mode="json")) == effective
 
 
 def test_effective_options_can_be_read_in_again_from_json() -> None:

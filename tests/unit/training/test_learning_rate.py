@@ -36,7 +36,9 @@ def _rate(**options: Any) -> float:
 def test_the_rate_allows_for_the_options_that_lengthen_a_step() -> None:
     plain = _rate()
     assert _rate(loss="mse") == pytest.approx(plain / 2)
-    assert _rate(momentum=0.9) == pytest.approx(plain / 10)
+    steady, noise = largest_eigenvalue(line().train), largest_row(line().train) / 10
+    assert 1 / plain == pytest.approx(steady + noise)
+    assert 1 / _rate(momentum=0.9) == pytest.approx(steady / 1.9 + noise / 0.1)
     assert _rate(gradient_reduction="sum") == pytest.approx(plain / 10)
     assert 1 / _rate(l2=3.0) == pytest.approx(1 / plain + 3)
 

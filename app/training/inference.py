@@ -1,0 +1,164 @@
+"""Inference statistics: how sure the coefficients are, where the theory says so.
+
+    linear    Cov(w) = σ² (X̃ᵀX̃)⁻¹,  σ² = RSS / (n − rank),  Student's t       as statsmodels' OLS
+    softmax   Cov(w) = F⁻¹, F the Fisher information, z statistics             as statsmodels' MNLogit
+
+Both hold at the optimum of the unpenalised likelihood, which the parameters must have reached: a Newton step from
+them may not move any coefficient by more than a hundredth of its standard error. Softmax is determined up to a
+common shift of all classes: the first class is the reference, whose weights are 0.
+
+Coefficients of columns that depend on each other are not determined, and have no standard error; those of the
+other columns do.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.training.exact import NormalEquations
+from app.training.hyperparameters import Hyperparameters
+from app.training.problem import Parameters, Problem, Rows
+
+Matrix = NDArray[np.float64]
+
+MOST_PARAMETERS = 1000
+"""Rows of the Fisher information."""
+MOST_PRODUCTS = 1e11
+CLOSE = 0.01
+"""Standard errors by which a Newton step may move a coefficient of an optimum."""
+BLOCK_ENTRIES = 200_000
+SEPARATED = 1e-7
+"""Mean of p(1 − p) over the rows that a coefficient acts on, below which those rows are predicted without a doubt."""
+PENALISED = "the model was trained with a penalty, under which the classical standard errors do not hold"
+
+
+class Refused(Exception):
+    """There are no statistics, for the reason that is the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """Standard errors of W and b acting on the raw features; NaN where a coefficient is not determined.
+
+    parameters   the optimum as the statistics mean it: for softmax shifted so that the reference class is 0
+    degrees      of freedom of Student's t; None for the normal distribution
+    Shapes:      errors (d + 1, k), bias last
+    """
+
+    parameters: Parameters
+    errors: Matrix
+    degrees: int | None
+
+
+def infer(
+    problem: Problem, parameters: Parameters, options: Hyperparameters, scale: Matrix, centre: Matrix
+) -> Inference:
+    """The statistics of parameters; the problem's features are (raw − centre) / scale.
+
+    Raises:  Refused
+    """
+    if options.l1 or options.l2:
+        raise Refused(PENALISED)
+    if options.class_weights is not None:
+        raise Refused("the classes are weighted, under which the classical standard errors do not hold")
+    to_raw = np.vstack([np.column_stack([np.diag(1 / scale), np.zeros(len(scale))]), np.append(-centre / scale, 1.0)])
+    if options.model == "softmax":
+        return _softmax(problem, parameters, to_raw)
+    if options.loss not in ("squared", "mse"):
+        raise Refused(f"the loss {options.loss} has no classical standard errors; use squared")
+    return _linear(problem.train, parameters, to_raw)
+
+
+def _linear(rows: Rows, parameters: Parameters, to_raw: Matrix) -> Inference:
+    d, k = parameters.weights.shape
+    _check_size(rows, d + 1, 1)
+    gram, slopes, squares = np.zeros((d + 1, d + 1)), np.zeros((d + 1, k)), np.zeros(k)
+    for chosen, X in _blocks(rows):
+        residuals = rows.y[chosen] - X[:, :-1] @ parameters.weights - parameters.bias
+        gram += X.T @ X
+        slopes += X.T @ residuals
+        squares += (residuals**2).sum(axis=0)
+    equations = NormalEquations(gram, 0.0)
+    degrees = rows.count - equations.rank
+    if degrees <= 0:
+        raise Refused(f"{rows.count} rows leave no degree of freedom beside {equations.rank} coefficients")
+    inverse = equations.solve(np.eye(d + 1))
+    variances = np.maximum(squares / degrees, 1e-300)
+    _check_optimum(np.abs(equations.solve(slopes)) / np.sqrt(_diagonal(inverse)[:, None] * variances))
+    unit = np.sqrt(_diagonal(to_raw @ inverse @ to_raw.T))
+    unit[~_determined_raw(equations.determined(), to_raw)] = np.nan
+    return Inference(parameters, unit[:, None] * np.sqrt(variances), degrees)
+
+
+def _softmax(problem: Problem, parameters: Parameters, to_raw: Matrix) -> Inference:
+    rows, free = problem.train, problem.outputs - 1
+    size = rows.features + 1
+    _check_size(rows, size, free)
+    theta = np.vstack([parameters.weights, parameters.bias]).astype(np.float64)
+    theta -= theta[:, :1]
+    fisher, slopes, squares = np.zeros((free, size, free, size)), np.zeros((free, size)), np.zeros(size)
+    for chosen, X in _blocks(rows):
+        z = X @ theta
+        P = np.exp(z - z.max(axis=1, keepdims=True))
+        P /= P.sum(axis=1, keepdims=True)
+        _add_information(fisher, X, P[:, 1:])
+        P[np.arange(len(P)), rows.y[chosen]] -= 1
+        slopes -= P[:, 1:].T @ X
+        squares += (X * X).sum(axis=0)
+    information = np.diag(fisher.reshape(free * size, -1)).reshape(free, size)
+    if bool((information <= SEPARATED * squares)[:, squares > 0].any()):
+        raise Refused("classes can be separated by these features, and then the likelihood has no optimum")
+    equations = NormalEquations(fisher.reshape(free * size, free * size), 0.0)
+    inverse = equations.solve(np.eye(free * size))
+    step = equations.solve(slopes.reshape(-1, 1))[:, 0]
+    _check_optimum(np.abs(step) / np.sqrt(_diagonal(inverse)))
+    determined = equations.determined().reshape(free, size)
+    errors = np.full((size, problem.outputs), np.nan)
+    for c in range(free):
+        own = inverse.reshape(free, size, free, size)[c, :, c]
+        errors[:, c + 1] = np.sqrt(_diagonal(to_raw @ own @ to_raw.T))
+        errors[~_determined_raw(determined[c], to_raw), c + 1] = np.nan
+    return Inference(Parameters(theta[:-1], theta[-1]), errors, None)
+
+
+def _add_information(fisher: NDArray[Any], X: Matrix, P: Matrix) -> None:
+    """Add Xᵀ diag(p_c (δ_ce − p_e)) X for every pair of classes. Shapes: X (m, d + 1), P (m, k − 1)."""
+    for c in range(P.shape[1]):
+        for e in range(c + 1):
+            weights = P[:, c] * ((c == e) - P[:, e])
+            block = (X * weights[:, None]).T @ X
+            fisher[c, :, e] += block
+            if c != e:
+                fisher[e, :, c] += block.T
+
+
+def _determined_raw(determined: NDArray[np.bool_], to_raw: Matrix) -> NDArray[np.bool_]:
+    """A raw coefficient is determined where every one that it is made from is."""
+    return np.asarray(~((to_raw != 0) & ~determined).any(axis=1))
+
+
+def _check_size(rows: Rows, features: int, outputs: int) -> None:
+    parameters = features * outputs
+    if parameters > MOST_PARAMETERS or rows.count * float(parameters) ** 2 > MOST_PRODUCTS:
+        raise Refused(f"{parameters} coefficients over {rows.count} rows are too many to find their covariances")
+
+
+def _check_optimum(distances: Matrix) -> None:
+    if not bool((np.nan_to_num(distances, nan=np.inf) <= CLOSE).all()):
+        raise Refused(
+            "the weights are not at the optimum, or there is none (classes that can be separated have none); "
+            "train with the solver exact or lbfgs and without early stopping"
+        )
+
+
+def _diagonal(matrix: Matrix) -> Matrix:
+    return np.maximum(np.diag(matrix), 1e-300)
+
+
+def _blocks(rows: Rows) -> Any:
+    size = max(1, BLOCK_ENTRIES // (rows.features + 1))
+    for start in range(0, rows.count, size):
+        X = rows.X[start : start + size].astype(np.float64) * rows.scale
+        yield slice(start, start + len(X)), np.column_stack([X, np.ones(len(X))])

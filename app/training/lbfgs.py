@@ -1,0 +1,145 @@
+"""Limited-memory BFGS: quasi-Newton iterations over all rows, down to the optimum.
+
+Nocedal and Wright, "Numerical Optimization", 2006, algorithm 7.4 with the last 10 pairs of steps and gradient
+changes; steps are halved (or cut by a parabola through what is known) until the objective falls enough (Armijo).
+All losses here are convex, so that a pair with positive curvature is the rule, and others are left out.
+"""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.training.epoch import Epoch, Pause
+from app.training.objective import Measured, Objective, packed, unpacked
+from app.training.setting import Setting
+from app.training.state import State
+
+Matrix = NDArray[np.float64]
+
+PAIRS = 10
+SUFFICIENT = 1e-4
+"""Share of the slope's promise that a step must keep (Armijo)."""
+TRIALS = 30
+FLAT = {True: 1e-9, False: 2e-6}
+"""Largest entry of the gradient at which it is over, in units of the first one; by whether sums are precise."""
+STILL = {True: 1e-15, False: 1e-8}
+"""Relative gain of an iteration below which it is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Where the search stands: the objective and its gradient there, penalty included."""
+
+    theta: Matrix
+    value: float
+    gradient: Matrix
+    measured: Measured
+
+
+class Search:
+    """The iterations on one problem."""
+
+    def __init__(self, setting: Setting, resume: State | None) -> None:
+        self._setting = setting
+        self._objective = Objective(setting, setting.problem.train)
+        validation = setting.problem.validation
+        self._validation = None if validation is None else Objective(setting, validation)
+        self._decay = setting.decay.astype(np.float64)[:, None]
+        memory = resume.memory if resume else {}
+        self._steps = list(memory["steps"]) if "steps" in memory else []
+        self._changes = list(memory["changes"]) if "changes" in memory else []
+        self._first_slope = float(memory["first_slope"][0]) if "first_slope" in memory else None
+        self._done = resume.epoch if resume else 0
+
+    def run(self) -> Iterator[Epoch | Pause]:
+        """An epoch for each iteration, until the gradient vanishes or the objective no longer falls."""
+        point = yield from self._at(packed(self._setting.start))
+        if self._first_slope is None:
+            self._first_slope = max(float(np.abs(point.gradient).max()), 1e-300)
+        for number in range(self._done + 1, (self._setting.options.epochs or 0) + 1):
+            if number > self._done + 1 and self._is_flat(point):
+                return
+            before = point
+            point, length = yield from self._improved(before)
+            self._remember(point.theta - before.theta, point.gradient - before.gradient)
+            yield (yield from self._epoch(number, point, length))
+            if before.value - point.value <= STILL[self._objective.precise] * abs(point.value):
+                return
+
+    def _is_flat(self, point: Point) -> bool:
+        assert self._first_slope is not None
+        return float(np.abs(point.gradient).max()) <= FLAT[self._objective.precise] * self._first_slope
+
+    def _at(self, theta: Matrix) -> Generator[Pause, None, Point]:
+        """The point at theta; a generator, whose pauses are passed on."""
+        for step in self._objective.at(theta):
+            if isinstance(step, Pause):
+                yield step
+            else:
+                found = step
+        gradient = found.gradient
+        gradient[:-1] += self._decay * theta[:-1]
+        value = found.loss + 0.5 * float((self._decay * theta[:-1] ** 2).sum())
+        return Point(theta, value, gradient, found)
+
+    def _improved(self, point: Point) -> Generator[Pause, None, tuple[Point, float]]:
+        """The next point and the length of the step there; the same point where none is better."""
+        direction = -self._turned(point.gradient)
+        slope = float((direction * point.gradient).sum())
+        length = 1.0 if self._steps else min(1.0, 1.0 / max(float(np.abs(point.gradient).sum()), 1e-300))
+        for _ in range(TRIALS):
+            with np.errstate(over="ignore", invalid="ignore"):
+                trial = yield from self._at(point.theta + length * direction)
+            if trial.value <= point.value + SUFFICIENT * length * slope:
+                return trial, length
+            excess = trial.value - point.value - length * slope
+            parabola = -0.5 * slope * length * length / excess if np.isfinite(excess) and excess > 0 else 0.0
+            length = min(max(parabola, 0.1 * length), 0.5 * length)
+        return point, 0.0
+
+    def _turned(self, gradient: Matrix) -> Matrix:
+        """The inverse Hessian's estimate times the gradient: the two loops of algorithm 7.4."""
+        turned, shares = gradient.copy(), []
+        pairs = list(zip(self._steps, self._changes, strict=True))
+        for step, change in reversed(pairs):
+            share = float((step * turned).sum() / (step * change).sum())
+            turned -= share * change
+            shares.append(share)
+        if pairs:
+            step, change = pairs[-1]
+            turned *= float((step * change).sum() / (change * change).sum())
+        for (step, change), share in zip(pairs, reversed(shares), strict=True):
+            turned += step * (share - float((change * turned).sum() / (step * change).sum()))
+        return turned
+
+    def _remember(self, step: Matrix, change: Matrix) -> None:
+        if float((step * change).sum()) > 1e-14 * float(np.abs(step).max() * np.abs(change).sum()):
+            self._steps, self._changes = [*self._steps, step][-PAIRS:], [*self._changes, change][-PAIRS:]
+
+    def _epoch(self, number: int, point: Point, length: float) -> Generator[Pause, None, Epoch]:
+        validation: Measured | None = None
+        if self._validation is not None:
+            for step in self._validation.at(point.theta, gradient=False):
+                if isinstance(step, Pause):
+                    yield step
+                else:
+                    validation = step
+        classes = self._setting.options.model == "softmax"
+        return Epoch(
+            number=number,
+            train_loss=point.measured.loss,
+            train_accuracy=point.measured.accuracy if classes else None,
+            validation_loss=validation.loss if validation else None,
+            validation_accuracy=validation.accuracy if validation and classes else None,
+            learning_rate=length,
+            state=self._state(number, point),
+            options=self._setting.options,
+        )
+
+    def _state(self, number: int, point: Point) -> State:
+        memory = {"first_slope": np.array([self._first_slope], np.float64)}
+        if self._steps:
+            memory |= {"steps": np.array(self._steps), "changes": np.array(self._changes)}
+        return self._setting.state(number, unpacked(point.theta), None, **memory)

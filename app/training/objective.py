@@ -1,0 +1,149 @@
+"""The objective over all rows, with its gradient: 1/n Σ loss(xᵢW + b, yᵢ) + ½ Σ decayⱼ Wⱼ².
+
+Tables of a moderate size are summed in float64, so that an optimum can be found to many digits. Larger data, and
+pixels, go through float32 products with padded columns, as in the large regime of SGD; their sums are float64.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.training import kernels
+from app.training.cost import padded
+from app.training.epoch import Pause
+from app.training.gemm import MINUS_INFINITY
+from app.training.losses import CODES, CROSS_ENTROPY
+from app.training.pieces import answers
+from app.training.problem import Parameters, Rows
+from app.training.setting import Setting
+
+Matrix = NDArray[np.float64]
+
+PRECISE_ENTRIES = 4_000_000
+"""Features up to which float64 is used."""
+BLOCK_ENTRIES = 800_000
+PAUSE = Pause()
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Mean loss without penalties, share of hits, and the gradient of the mean loss, (d + 1, k), bias last."""
+
+    loss: float
+    accuracy: float
+    gradient: Matrix
+
+
+class Objective:
+    """The mean loss over the rows of one split.
+
+    Shapes:  theta (d + 1, k) float64, bias last
+    """
+
+    def __init__(self, setting: Setting, rows: Rows) -> None:
+        self._rows = rows
+        self._loss = CODES[str(setting.options.loss)]
+        self._targets, self._labels, self._shares = answers(rows, setting)
+        self.precise = rows.X.dtype != np.uint8 and rows.X.size <= PRECISE_ENTRIES
+        d, k = rows.features, setting.problem.outputs
+        self._block = min(rows.count, max(1, BLOCK_ENTRIES // d))
+        if not self.precise:
+            columns = padded(k)
+            self._widened = np.empty((self._block, d), np.float32)
+            self._z = np.empty((self._block, columns), np.float32)
+            self._weights = np.zeros((d, columns), np.float32)
+            self._bias = np.zeros(columns, np.float32)
+            self._sequence = np.arange(self._block, dtype=np.int32)
+
+    def at(self, theta: Matrix, gradient: bool = True) -> Iterator[Measured | Pause]:
+        """Loss, hits and gradient at theta: pauses, then what was measured."""
+        sums, slopes = np.zeros(2), np.zeros(theta.shape)
+        add = self._add_precise if self.precise else self._add
+        if not self.precise:
+            self._take(theta)
+        for start in range(0, self._rows.count, self._block):
+            add(theta, slice(start, min(start + self._block, self._rows.count)), sums, slopes if gradient else None)
+            if start // self._block % 16 == 15:
+                yield PAUSE
+        loss, accuracy = sums / self._rows.count
+        yield Measured(float(loss), float(accuracy), slopes / self._rows.count)
+
+    def _take(self, theta: Matrix) -> None:
+        k = theta.shape[1]
+        if self._loss == CROSS_ENTROPY:
+            self._bias[k:] = MINUS_INFINITY
+        self._weights[:, :k], self._bias[:k] = theta[:-1], theta[-1]
+
+    def _add(self, theta: Matrix, chosen: slice, sums: Matrix, slopes: Matrix | None) -> None:
+        rows, m, k = self._rows, chosen.stop - chosen.start, theta.shape[1]
+        X, z, scale = self._widened[:m], self._z[:m], np.float32(rows.scale)
+        if rows.X.dtype == np.float32:
+            X = rows.X[chosen]
+        else:
+            np.copyto(X, rows.X[chosen])
+        np.matmul(X, self._weights, out=z)
+        truth, bias_slope = (self._targets[chosen], self._labels[chosen], self._shares), np.zeros_like(self._bias)
+        kernels.answer(z, (self._bias, bias_slope), scale, (self._sequence, 0, m), truth, self._loss, sums)
+        if slopes is not None:
+            slopes[:-1] += (X.T @ z)[:, :k] * rows.scale
+            slopes[-1] += bias_slope[:k]
+
+    def _add_precise(self, theta: Matrix, chosen: slice, sums: Matrix, slopes: Matrix | None) -> None:
+        X = self._rows.X[chosen].astype(np.float64) * self._rows.scale
+        z = X @ theta[:-1] + theta[-1]
+        if self._loss == CROSS_ENTROPY:
+            sums += _cross_entropy(z, self._labels[chosen], self._shares)
+        else:
+            sums[0] += _residual_loss(z, self._targets[chosen], self._loss)
+        if slopes is not None:
+            slopes[:-1] += X.T @ z
+            slopes[-1] += z.sum(axis=0)
+
+
+def _cross_entropy(z: Matrix, labels: NDArray[np.int32], shares: NDArray[np.float32]) -> Matrix:
+    """Logits z become slopes; the sums of losses and of hits."""
+    hits = (z.argmax(axis=1) == labels).sum()
+    z -= z.max(axis=1, keepdims=True)
+    at_label = np.take_along_axis(z, labels[:, None], axis=1)[:, 0]
+    np.exp(z, out=z)
+    totals = z.sum(axis=1)
+    weights = shares[labels].astype(np.float64)
+    z *= (weights / totals)[:, None]
+    z[np.arange(len(z)), labels] -= weights
+    return np.array([float(weights @ (np.log(totals) - at_label)), float(hits)])
+
+
+def _residual_loss(z: Matrix, targets: NDArray[np.float32], loss: int) -> float:
+    """Predictions z become slopes; the sum of losses (see `losses`)."""
+    z -= targets
+    if loss == CODES["huber"]:
+        slopes = np.clip(z, -1, 1)
+        total = float((slopes * (z - 0.5 * slopes)).sum())
+        z[:] = slopes
+        return total
+    if loss == CODES["absolute"]:
+        total = float(np.abs(z).sum())
+        np.sign(z, out=z)
+        return total
+    total = float((z * z).sum())
+    if loss == CODES["mse"]:
+        z *= 2
+        return total
+    return total / 2
+
+
+def packed(parameters: Parameters) -> Matrix:
+    """[W; b] in float64. Shape: (d + 1, k)."""
+    return np.vstack([parameters.weights, parameters.bias]).astype(np.float64)
+
+
+def unpacked(theta: Matrix) -> Parameters:
+    """W and b, copies in float64."""
+    return Parameters(theta[:-1].copy(), theta[-1].copy())
+
+
+def measured(setting: Setting, rows: Rows, theta: Matrix) -> Iterator[Measured | Pause]:
+    """Loss and hits of a split, without the gradient."""
+    return Objective(setting, rows).at(theta, gradient=False)

@@ -1,0 +1,113 @@
+"""Preconditioning: features whitened, so that every curvature is 1 and one learning rate suits all directions.
+
+    z = (x − mean) · A,   A = Q (Λ + μ)^(−½),   C = Q Λ Qᵀ the covariance of the training features
+
+C is scaled to a correlation matrix where nothing is penalised. Directions whose variance is below 1e-10 of the
+largest are dropped: there the features are linearly dependent. With an l2 penalty μ = l2 / c, c being the
+curvature of the loss: the penalty of direction i is then ½ l2/(λᵢ + μ) vᵢ², and all curvatures, data and
+penalty together, are c at most. Rows count with the weight of their class.
+
+The targets of a linear model are centred too: y − ȳ; `fold` puts it all back, w = A v, b = β + ȳ − mean·w,
+in float64, since w may be large where features are nearly dependent.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.training.problem import Parameters, Problem, Rows
+
+NEGLIGIBLE = 1e-10
+"""Share of the largest variance below which a direction is none."""
+BLOCK_ENTRIES = 1_000_000
+PREFIX = "frame_"
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The coordinates in which a preconditioned problem is trained.
+
+    Shapes:  mean (d,), axes A (d, r) float64, decay (r,) = 1 / (λᵢ + μ), target_mean (k,)
+    """
+
+    mean: Matrix
+    axes: Matrix
+    decay: Matrix
+    target_mean: Matrix
+
+    @classmethod
+    def of(cls, rows: Rows, weights: NDArray[np.float32] | None, ridge: float, outputs: int) -> Self:
+        """The frame of training rows; `ridge` is the μ of the module, `weights` those of the rows, or None."""
+        mean, covariance = moments(rows, weights)
+        scale = np.ones_like(mean) if ridge else _inverse_roots(np.diag(covariance))
+        values, vectors = np.linalg.eigh(covariance * scale[:, None] * scale)
+        kept = values > NEGLIGIBLE * max(values[-1], 1e-300)
+        decay = 1 / (values[kept] + ridge)
+        axes = scale[:, None] * vectors[:, kept] * np.sqrt(decay)
+        linear = rows.y.ndim == 2
+        return cls(mean, axes, decay, rows.y.mean(axis=0, dtype=np.float64) if linear else np.zeros(outputs))
+
+    def problem(self, given: Problem) -> Problem:
+        """The same problem in this frame."""
+        validation = None if given.validation is None else self._rows(given.validation)
+        return Problem(self._rows(given.train), validation, given.outputs, given.classes)
+
+    def _rows(self, rows: Rows) -> Rows:
+        Z = np.empty((rows.count, self.axes.shape[1]), np.float32)
+        for start, X in _blocks(rows):
+            np.matmul(X - self.mean, self.axes, out=Z[start : start + len(X)], casting="same_kind")
+        y = rows.y if rows.y.ndim == 1 else (rows.y - self.target_mean).astype(np.float32)
+        return Rows(Z, y)
+
+    def fold(self, parameters: Parameters) -> Parameters:
+        """Parameters of this frame as they act on the features themselves."""
+        weights = self.axes @ parameters.weights.astype(np.float64)
+        return Parameters(weights, parameters.bias + self.target_mean - self.mean @ weights)
+
+    def unfold(self, parameters: Parameters) -> Parameters:
+        """Parameters that act on the features, as this frame has them; dropped directions are left out."""
+        weights = np.linalg.pinv(self.axes) @ parameters.weights.astype(np.float64)
+        bias = parameters.bias + self.mean @ parameters.weights - self.target_mean
+        return Parameters(weights.astype(np.float32), bias.astype(np.float32))
+
+    def to_arrays(self) -> dict[str, Matrix]:
+        """The arrays that a state keeps."""
+        return {PREFIX + name: array for name, array in vars(self).items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self | None:
+        """The frame that a state keeps, if it does."""
+        names = cls.__dataclass_fields__
+        return cls(**{name: arrays[PREFIX + name] for name in names}) if PREFIX + "mean" in arrays else None
+
+
+def moments(rows: Rows, weights: NDArray[np.float32] | None = None) -> tuple[Matrix, Matrix]:
+    """Mean and covariance of the features in float64, rows weighted; in two passes, so that nothing cancels."""
+    total = float(rows.count) if weights is None else float(weights.sum(dtype=np.float64))
+    mean = np.zeros(rows.features)
+    for start, X in _blocks(rows):
+        mean += X.sum(axis=0) if weights is None else weights[start : start + len(X)].astype(np.float64) @ X
+    mean /= total
+    covariance = np.zeros((rows.features, rows.features))
+    for start, X in _blocks(rows):
+        centred = X - mean
+        if weights is not None:
+            centred *= np.sqrt(weights[start : start + len(X), None].astype(np.float64))
+        covariance += centred.T @ centred
+    return mean, covariance / total
+
+
+def _inverse_roots(variances: Matrix) -> Matrix:
+    constant = variances <= 0
+    return np.where(constant, 1.0, 1 / np.sqrt(np.where(constant, 1.0, variances)))
+
+
+def _blocks(rows: Rows) -> Iterator[tuple[int, Matrix]]:
+    size = max(1, BLOCK_ENTRIES // rows.features)
+    for start in range(0, rows.count, size):
+        yield start, rows.X[start : start + size].astype(np.float64) * rows.scale

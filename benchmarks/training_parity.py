@@ -1,0 +1,198 @@
+"""Training beside scikit-learn, NumPy and PyTorch's DataLoader, in one process, as ratios.
+
+python -m benchmarks training_parity
+"""
+
+import gzip
+import os
+import resource
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression, SGDRegressor
+
+from app.training import cost, exact, kernels
+from app.training.engine import RUNNING
+from app.training.epoch import Epoch
+from app.training.fit import fit
+from app.training.gemm import GemmEngine
+from app.training.hyperparameters import Hyperparameters
+from app.training.problem import Problem, Rows
+from app.training.setting import Setting
+from benchmarks.training import classes, fastest, linear
+
+FOLDER = os.environ.get("ONELAYER_FASHION_MNIST", "data/fashion-mnist")
+
+
+def said(name: str, ours: float, theirs: float, other: str) -> None:
+    """One line: both times and the ratio."""
+    print(f"{name}: {ours * 1e3:.2f} ms, {other} {theirs * 1e3:.1f} ms: {theirs / ours:.1f} ×", flush=True)
+
+
+def fashion_mnist(folder: Path) -> Problem:
+    """The real images."""
+
+    def split(name: str) -> Rows:
+        images, labels = (
+            np.frombuffer(gzip.decompress((folder / f"{name}-{kind}-ubyte.gz").read_bytes()), np.uint8)
+            for kind in ("images-idx3", "labels-idx1")
+        )
+        return Rows(images[16:].reshape(-1, 784), labels[8:].astype(np.int32), 1 / 255)
+
+    return Problem(split("train"), split("t10k"), 10)
+
+
+def last(problem: Problem, **options: object) -> Epoch:
+    """The last epoch of a training."""
+    return [step for step in fit(problem, Hyperparameters(**options)) if isinstance(step, Epoch)][-1]  # type: ignore[arg-type]
+
+
+def loader_epoch(problem: Problem) -> None:
+    """TensorDataset, DataLoader and autograd, as the text has it."""
+    images = torch.from_numpy(problem.train.X.copy()).float().mul_(problem.train.scale)
+    data = torch.utils.data.TensorDataset(images, torch.from_numpy(problem.train.y.copy()).long())
+    net = torch.nn.Linear(784, 10)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for X, y in torch.utils.data.DataLoader(data, 256, shuffle=True):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(net(X), y).backward()
+        optimizer.step()
+
+
+def against_sgd_regressor() -> None:
+    """A step for each row, as scikit-learn's SGDRegressor does it."""
+    for name, problem, batch, epochs in [
+        ("1000 × 2, batch 1, 3 epochs", linear(1000, 2), 1, 3),
+        ("1 000 000 × 20, batch 64, 1 epoch", linear(1_000_000, 20), 64, 1),
+    ]:
+        options = {"epochs": epochs, "batch_size": batch, "learning_rate": 1e-3, "train_metrics": "running"}
+        given = Hyperparameters(model="linear", **options)  # type: ignore[arg-type]
+        ours = fastest(lambda p=problem, g=given: list(fit(p, g)))  # type: ignore[misc]
+        regressor = SGDRegressor(max_iter=epochs, tol=None, learning_rate="constant", eta0=1e-3, alpha=0.0)
+        theirs = fastest(lambda p=problem, r=regressor: r.fit(p.train.X, p.train.y[:, 0]), 2)  # type: ignore[misc]
+        said(name, ours, theirs, "SGDRegressor")
+
+
+def against_lstsq() -> None:
+    """The exact solver on 1 000 000 × 50."""
+    generator = np.random.default_rng(0)
+    X = generator.standard_normal((1_000_000, 50), np.float32) + 3
+    y = X @ generator.standard_normal((50, 1), np.float32) + generator.standard_normal((1_000_000, 1), np.float32)
+    *_, found = exact.least_squares(Rows(X, y), 0.0)
+    ours = fastest(lambda: list(exact.least_squares(Rows(X, y), 0.0)), 3)
+    design, target = np.column_stack([X, np.ones(len(X))]).astype(np.float64), y.astype(np.float64)
+    theirs = fastest(lambda: np.linalg.lstsq(design, target, rcond=None), 1)
+    said("exact, 1 000 000 × 50", ours, theirs, "numpy.linalg.lstsq")
+    assert found is not None
+    off = np.abs(np.linalg.lstsq(design, target, rcond=None)[0][:-1] - found.weights).max()
+    print(f"    largest difference of a weight {off:.1e}")
+
+
+def images(problem: Problem) -> None:
+    """Fashion-MNIST: an epoch, its parts, the whole job, the optimum, and a sweep."""
+    given = {"model": "softmax", "batch_size": 256, "learning_rate": 0.1}
+    train_only = Problem(problem.train, None, 10)
+    epoch = fastest(lambda: last(train_only, epochs=1, **given))
+    said("Fashion-MNIST, one epoch, batch 256", epoch, fastest(lambda: loader_epoch(problem), 1), "DataLoader loop")
+    gemms, peak = products(train_only), peak_products()
+    print(f"    its two GEMMs {gemms * 1e3:.1f} ms, at sgemm's peak {peak * 1e3:.1f} ms: {gemms / peak:.2f} ×")
+    print(f"    the whole epoch {epoch / peak:.2f} × of the GEMMs at peak")
+    momentum = {**given, "momentum": 0.9, "lr_schedule": {"type": "linear"}, "epochs": 10}
+    job = fastest(lambda: last(problem, **momentum), 2)
+    X, tested = problem.train.X / np.float32(255), problem.validation.X / np.float32(255)  # type: ignore[union-attr]
+    logistic = LogisticRegression(C=1e4, max_iter=100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = fastest(lambda: logistic.fit(X, problem.train.y), 1)
+    said("    the job", job, theirs, "LogisticRegression, 100 steps")
+    score = logistic.score(tested, problem.validation.y)  # type: ignore[union-attr]
+    print(f"    test accuracy {last(problem, **momentum).validation_accuracy:.4f}, theirs {score:.4f}")
+    to_the_same_objective(train_only, X, logistic, theirs)
+    rates = [0.01 * 1.3**power for power in range(16)]
+    shared = {"model": "softmax", "batch_size": 256, "epochs": 1}
+    sweep = fastest(lambda: last(train_only, sweep={"learning_rate": rates}, **shared), 2)
+    alone = fastest(lambda: [last(train_only, learning_rate=rate, **shared) for rate in rates], 2)
+    print(f"a sweep of 16 rates: {sweep * 1e3:.0f} ms, 16 jobs {alone * 1e3:.0f} ms: {sweep / alone:.2f} of their time")
+
+
+def to_the_same_objective(problem: Problem, X: np.ndarray, logistic: LogisticRegression, theirs: float) -> None:  # type: ignore[type-arg]
+    """L-BFGS until the objective is within 1e-4 of scikit-learn's."""
+    l2 = 1 / (1e4 * len(X))
+    z = X @ logistic.coef_.T + logistic.intercept_
+    z -= z.max(1, keepdims=True)
+    loss = float((np.log(np.exp(z).sum(1)) - z[np.arange(len(z)), problem.train.y]).mean(dtype=np.float64))
+    goal = (loss + l2 / 2 * float((logistic.coef_**2).sum())) * (1 + 1e-4)
+    reached = 0
+
+    def ours() -> None:
+        nonlocal reached
+        for step in fit(problem, Hyperparameters(model="softmax", solver="lbfgs", l2=l2, epochs=1000)):
+            if isinstance(step, Epoch):
+                value = step.train_loss + l2 / 2 * float((step.parameters.weights**2).sum())
+                reached = step.number
+                if value <= goal:
+                    return
+
+    said("    lbfgs to the same objective", fastest(ours, 1), theirs, "LogisticRegression")
+    print(f"    in {reached} iterations")
+
+
+def products(problem: Problem) -> float:
+    """Seconds of the two GEMMs of an epoch as the engine does them."""
+    W, z, G = np.ones((784, 16), np.float32), np.empty((256, 16), np.float32), np.empty((784, 16), np.float32)
+    X = np.ones((256, 784), np.float32)
+    steps = problem.train.count // 256
+
+    def epoch() -> None:
+        for _ in range(steps):
+            np.matmul(X, W, out=z)
+            np.matmul(X.T, z, out=G)
+
+    return fastest(epoch)
+
+
+def peak_products() -> float:
+    """Seconds that the arithmetic of those GEMMs takes at this machine's sgemm peak, with 10 columns padded to 16."""
+    A = np.ones((1024, 1024), np.float32)
+    best = min(fastest(lambda: A @ A) for _ in range(3))
+    return best / (2 * 1024**3) * (2 * 2 * 60_000 * 784 * 16)
+
+
+def growth() -> None:
+    """How the epoch grows when rows or features double, in the large regime."""
+
+    def seconds(rows: int, features: int) -> float:
+        problem = classes(rows, features, 10, pixels=True)
+        setting = Setting.of(problem, Hyperparameters(model="softmax", batch_size=256, learning_rate=1e-3))
+        engine = GemmEngine(setting, 1_000_000)
+        engine.begin(1)
+        steps = rows // 256
+        seen = fastest(lambda: engine.descend(0, steps, np.full(steps, 1e-3, np.float32)), 5)
+        assert engine.report().totals[RUNNING, 0] > 0
+        return seen
+
+    base = seconds(30_000, 784)
+    print(
+        f"twice the rows {seconds(60_000, 784) / base:.2f} ×, twice the features {seconds(30_000, 1568) / base:.2f} ×"
+    )
+
+
+def run() -> None:
+    """Every comparison."""
+    kernels.warm()
+    against_sgd_regressor()
+    against_lstsq()
+    growth()
+    folder = Path(FOLDER)
+    if folder.is_dir():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        problem = fashion_mnist(folder)
+        images(problem)
+        print(f"peak memory grew from {before // 1024} MB (scikit-learn's and torch's copies of the data included)")
+    assert cost.PADDING == 16
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,173 @@
+"""Training options through HTTP: defaults on real tables, solvers, statistics, pre-flight, limits."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+
+from tests.running_server import RunningServer
+
+
+def upload(server: RunningServer, path: Path, **query: str) -> str:
+    """Create a dataset from a CSV file."""
+    reply = server.client.post(
+        "/datasets", params=query, content=path.read_bytes(), headers={"Content-Type": "text/csv"}
+    )
+    assert reply.status_code == 201, reply.text
+    return str(reply.json()["id"])
+
+
+@pytest.fixture(scope="module")
+def housing(server: RunningServer, real_data: Path) -> str:
+    return upload(server, real_data / "california-housing.csv", target="median_house_value")
+
+
+@pytest.fixture(scope="module")
+def penguins(server: RunningServer, real_data: Path) -> str:
+    return upload(server, real_data / "penguins.csv", target="species")
+
+
+@pytest.fixture(scope="module")
+def plane(server: RunningServer) -> str:
+    source = {"type": "synthetic_linear", "weights": [2, -3.4], "bias": 4.2, "rows": 300, "noise_std": 0.5, "seed": 1}
+    return str(server.create_dataset(source)["id"])
+
+
+def refused(server: RunningServer, **spec: Any) -> list[dict[str, str]]:
+    """The faults for which a job is refused."""
+    reply = server.client.post("/jobs", json=spec)
+    assert reply.status_code == 422, reply.text
+    return list(reply.json()["errors"])
+
+
+def r2(server: RunningServer, dataset: str, **spec: Any) -> tuple[float, dict[str, Any]]:
+    job = server.train(dataset=dataset, model="linear", validation={"fraction": 0.2}, **spec)
+    assert job["status"] == "succeeded", job["error"]
+    model = server.client.get(f"/models/{job['model_id']}").json()
+    return model["metrics"]["validation"]["r2"], job
+
+
+def test_house_prices_with_defaults_are_as_good_as_least_squares(server: RunningServer, housing: str) -> None:
+    for seed in range(10):
+        exact, _ = r2(server, housing, solver="exact", seed=seed)
+        ours, job = r2(server, housing, seed=seed)
+        assert ours == pytest.approx(exact, abs=0.005)
+    assert job["spec"]["precondition"] == "whiten"
+    assert 0 < job["spec"]["learning_rate"] < 1
+    assert job["spec"]["lr_schedule"]["type"] == "linear"
+    assert job["optimality"]["gradient_norm"] > 0
+
+
+def test_penguins_with_defaults(server: RunningServer, penguins: str) -> None:
+    for seed in range(5):
+        job = server.train(dataset=penguins, model="softmax", validation={"fraction": 0.3}, seed=seed)
+        assert job["status"] == "succeeded", job["error"]
+        assert job["metrics"]["validation_accuracy"] >= 0.95
+
+
+def test_the_exact_solver_has_the_statistics_of_statsmodels(server: RunningServer, plane: str) -> None:
+    job = server.train(dataset=plane, model="linear", solver="exact")
+    found = server.client.get(f"/models/{job['model_id']}/coefficients").json()
+    rows = server.client.get(f"/datasets/{plane}/rows", params={"limit": 500})
+    assert found["inference"] == {
+        "available": True, "reason": None, "distribution": "t", "degrees_of_freedom": 297, "reference": None,
+    }  # fmt: skip
+    first = found["coefficients"][0]
+    assert first["ci_low"] < 2 < first["ci_high"]
+    assert first["p_value"] < 1e-100
+    assert first["statistic"] == pytest.approx(first["weight"] / first["standard_error"])
+    if rows.status_code == 200:
+        table = [[row["x1"], row["x2"], row["y"]] for row in rows.json()["items"]]
+        values = np.array(table)
+        theirs = sm.OLS(values[:, 2], sm.add_constant(values[:, :2])).fit()
+        errors = [found["bias"][0]["standard_error"], *(c["standard_error"] for c in found["coefficients"])]
+        np.testing.assert_allclose(errors, theirs.bse, rtol=1e-5)
+
+
+def test_statistics_are_refused_with_the_reason(server: RunningServer, plane: str) -> None:
+    for spec, reason in [({}, "steps"), ({"solver": "exact", "l2": 0.1}, "penalty")]:
+        job = server.train(dataset=plane, model="linear", **spec)
+        found = server.client.get(f"/models/{job['model_id']}/coefficients").json()
+        assert not found["inference"]["available"]
+        assert reason in found["inference"]["reason"]
+        assert found["coefficients"][0]["standard_error"] is None
+
+
+def test_softmax_by_lbfgs_compares_the_classes_with_the_first(server: RunningServer, penguins: str) -> None:
+    features = ["flipper_length_mm", "body_mass_g"]
+    job = server.train(dataset=penguins, model="softmax", solver="lbfgs", target="sex", features=features)
+    assert job["status"] == "succeeded", job["error"]
+    assert job["optimality"]["gradient_norm"] < 1e-6
+    found = server.client.get(f"/models/{job['model_id']}/coefficients").json()
+    assert found["inference"]["available"], found["inference"]
+    assert found["inference"]["distribution"] == "normal"
+    reference = found["inference"]["reference"]
+    assert all(c["weight"] == 0 and c["p_value"] is None for c in found["coefficients"] if c["output"] == reference)
+    assert all(c["p_value"] is not None for c in found["coefficients"] if c["output"] != reference)
+
+
+def test_training_goes_on_from_a_model(server: RunningServer, housing: str) -> None:
+    _, first = r2(server, housing, solver="exact", seed=3)
+    given = {"init": {"type": "model", "model": first["model_id"]}, "epochs": 1, "seed": 3, "learning_rate": 1e-6}
+    again, job = r2(server, housing, **given)
+    exact, _ = r2(server, housing, solver="exact", seed=3)
+    assert again == pytest.approx(exact, abs=1e-3)
+    assert job["spec"]["init"] == {"type": "model", "model": first["model_id"]}
+    faults = refused(server, dataset=housing, model="linear", features=["households"], init=given["init"])
+    assert faults[0]["location"] == "init.model"
+
+
+def test_classes_that_are_not_there_cannot_be_weighted(server: RunningServer, penguins: str) -> None:
+    faults = refused(server, dataset=penguins, model="softmax", class_weights={"Emu": 2.0})
+    assert faults[0]["location"] == "class_weights.Emu"
+    job = server.train(dataset=penguins, model="softmax", class_weights={"Gentoo": 2.0}, epochs=2)
+    assert job["status"] == "succeeded", job["error"]
+
+
+def test_early_stopping_keeps_the_best_epoch(server: RunningServer, penguins: str) -> None:
+    spec = {"validation": {"fraction": 0.3}, "early_stopping": {"patience": 2}, "epochs": 500}
+    job = server.train(dataset=penguins, model="softmax", learning_rate=5.0, **spec)
+    assert job["status"] == "succeeded", job["error"]
+    losses = [epoch["validation_loss"] for epoch in server.history(job)]
+    assert len(losses) < 500
+    model = server.client.get(f"/models/{job['model_id']}").json()
+    assert model["metrics"]["validation"]["cross_entropy"] == pytest.approx(min(losses), rel=1e-3)
+    faults = refused(
+        server, dataset=penguins, model="softmax", early_stopping={"metric": "validation_loss"}, validation=None
+    )
+    assert faults[0]["location"] == "early_stopping.metric"
+
+
+def test_a_dry_run_says_what_a_job_would_cost_and_trains_nothing(server: RunningServer, housing: str) -> None:
+    before = server.client.get("/jobs").json()["items"][0]["id"]
+    spec = {"dataset": housing, "model": "linear", "validation": {"fraction": 0.2}}
+    reply = server.client.post("/jobs", params={"dry_run": "true"}, json=spec)
+    assert reply.status_code == 200, reply.text
+    found = reply.json()
+    assert (found["rows"], found["validation_rows"], found["features"], found["outputs"]) == (16512, 4128, 14, 1)
+    assert found["spec"]["epochs"] == 36
+    assert found["device"] == "cpu"
+    assert 16512 * 14 * 4 < found["memory_bytes"] < 10_000_000
+    assert 0 < found["estimated_seconds"] < 5
+    assert server.client.get("/jobs").json()["items"][0]["id"] == before
+    assert refused(server, **{**spec, "target": "nothing"})[0]["location"] == "target"
+
+
+def test_a_sweep_has_a_curve_for_each_candidate_and_a_leaderboard(server: RunningServer, penguins: str) -> None:
+    spec = {"validation": {"fraction": 0.3}, "epochs": 5, "sweep": {"learning_rate": [1e-4, 0.1], "l2": [0.0, 0.01]}}
+    job = server.train(dataset=penguins, model="softmax", **spec)
+    assert job["status"] == "succeeded", job["error"]
+    history = server.history(job)
+    assert sorted((row["epoch"], row["candidate"]) for row in history) == [
+        (epoch, candidate) for epoch in range(1, 6) for candidate in range(4)
+    ]
+    best = job["leaderboard"][0]
+    assert best["options"]["learning_rate"] == 0.1
+    assert best["validation_loss"] == min(line["validation_loss"] for line in job["leaderboard"])
+    model = server.client.get(f"/models/{job['model_id']}").json()
+    assert model["metrics"]["validation"]["cross_entropy"] == pytest.approx(best["validation_loss"], rel=1e-4)
+    following = server.client.get(f"/jobs/{job['id']}/history", params={"after_epoch": 3, "limit": 1}).json()
+    assert [row["epoch"] for row in following["items"]] == [4, 4, 4, 4]
+    assert refused(server, dataset=penguins, model="softmax", sweep={})[0]["location"].startswith("sweep")

@@ -1,0 +1,130 @@
+"""Standard errors, statistics, p-values and intervals against statsmodels, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.csv
+import pytest
+import scipy.stats
+import statsmodels.api as sm
+
+from app.training.distributions import quantile, two_sided_p
+from app.training.hyperparameters import Hyperparameters
+from app.training.inference import Inference, Refused, infer
+from app.training.problem import Parameters, Problem, Rows
+from tests.unit.training.reference import blobs, epochs, line, several_targets
+
+
+def inferred(problem: Problem, raw: bool = False, **options: object) -> tuple[Parameters, Inference]:
+    """The statistics of a trained problem, in its own units or as if they were (raw − 3) / 2."""
+    d = problem.train.features
+    scale, centre = (np.full(d, 2.0), np.full(d, 3.0)) if raw else (np.ones(d), np.zeros(d))
+    last = epochs(problem, Hyperparameters(**options))[-1]
+    return last.parameters, infer(problem, last.parameters, last.options, scale, centre)
+
+
+LINEAR = {"model": "linear", "solver": "exact"}
+SOFTMAX = {"model": "softmax", "solver": "lbfgs"}
+
+
+@pytest.mark.parametrize("statistic", [0.0, 0.3, -1.7, 4.2, 30.0])
+@pytest.mark.parametrize("degrees", [1, 3, 10, 999, 100_000, None])
+def test_p_values_and_quantiles_are_those_of_scipy(statistic: float, degrees: int | None) -> None:
+    law = scipy.stats.norm if degrees is None else scipy.stats.t(degrees)
+    assert two_sided_p(statistic, degrees) == pytest.approx(2 * law.sf(abs(statistic)), rel=1e-8)
+    assert quantile(0.95, degrees) == pytest.approx(law.ppf(0.975), rel=1e-9)
+
+
+@pytest.mark.parametrize("problem", [line(rows=200, noise_std=1.0), several_targets(rows=150)])
+def test_linear_statistics_are_those_of_statsmodels(problem: Problem) -> None:
+    parameters, found = inferred(problem, **LINEAR)
+    design = sm.add_constant(problem.train.X.astype(np.float64))
+    for column in range(problem.outputs):
+        theirs = sm.OLS(problem.train.y[:, column].astype(np.float64), design).fit()
+        ours = np.append(parameters.bias[column], parameters.weights[:, column])
+        errors = np.append(found.errors[-1, column], found.errors[:-1, column])
+        np.testing.assert_allclose(ours, theirs.params, rtol=1e-8)
+        np.testing.assert_allclose(errors, theirs.bse, rtol=1e-8)
+        np.testing.assert_allclose(
+            [two_sided_p(v / e, found.degrees) for v, e in zip(ours, errors, strict=True)],
+            theirs.pvalues, rtol=1e-6, atol=1e-300,
+        )  # fmt: skip
+
+
+def test_standard_errors_are_in_raw_units() -> None:
+    problem = line(rows=200, noise_std=1.0)
+    _, found = inferred(problem, raw=True, **LINEAR)
+    raw = problem.train.X.astype(np.float64) * 2 + 3
+    theirs = sm.OLS(problem.train.y[:, 0].astype(np.float64), sm.add_constant(raw)).fit()
+    np.testing.assert_allclose(np.append(found.errors[-1, 0], found.errors[:-1, 0]), theirs.bse, rtol=1e-8)
+
+
+def test_softmax_statistics_are_those_of_statsmodels() -> None:
+    problem = overlapping()
+    _, found = inferred(problem, **SOFTMAX)
+    design = sm.add_constant(problem.train.X.astype(np.float64))
+    theirs = sm.MNLogit(problem.train.y, design).fit(disp=False, tol=1e-12, maxiter=100)
+    ours = np.vstack([found.parameters.bias, found.parameters.weights])[:, 1:]
+    errors = np.vstack([found.errors[-1:], found.errors[:-1]])[:, 1:]
+    np.testing.assert_allclose(ours, theirs.params, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(errors, theirs.bse, rtol=1e-4)
+    assert found.degrees is None
+    assert np.isnan(found.errors[:, 0]).all()
+
+
+def overlapping() -> Problem:
+    """Three classes that cannot be separated."""
+    generator = np.random.default_rng(0)
+    X = generator.normal(0, 1, (500, 3))
+    z = X @ generator.normal(0, 1, (3, 3)) + generator.gumbel(size=(500, 3))
+    return Problem(Rows(X.astype(np.float32), z.argmax(1).astype(np.int32)), None, 3)
+
+
+def test_penguins_by_sex_are_as_in_statsmodels(real_data: Path) -> None:
+    table = pyarrow.csv.read_csv(real_data / "penguins.csv").to_pandas().dropna()
+    columns = ["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g"]
+    raw = table[columns].to_numpy(float)
+    scale, centre = raw.std(0), raw.mean(0)
+    X = np.ascontiguousarray((raw - centre) / scale, np.float32)
+    y = (table["sex"].str.lower() == "male").to_numpy().astype(np.int32)
+    problem = Problem(Rows(X, y), None, 2)
+    last = epochs(problem, Hyperparameters(**SOFTMAX))[-1]
+    found = infer(problem, last.parameters, last.options, scale, centre)
+    theirs = sm.MNLogit(y, sm.add_constant(X.astype(np.float64) * scale + centre)).fit(disp=False, maxiter=200)
+    np.testing.assert_allclose(np.append(found.errors[-1, 1], found.errors[:-1, 1]), theirs.bse[:, 0], rtol=1e-3)
+    np.testing.assert_allclose(found.parameters.weights[:, 1] / scale, theirs.params[1:, 0], rtol=1e-3)
+
+
+def test_a_column_that_depends_on_others_has_no_error_and_the_rest_have_theirs() -> None:
+    generator = np.random.default_rng(0)
+    X = generator.normal(0, 1, (200, 3))
+    X = np.column_stack([X, X[:, 0]]).astype(np.float32)
+    y = (X[:, 1:2] + generator.normal(0, 1, (200, 1))).astype(np.float32)
+    _, found = inferred(Problem(Rows(X, y), None, 1), **LINEAR)
+    assert np.isnan(found.errors[:, 0]).tolist() == [True, False, False, True, False]
+    theirs = sm.OLS(y[:, 0].astype(np.float64), sm.add_constant(X[:, :3].astype(np.float64))).fit()
+    np.testing.assert_allclose(found.errors[1:3, 0], theirs.bse[2:4], rtol=1e-8)
+    assert found.degrees == 196
+
+
+@pytest.mark.parametrize(
+    ("problem", "options", "reason"),
+    [
+        (line(), {**LINEAR, "l2": 0.1}, "penalty"),
+        (blobs(), {**SOFTMAX, "class_weights": "balanced"}, "weighted"),
+        (line(), {"model": "linear", "loss": "huber"}, "huber"),
+        (line(), {"model": "linear", "epochs": 1, "learning_rate": 0.001}, "not at the optimum"),
+        (blobs(), {**SOFTMAX, "epochs": 2}, "not at the optimum"),
+        (line(rows=3), LINEAR, "degree of freedom"),
+        (blobs(features=600, rows=20), SOFTMAX, "too many"),
+    ],
+)  # fmt: skip
+def test_statistics_are_refused_with_the_reason(problem: Problem, options: dict[str, object], reason: str) -> None:
+    with pytest.raises(Refused, match=reason):
+        inferred(problem, **options)
+
+
+def test_classes_that_can_be_separated_have_no_statistics() -> None:
+    X = np.concatenate([np.linspace(-2, -1, 20), np.linspace(1, 2, 20)]).astype(np.float32)[:, None]
+    with pytest.raises(Refused, match="separated"):
+        inferred(Problem(Rows(X, np.repeat([0, 1], 20).astype(np.int32)), None, 2), **SOFTMAX)

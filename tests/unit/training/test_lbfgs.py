@@ -1,0 +1,94 @@
+"""L-BFGS: the optimum that scikit-learn and the exact solver find, and its history."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from app.training import objective
+from app.training.epoch import Epoch
+from app.training.fit import fit
+from app.training.hyperparameters import Hyperparameters
+from app.training.objective import Measured, Objective
+from app.training.problem import Problem, Rows
+from app.training.setting import Setting
+from tests.unit.training.reference import blobs, epochs, several_targets, slopes
+
+
+@pytest.mark.parametrize("precondition", ["none", "whiten"])
+@pytest.mark.parametrize("weights", [None, "balanced"])
+def test_softmax_with_l2_is_scikit_learns_logistic_regression(precondition: str, weights: str | None) -> None:
+    problem = blobs(rows=400, seed=2)
+    l2 = 0.01
+    given = Hyperparameters(model="softmax", solver="lbfgs", l2=l2, precondition=precondition, class_weights=weights)
+    last = epochs(problem, given)[-1]
+    theirs = LogisticRegression(C=1 / (400 * l2), tol=1e-10, max_iter=10_000, class_weight=weights)
+    theirs.fit(problem.train.X.astype(np.float64), problem.train.y)
+    np.testing.assert_allclose(last.parameters.weights, theirs.coef_.T, rtol=1e-4, atol=1e-5)
+    centred = last.parameters.bias - last.parameters.bias.mean()
+    np.testing.assert_allclose(centred, theirs.intercept_ - theirs.intercept_.mean(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["squared", "mse"])
+def test_linear_ends_where_the_exact_solver_ends(loss: str) -> None:
+    problem = several_targets(rows=300)
+    exact = epochs(problem, Hyperparameters(model="linear", solver="exact", l2=0.1, loss=loss))[-1]
+    last = epochs(problem, Hyperparameters(model="linear", solver="lbfgs", l2=0.1, loss=loss))[-1]
+    np.testing.assert_allclose(last.parameters.weights, exact.parameters.weights, rtol=1e-6)
+    assert last.train_loss == pytest.approx(exact.train_loss, rel=1e-7)
+
+
+def test_the_huber_loss_is_minimised_better_than_by_steps() -> None:
+    problem = several_targets(rows=300, outputs=1)
+    last = epochs(problem, Hyperparameters(model="linear", solver="lbfgs", loss="huber"))[-1]
+    steps = epochs(problem, Hyperparameters(model="linear", loss="huber", epochs=100))[-1]
+    assert last.train_loss <= steps.train_loss + 1e-6
+
+
+def test_the_objective_falls_from_row_to_row_and_the_search_ends_by_itself() -> None:
+    rows = blobs(rows=300).train
+    given = Hyperparameters(model="softmax", solver="lbfgs", l2=0.01)
+    done = epochs(Problem(rows, rows, 3), given)
+    assert 3 < len(done) < 100
+    assert [epoch.number for epoch in done] == list(range(1, len(done) + 1))
+    assert done[-1].train_loss < done[0].train_loss
+    assert done[-1].validation_loss == pytest.approx(done[-1].train_loss)
+    assert done[-1].train_accuracy == done[-1].validation_accuracy
+
+
+def test_it_goes_on_from_a_state_with_the_same_bits() -> None:
+    problem, given = blobs(rows=300), Hyperparameters(model="softmax", solver="lbfgs", l2=0.01, epochs=12)
+    whole = epochs(problem, given)
+    rest = [step for step in fit(problem, given, resume=whole[4].state) if isinstance(step, Epoch)]
+    assert [epoch.train_loss for epoch in rest] == [epoch.train_loss for epoch in whole[5:]]
+    assert rest[-1].parameters.weights.tobytes() == whole[-1].parameters.weights.tobytes()
+
+
+def test_separable_classes_end_with_finite_weights() -> None:
+    X = np.array([[-1.0], [-2.0], [1.0], [2.0]], np.float32)
+    last = epochs(
+        Problem(Rows(X, np.array([0, 0, 1, 1], np.int32)), None, 2), Hyperparameters(model="softmax", solver="lbfgs")
+    )[-1]
+    assert last.train_accuracy == 1
+    assert np.isfinite(last.parameters.weights).all()
+
+
+@pytest.mark.parametrize("loss", ["squared", "mse", "absolute", "huber", "cross_entropy", "pixels"])
+@pytest.mark.parametrize("precise", [True, False])
+def test_the_gradient_is_that_of_the_straightforward_formula(
+    loss: str, precise: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = several_targets(rows=90)
+    if loss in {"cross_entropy", "pixels"}:
+        problem, loss = blobs(rows=90, pixels=loss == "pixels"), "cross_entropy"
+    if not precise:
+        monkeypatch.setattr(objective, "PRECISE_ENTRIES", 0)
+    monkeypatch.setattr(objective, "BLOCK_ENTRIES", 100)
+    given = Hyperparameters(model="softmax" if loss == "cross_entropy" else "linear", loss=loss)
+    theta = np.random.default_rng(0).normal(0, 0.3, (problem.train.features + 1, 3))
+    *_, found = Objective(Setting.of(problem, given), problem.train).at(theta)
+    assert isinstance(found, Measured)
+    X = problem.train.X.astype(np.float64) * problem.train.scale
+    values, slope = slopes(loss, X @ theta[:-1] + theta[-1], problem.train.y)
+    assert found.loss == pytest.approx(values.mean(), rel=1e-5)
+    np.testing.assert_allclose(found.gradient[:-1], X.T @ slope / 90, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.gradient[-1], slope.mean(0), rtol=1e-4, atol=1e-5)
