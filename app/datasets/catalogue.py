@@ -130,6 +130,7 @@ class Catalogue:
             columns=description.columns,
             splits=description.splits,
             truth=description.truth,
+            format=description.format,
         )
 
 

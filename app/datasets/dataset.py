@@ -35,6 +35,8 @@ class Description:
     target: str | None = None
     class_names: list[str] | None = None
     truth: dict[str, Any] | None = None
+    format: dict[str, Any] | None = None
+    """What the source was: the format, and the dialect of a CSV file."""
     array_files: dict[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:

@@ -43,6 +43,7 @@ def ingest(content: Content, folder: Path, choices: Choices) -> Description:
         target=choices.target or content.target,
         class_names=list(content.class_names) if content.class_names else None,
         truth=dict(content.truth) if content.truth else None,
+        format=dict(content.format) if content.format else None,
         array_files=array_files,
     )
     _check_choices(description, choices)

@@ -9,6 +9,7 @@ from app.identifiers import NAME_PATTERN
 from app.tables import DatasetRow
 
 _ID = "01936f5e-8c1b-7c3e-9d55-2f6f1f0e4a10"
+_FORMAT = {"name": "csv", "delimiter": ",", "quote": '"', "encoding": "utf-8", "header": True}
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -122,6 +123,10 @@ class DatasetBody(BaseModel):
         description="The parameters that generated a synthetic set.",
         examples=[{"weights": [2, -3.4], "bias": 4.2}],
     )
+    format: dict[str, Any] | None = Field(
+        description="The format that it was uploaded in, with the dialect of a CSV file; null for a source in JSON.",
+        examples=[_FORMAT],
+    )
 
     @classmethod
     def of(cls, row: DatasetRow) -> "DatasetBody":
@@ -140,6 +145,10 @@ class DatasetPreview(BaseModel):
         examples=[[{"name": "x1", "kind": "numeric", "missing": 0, "mean": 0.01}]],
     )
     splits: dict[str, int] = Field(description="How many rows each split has.", examples=[{"train": 1000, "test": 0}])
+    format: dict[str, Any] | None = Field(
+        description="The format that was read, with the dialect that was found or asked for in a CSV file.",
+        examples=[_FORMAT],
+    )
 
 
 class Rows(BaseModel):

@@ -5,7 +5,6 @@ file as text and finds the narrowest type that every value of a column has; then
 When a file cannot be read at all, `csv_faults` finds the rows and columns to blame.
 """
 
-import csv as text_csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,13 +13,12 @@ from pyarrow import csv
 
 from app.datasets.kinds import MISSING, Kind
 from app.datasets.readers.content import Content, TypesChanged
+from app.datasets.readers.csv_dialect import Dialect, recognised
 from app.datasets.readers.csv_faults import CsvFaults
 from app.datasets.readers.csv_types import survey
 from app.datasets.readers.upload import Upload
-from app.errors import Fault, InvalidData
 
 BLOCK_BYTES = 4 << 20
-_DELIMITERS = ",;\t|"
 _DECLARED: Mapping[Kind, pa.DataType] = {
     Kind.NUMERIC: pa.float64(),
     Kind.CATEGORICAL: pa.string(),
@@ -30,17 +28,19 @@ _DECLARED: Mapping[Kind, pa.DataType] = {
 
 
 def read(upload: Upload) -> Content:
-    """A CSV file with a header line, delimited by comma, semicolon, tab or bar."""
-    table = CsvTable(upload.plain(), upload.columns)
-    return Content(batches=table.batches)
+    """A CSV file, with or without a header line."""
+    path, dialect, names = recognised(upload.plain(), upload.csv, upload.unpacked_limit_bytes)
+    table = CsvTable(path, dialect, names, upload.columns)
+    return Content(batches=table.batches, format=dialect.to_json())
 
 
 class CsvTable:
-    """One CSV file: its header, and its rows in typed batches."""
+    """One CSV file in UTF-8, whose rows come in typed batches."""
 
-    def __init__(self, path: Path, columns: Mapping[str, Kind]) -> None:
+    def __init__(self, path: Path, dialect: Dialect, names: list[str], columns: Mapping[str, Kind]) -> None:
         self._path = path
-        self.names, self.delimiter = _header(path)
+        self.dialect = dialect
+        self.names = names
         declared = {name: _DECLARED[kind] for name, kind in columns.items() if kind in _DECLARED}
         self._types: dict[str, pa.DataType] = {name: kind for name, kind in declared.items() if name in self.names}
         self._surveyed = False
@@ -80,9 +80,12 @@ class CsvTable:
         """A streaming reader with these types; the types of other columns come from the first block."""
         return csv.open_csv(
             self._path,
-            csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=threads),
+            csv.ReadOptions(
+                block_size=BLOCK_BYTES, use_threads=threads, column_names=None if self.dialect.header else self.names
+            ),
             csv.ParseOptions(
-                delimiter=self.delimiter,
+                delimiter=self.dialect.delimiter,
+                quote_char=self.dialect.quote_character or False,
                 newlines_in_values=True,
                 # With one column an empty line is a missing value, with more it is nothing.
                 ignore_empty_lines=len(self.names) > 1,
@@ -96,47 +99,6 @@ class CsvTable:
                 false_values=["false", "False", "FALSE"],
             ),
         )
-
-
-def _header(path: Path) -> tuple[list[str], str]:
-    """The column names and the delimiter, from the first line that is not empty."""
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        head = file.read(BLOCK_BYTES).lstrip("\r\n")
-    if not head.strip():
-        raise InvalidData(Fault("file", "the file is empty"))
-    line = head.splitlines()[0]
-    delimiter = max(_DELIMITERS, key=line.count)
-    names = next(text_csv.reader(head.splitlines(keepends=True), delimiter=delimiter))
-    _check_names(names)
-    return names, delimiter
-
-
-def _check_names(names: list[str]) -> None:
-    for position, name in enumerate(names, 1):
-        if not _is_utf8(name):
-            raise InvalidData(Fault(f"header, column {position}", "not UTF-8 text; save the file as UTF-8"))
-        if not name.strip():
-            raise InvalidData(Fault(f"header, column {position}", "the column has no name"))
-        if name in names[: position - 1]:
-            raise InvalidData(Fault(f"header, column {position}", f"two columns are named {name!r}"))
-    if all(_is_number(name) for name in names):
-        raise InvalidData(Fault("header", "the first line holds numbers where the column names belong"))
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _refuse_bytes(schema: pa.Schema) -> None:
