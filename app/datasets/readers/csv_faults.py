@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _MOST = 10
 """How many faults are reported at once."""
 _CHUNK = 4 << 20
-_TOO_LONG = "straddling object"
+TOO_LONG = "straddling object"
 _NO_ROWS = "Empty CSV file"
 _NOT_TEXT = "invalid UTF8"
 _RAGGED = "Expected "
@@ -28,23 +28,31 @@ class CsvFaults:
     def __init__(self, table: "CsvTable") -> None:
         self._table = table
 
-    def check_bytes(self, path: Path) -> None:
-        """Refuse what pyarrow lets pass: NUL bytes, and a quote that is opened and never closed."""
+    def check_bytes(self, path: Path) -> bool:
+        """Refuse what pyarrow lets pass: NUL bytes, and a quote that is opened and never closed.
+
+        Says whether nothing is quoted below the first line, so that every line is a row.
+        """
+        newlines, in_first_line = False, 0
         quote, quotes = self._table.dialect.quote_character, 0
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 if b"\0" in chunk:
                     self._raise_first(lambda value: b"\0" in value, "a NUL byte; the file is not text")
+                if not newlines and b"\n" in chunk:
+                    newlines = True
+                    in_first_line = quotes + (chunk[: chunk.index(b"\n")].count(quote.encode()) if quote else 0)
                 quotes += chunk.count(quote.encode()) if quote else 0
         # An odd number need not be a fault (a size in inches), but an open quote always makes it odd.
         if quote and quotes % 2:
             _check_quotes(path, self._table.dialect.delimiter, quote, 0 if self._table.dialect.header else 1)
+        return newlines and quotes == in_first_line
 
     def raise_structure(self, reason: str) -> None:
         """Raise if the file is no table of UTF-8 text at all."""
         if _NO_ROWS in reason:
             raise InvalidData(Fault("file", "there are column names but no rows"))
-        if _TOO_LONG in reason:
+        if TOO_LONG in reason:
             raise InvalidData(Fault("file", "one row is longer than 4 MiB; is a quote left open?"))
         if _RAGGED in reason:
             raise InvalidData(list(self._ragged()) or Fault("file", "its rows differ in length"))
