@@ -52,5 +52,4 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
         services.watch.close()
     if launcher is not None:
         launcher.stop()
-    services.bell.close()
-    services.database.dispose()
+    services.close()

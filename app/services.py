@@ -29,6 +29,11 @@ class Services:
     predictor: Predictor
     watch: Watch
 
+    def close(self) -> None:
+        """Give the port and the connections back."""
+        self.bell.close()
+        self.database.dispose()
+
     def is_writable(self) -> bool:
         """Whether the data directory takes new files."""
         return self.storage.is_writable()

@@ -28,6 +28,9 @@ class Settings(BaseSettings):
         description="SQLAlchemy URL; by default SQLite in the data directory, PostgreSQL by a postgresql+psycopg URL.",
     )
     workers: int = Field(1, ge=0, le=64, description="Training workers started and supervised by the server.")
+    threads: int | None = Field(
+        None, ge=1, description="Threads of one worker's matrix products; by default one core is left to the server."
+    )
     upload_limit_mib: int = Field(8192, ge=1, description="Largest upload, as sent, in MiB.")
     unpacked_limit_mib: int = Field(65536, ge=1, description="Largest upload once decompressed, in MiB.")
     body_limit_mib: int = Field(64, ge=1, description="Largest body of every other request, in MiB.")
@@ -40,6 +43,11 @@ class Settings(BaseSettings):
     def resolved_database_url(self) -> str:
         """The database's URL, defaults included."""
         return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'onelayer.db'}"
+
+    @property
+    def resolved_threads(self) -> int:
+        """Threads of one worker: products stall badly when another process wants one of their cores."""
+        return self.threads or max(1, ((os.cpu_count() or 1) - 1) // max(1, self.workers))
 
     @cached_property
     def resolved_cache_dir(self) -> Path:

@@ -60,6 +60,14 @@ class Queue:
         with self._database.read() as session:
             return _find(session, job_id)
 
+    def newest(self) -> str:
+        """The id of the newest job."""
+        with self._database.read() as session:
+            job_id = session.scalar(select(JobRow.id).order_by(JobRow.id.desc()).limit(1))
+        if job_id is None:
+            raise JobNotFound("latest")
+        return job_id
+
     def page(self, limit: int, before: str | None = None, **filters: str | None) -> list[JobRow]:
         """Jobs, newest first, older than the job `before`; filters by status, model and dataset_id."""
         query = select(JobRow).order_by(JobRow.id.desc()).limit(limit)

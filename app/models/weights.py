@@ -12,6 +12,8 @@ from app.datasets.encoding import Encoding
 
 WEIGHTS_FILE = "weights.safetensors"
 ENCODING_FILE = "encoding.json"
+# One entry only: the order of several is not fixed, and the same weights are to give the same file.
+FORMAT = "onelayer-1"
 
 Matrix = NDArray[np.float64]
 
@@ -29,7 +31,7 @@ class Weights:
     def save(self, folder: Path, encoding: Encoding) -> None:
         """Write both files into a folder that is being staged."""
         tensors = {"weights": np.ascontiguousarray(self.weights), "bias": np.ascontiguousarray(self.bias)}
-        save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "onelayer", "version": "1"})
+        save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": FORMAT})
         (folder / ENCODING_FILE).write_text(json.dumps(encoding.to_json(), ensure_ascii=False), encoding="utf-8")
 
 

@@ -3,7 +3,8 @@
 import re
 from typing import Annotated
 
-from fastapi import Depends, Header, Query, Request
+from fastapi import Depends, Header, Path, Query, Request
+from starlette.concurrency import run_in_threadpool
 
 from app.errors import Fault, InvalidRequest
 from app.services import Services
@@ -34,7 +35,17 @@ def _wait_seconds(
     return float(wait[1])
 
 
+async def _job_id(
+    request: Request,
+    job: Annotated[
+        str, Path(description="A job's id, or `latest` for the newest job.", examples=["latest"], max_length=200)
+    ],
+) -> str:
+    return await run_in_threadpool(services(request).queue.newest) if job == "latest" else job
+
+
 ServicesDep = Annotated[Services, Depends(services)]
+JobId = Annotated[str, Depends(_job_id)]
 WaitSeconds = Annotated[float, Depends(_wait_seconds)]
 Limit = Annotated[int, Query(ge=1, le=500, description="How many items to return at most.", examples=[50])]
 Cursor = Annotated[

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -10,7 +10,7 @@ from app.jobs import history
 from app.jobs.spec import Spec
 from app.jobs.status import OVER, Status
 from app.jobs.submission import order
-from app.routers.dependencies import Cursor, Limit, ServicesDep, WaitSeconds
+from app.routers.dependencies import Cursor, JobId, Limit, ServicesDep, WaitSeconds
 from app.schemas.history import History, csv_of
 from app.schemas.job import JobBody
 from app.schemas.page import Page, before, page
@@ -18,10 +18,6 @@ from app.schemas.problem import problems
 from app.services import Services
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
-
-JobPath = Annotated[
-    str, Path(description="A job's id.", examples=["01936f5e-8c1b-7c3e-9d55-2f6f1f0e4a10"], max_length=200)
-]
 
 
 @router.post(
@@ -65,7 +61,7 @@ def list_jobs(
     response_model=JobBody,
     responses=problems(404, 422) | {202: {"model": JobBody, "description": "Not over yet (with `Prefer: wait`)."}},
 )
-async def get_job(job: JobPath, services: ServicesDep, wait: WaitSeconds) -> Response:
+async def get_job(job: JobId, services: ServicesDep, wait: WaitSeconds) -> Response:
     """One job: its state, its progress, its newest metrics. `Prefer: wait=N` holds the reply until it is over."""
     found = await run_in_threadpool(_look, job, services)
     found = await _until_over(found, services, wait)
@@ -79,7 +75,7 @@ async def get_job(job: JobPath, services: ServicesDep, wait: WaitSeconds) -> Res
     responses=problems(404, 406, 422) | {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
 )
 def get_history(
-    job: JobPath,
+    job: JobId,
     request: Request,
     services: ServicesDep,
     after_epoch: Annotated[int, Query(ge=0, description="Only epochs after this one.", examples=[0])] = 0,
@@ -105,9 +101,9 @@ def get_history(
     status_code=202,
     summary="Cancel a job",
     response_model=JobBody,
-    responses=problems(404, 409),
+    responses=problems(404, 409, 422),
 )
-def cancel_job(job: JobPath, services: ServicesDep) -> JobBody:
+def cancel_job(job: JobId, services: ServicesDep) -> JobBody:
     """Stop a job. What it has learned until then becomes a model flagged `partial`."""
     cancelled, ports = services.queue.cancel(job)
     services.bell.ring(ports)
@@ -115,7 +111,7 @@ def cancel_job(job: JobPath, services: ServicesDep) -> JobBody:
 
 
 @router.delete("/{job}", status_code=204, summary="Delete a job", responses=problems(404, 409, 422))
-def delete_job(job: JobPath, services: ServicesDep) -> Response:
+def delete_job(job: JobId, services: ServicesDep) -> Response:
     """Remove a job and its history; its model stays."""
     services.queue.delete(job)
     return Response(status_code=204)

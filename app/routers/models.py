@@ -18,7 +18,7 @@ ModelPath = Annotated[
     str,
     Path(
         description="A model's id, its name (the newest version), or `name:version`.",
-        examples=["houses"],
+        examples=["line"],
         max_length=200,
     ),
 ]
@@ -29,7 +29,7 @@ def list_models(
     services: ServicesDep,
     limit: Limit = 50,
     cursor: Cursor = None,
-    name: Annotated[str | None, Query(description="Only the versions of this name.", examples=["houses"])] = None,
+    name: Annotated[str | None, Query(description="Only the versions of this name.", examples=["line"])] = None,
 ) -> Page[ModelBody]:
     """Models, newest first."""
     return page(services.registry.page(limit + 1, before(cursor), name), limit, ModelBody.of)

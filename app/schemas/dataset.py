@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from app.identifiers import NAME_PATTERN
 from app.tables import DatasetRow
@@ -15,7 +16,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 ColumnKind = Literal["numeric", "categorical", "boolean", "ignore"]
 
-_EXAMPLE_LINEAR = {
+_EXAMPLE_LINEAR: JsonDict = {
     "type": "synthetic_linear",
     "weights": [2, -3.4],
     "bias": 4.2,
@@ -78,7 +79,9 @@ Source = Annotated[
 class DatasetRequest(BaseModel):
     """A dataset to be made from a source."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"name": "line", "source": _EXAMPLE_LINEAR}]}
+    )
 
     source: Source
     name: Name | None = Field(None, description="A name, unique among the datasets there are.", examples=[None])

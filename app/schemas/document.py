@@ -40,10 +40,20 @@ def describe(api: FastAPI) -> None:
         if api.openapi_schema is None:
             document = derive()
             document["components"]["schemas"].update(_schemas())
+            _fill_in_paths(document)
             api.openapi_schema = document
         return api.openapi_schema
 
     api.openapi = openapi  # type: ignore[method-assign]
+
+
+def _fill_in_paths(document: dict[str, Any]) -> None:
+    """Give each parameter of a path its example where Swagger UI looks for what to fill in."""
+    for item in document["paths"].values():
+        for operation in item.values():
+            for parameter in operation.get("parameters", ()):
+                if parameter["in"] == "path":
+                    parameter["example"] = parameter["schema"]["examples"][0]
 
 
 def _schemas() -> dict[str, Any]:

@@ -8,7 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class PredictRequest(BaseModel):
     """Rows to predict, and what to say about them."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"model": "line", "instances": [[1.0, 2.0], [0.5, -0.5]]}]}
+    )
 
     model: str = Field(
         description="A model's id, its name (the newest version), or `name:version`.",

@@ -20,18 +20,18 @@ class UploadOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Name | None = Field(None, description="A name, unique among the datasets there are.", examples=["houses"])
-    target: str | None = Field(None, description="The column that jobs predict by default.", examples=["price"])
+    name: Name | None = Field(None, description="A name, unique among the datasets there are.", examples=[None])
+    target: str | None = Field(None, description="The column that jobs predict by default.", examples=[None])
     columns: Json[dict[str, ColumnKind]] | None = Field(
         None,
         description="JSON: column → `numeric`, `categorical`, `boolean` or `ignore`.",
-        examples=['{"zip": "categorical"}'],
+        examples=[None],
     )
     dry_run: bool = Field(False, description="Check and describe, but keep nothing: 200.", examples=[False])
     class_names: Json[list[str]] | None = Field(
         None,
         description="JSON: the names of the classes 0, 1, 2, … of an image set.",
-        examples=['["T-shirt/top", "Trouser"]'],
+        examples=[None],
     )
     delimiter: Delimiter | None = Field(
         None,

@@ -1,10 +1,11 @@
 """What a minibatch step costs in nanoseconds: the choice between the regimes, and the pauses.
 
-    compiled   STEP + n·(ROW + OUTPUT·k + MULTIPLY·d·k)                       no call between the steps
-    gemm       CALLS + n·(GATHER·d + ANSWER·K + PRODUCT·d·K) + UPDATE·d·K     K = k padded to a multiple of 16
+    compiled   24 + 0.13·dk + n·(9 + 0.043·d + 0.076·dk + (13 + 4k if k > 1))
+    gemm       5200 + 0.6·dK + n·(8 + 0.15·d + 0.033·dK + (1.8·K if k > 1))        K = k padded to a multiple of 16
 
-The constants are minima of repeated runs of `benchmarks/training.py` on two cores of an AMD EPYC (Zen 5) with
-NumPy's OpenBLAS, rounded; only their ratios matter to the choice.
+Fitted to `python -m benchmarks.training cost` with OPENBLAS_NUM_THREADS=1 on an AMD EPYC (Zen 5): 100 shapes from
+2×1 to 2000×40, batches of 1 to 1024, typical error 15 %; where the choice is not the faster regime it costs at most
+22 %. With two idle cores the products of `gemm` take 0.6 times as long, which moves the border little.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ CUDA_START_NANOSECONDS = 2e9
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """d features, k outputs, n rows of a minibatch; whether the loss is over classes."""
+    """d features, k outputs, n rows of a minibatch."""
 
     features: int
     outputs: int
@@ -35,16 +36,17 @@ def padded(outputs: int) -> int:
 
 def compiled_step(shape: Shape) -> float:
     """Nanoseconds of a step in the small regime."""
-    products = shape.features * shape.outputs
-    return 25 + 0.3 * products + shape.batch * (8 + 8 * (shape.outputs - 1) + 0.08 * products)
+    d, k, products = shape.features, shape.outputs, shape.features * shape.outputs
+    classes = 13 + 4 * k if k > 1 else 0
+    return 24 + 0.13 * products + shape.batch * (9 + 0.043 * d + 0.076 * products + classes)
 
 
 def gemm_step(shape: Shape) -> float:
     """Nanoseconds of a step in the large regime."""
     columns = padded(shape.outputs)
     products = shape.features * columns
-    row = 0.18 * shape.features + 3 * columns + 0.025 * products
-    return 12_000 + shape.batch * row + 0.3 * products
+    classes = 1.8 * columns if columns > 1 else 0
+    return 5200 + 0.6 * products + shape.batch * (8 + 0.15 * shape.features + 0.033 * products + classes)
 
 
 def small(shape: Shape) -> bool:

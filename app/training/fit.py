@@ -72,10 +72,15 @@ def _engine(setting: Setting, device: str) -> Engine:
 
         return CudaEngine(setting, device)
     pace = cost.steps_between_pauses(shape)
-    pixels = problem.train.X.dtype == np.uint8
-    if cost.small(shape) and not (pixels and 4 * problem.train.X.size > LARGEST_WIDENED):
+    if cost.small(shape) and _widened_bytes(problem) <= LARGEST_WIDENED:
         return CompiledEngine(setting, pace)
     return GemmEngine(setting, pace)
+
+
+def _widened_bytes(problem: Problem) -> int:
+    """Bytes that the small regime would need for pixels as float32."""
+    splits = [rows.X for rows in (problem.train, problem.validation) if rows is not None]
+    return sum(4 * X.size for X in splits if X.dtype == np.uint8)
 
 
 def _measurements(setting: Setting, engine: Engine) -> Iterator[Pause]:

@@ -179,10 +179,14 @@ def gather(X, order, start, stop, out):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def answer(z, bias, scale, chosen, truth, loss, totals):  # type: ignore[no-untyped-def]
-    """Products z = XW of the rows chosen = (order, start, stop) become scale·z + b, then the slopes."""
+def answer(z, biases, scale, chosen, truth, loss, totals):  # type: ignore[no-untyped-def]
+    """Products z = XW of the rows chosen = (order, start, stop) become scale·z + b, then the slopes.
+
+    The slopes' sums are added to the second of `biases`, the bias's gradient.
+    """
     order, start, stop = chosen
     targets, labels = truth
+    bias, bias_gradient = biases
     for i in range(stop - start):
         for c in range(z.shape[1]):
             z[i, c] = scale * z[i, c] + bias[c]
@@ -190,17 +194,14 @@ def answer(z, bias, scale, chosen, truth, loss, totals):  # type: ignore[no-unty
         softmax_slopes(z, order, start, stop, labels, totals)
     else:
         residual_slopes(z, order, start, stop, targets, loss, totals)
+    for i in range(stop - start):
+        for c in range(z.shape[1]):
+            bias_gradient[c] += z[i, c]
 
 
 @compiled
-def finish(state, count, rate, scales, update):  # type: ignore[no-untyped-def]
-    """Sum the bias's gradient over `count` rows of z, the weights' being there already; step."""
-    _, _, gradient, z = state
-    first = gradient.size - z.shape[1]
-    gradient[first:] = ZERO
-    for i in range(count):
-        for c in range(z.shape[1]):
-            gradient[first + c] += z[i, c]
+def finish(state, rate, scales, update):  # type: ignore[no-untyped-def]
+    """The step, called by itself."""
     step(state, rate, scales, update)
 
 
@@ -225,6 +226,6 @@ def warm() -> None:
     survey(rows, order, (0, 2), state, CROSS_ENTROPY, totals)
     for features in (np.float32, np.uint8):
         gather(frozen(np.zeros((2, 1), features)), order, 0, 2, np.zeros((2, 1), np.float32))
-    answer(z, theta[1:], ONE, (order, 0, 2), truth, CROSS_ENTROPY, totals)
-    finish(state, 2, ZERO, (ONE, ONE, 1), update)
+    answer(z, (theta[1:], gradient[1:]), ONE, (order, 0, 2), truth, CROSS_ENTROPY, totals)
+    finish(state, ZERO, (ONE, ONE, 1), update)
     finite(theta)

@@ -89,7 +89,7 @@ class Execution:
             self._fail("internal-error", f"A fault of the worker; its log holds more under {self._job.id}.")
 
     def _train(self, spec: Spec, prepared: Prepared) -> Outcome:
-        self._device = device = devices.choose(spec.device, prepared.problem)
+        self._device = device = devices.choose(spec.device, prepared.problem, spec.batch_size or 1, spec.epochs or 1)
         try:
             for _ in self._epochs(prepared.problem, spec, device):
                 if self._attendant.should_stop():

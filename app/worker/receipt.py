@@ -1,11 +1,10 @@
 """The receipt of a job: what it takes to run it again and get the same bits."""
 
+import os
 import platform
 from functools import cache
 from importlib.metadata import version
 from typing import Any
-
-import torch
 
 from app.jobs.spec import Spec
 
@@ -18,7 +17,7 @@ def receipt(dataset_sha256: str, spec: Spec, device: str | None) -> dict[str, An
         "dataset_sha256": dataset_sha256,
         "seed": spec.seed,
         "device": device,
-        "threads": torch.get_num_threads(),
+        "threads": int(os.environ.get("OPENBLAS_NUM_THREADS", os.cpu_count() or 1)),
         "machine": platform.machine(),
         "versions": _versions(),
     }

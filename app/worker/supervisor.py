@@ -140,7 +140,12 @@ def _load(settings: Settings) -> None:
     cache = settings.resolved_cache_dir / "numba"
     cache.mkdir(parents=True, exist_ok=True)
     os.environ["NUMBA_CACHE_DIR"] = str(cache)
-    import app.worker.loop  # noqa: F401  torch and numba come with it
+    # Read when the libraries are loaded, hence before the imports below. The bits of a result depend on it.
+    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ[name] = str(settings.resolved_threads)
+    import torch  # noqa: F401  held warm for every worker that is forked
+
+    import app.worker.loop  # noqa: F401
     from app.training import kernels
 
     kernels.warm()

@@ -115,13 +115,23 @@ def fashion(server: RunningServer, real_data: Path) -> dict[str, Any]:
     began = perf_counter()
     files = {part: (name, (folder / name).read_bytes()) for part, name in PARTS.items()}
     reply = server.client.post(
-        "/datasets", files=files, data={"name": "fashion-mnist", "class_names": json.dumps(CLASSES)}
+        "/datasets", files=files, data={"name": "fashion-of-the-chapter", "class_names": json.dumps(CLASSES)}
     )
     assert reply.status_code == 201, reply.text
-    spec = {"dataset": "fashion-mnist", "model": "softmax", "batch_size": 256, "learning_rate": 0.1, "epochs": 10}
-    job = server.train(**spec, model_name="fashion")
-    rows = server.client.get("/datasets/fashion-mnist/rows", params={"split": "test", "limit": 200}).json()["items"]
-    reply = server.client.post("/predict", json={"model": "fashion", "instances": [row["image"] for row in rows]})
+    spec = {
+        "dataset": "fashion-of-the-chapter",
+        "model": "softmax",
+        "batch_size": 256,
+        "learning_rate": 0.1,
+        "epochs": 10,
+    }
+    job = server.train(**spec, model_name="fashion-of-the-chapter")
+    rows = server.client.get("/datasets/fashion-of-the-chapter/rows", params={"split": "test", "limit": 200}).json()[
+        "items"
+    ]
+    reply = server.client.post(
+        "/predict", json={"model": "fashion-of-the-chapter", "instances": [row["image"] for row in rows]}
+    )
     seconds = perf_counter() - began
     return {"spec": spec, "job": job, "rows": rows, "reply": reply.json(), "seconds": seconds}
 

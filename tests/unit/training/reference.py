@@ -1,4 +1,4 @@
-"""The same training in straightforward NumPy, in float64 and without any of the engines' tricks; and problems to train on."""
+"""The same training in straightforward NumPy and float64, and problems to train on."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Both regimes of the CPU against the straightforward loop of `reference`, against autograd, and against torch's SGD."""
+"""Both regimes of the CPU against the straightforward loop, autograd and torch's SGD."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from app.training import fit as fit_module
-from app.training import kernels
+from app.training import gemm, kernels
 from app.training.compiled import CompiledEngine
 from app.training.gemm import GemmEngine
 from app.training.hyperparameters import Hyperparameters
@@ -31,6 +31,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "nesterov": {"momentum": 0.8, "nesterov": True},
     "penalties": {"l1": 0.01, "l2": 0.1},
     "penalties and momentum": {"l1": 0.01, "l2": 0.1, "momentum": 0.5},
+    "weights that l1 sets to zero": {"l1": 2.0},
     "summed": {"gradient_reduction": "sum", "batch_size": 8},
     "zeros": {"init": {"type": "zeros"}},
     "falling": {"lr_schedule": {"type": "cosine", "final": 0.1}},
@@ -162,6 +163,18 @@ def test_equal_logits_count_as_the_first_class_and_not_as_a_hit_for_all(regime: 
     engine.begin(1)
     engine.measure(1, 0, 90)
     assert engine.report().totals[1, 1] == (problem.train.y == 0).sum()
+
+
+def test_a_minibatch_larger_than_the_buffers_is_summed_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gemm, "STEP_ENTRIES", 6 * 17)
+    monkeypatch.setattr(gemm, "MEASURED_ENTRIES", 6 * 5)
+    problem = blobs(rows=101, pixels=True)
+    given = Hyperparameters(model="softmax", epochs=2, batch_size=60, momentum=0.5, train_metrics="running")
+    done = epochs_of("gemm", problem, given, rate=0.1)
+    W, b, history = trained_by_reference(problem, given, rate=0.1)
+    np.testing.assert_allclose(done[-1].parameters.weights, W, rtol=2e-4, atol=2e-5)
+    np.testing.assert_allclose(done[-1].parameters.bias, b, rtol=2e-4, atol=2e-5)
+    np.testing.assert_allclose([epoch.train_loss for epoch in done], history, rtol=1e-4)
 
 
 def test_every_loop_is_compiled_once_whatever_it_is_given(tmp_path: Any) -> None:

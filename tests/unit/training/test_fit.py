@@ -94,11 +94,10 @@ def test_the_same_seed_gives_the_same_bits(make: Callable[[], Problem]) -> None:
 @pytest.mark.parametrize("problem", [line(), blobs(), blobs(rows=900, features=784, classes=10)])
 def test_divergence_keeps_the_last_finite_parameters_and_offers_a_rate_that_trains(problem: Problem) -> None:
     model, l2 = ("softmax", 10.0) if problem.train.y.ndim == 1 else ("linear", 0.0)
-    kept = None
+    seen: list[Epoch | Pause] = []
     with pytest.raises(Diverged) as caught:
-        for step in fit(problem, Hyperparameters(model=model, l2=l2, learning_rate=500.0, epochs=100)):
-            kept = step if isinstance(step, Epoch) else kept
-    diverged = caught.value
+        seen.extend(fit(problem, Hyperparameters(model=model, l2=l2, learning_rate=500.0, epochs=100)))
+    diverged, kept = caught.value, next((s for s in reversed(seen) if isinstance(s, Epoch)), None)
     assert diverged.epoch == (kept.number if kept else 0) + 1
     assert np.isfinite(diverged.parameters.weights).all()
     if kept:

@@ -2,7 +2,6 @@
 
 import math
 
-import numba
 import numpy as np
 import pytest
 
@@ -49,9 +48,22 @@ def test_all_permutations_of_four_rows_are_equally_likely() -> None:
 
 
 def test_the_exponential_is_right_to_float32() -> None:
-    evaluate = numba.njit(lambda x: exponential(x))
+    evaluate = exponential
     points = np.linspace(-86.9, 0, 5001).astype(np.float32)
     values = np.array([evaluate(x) for x in points])
     np.testing.assert_allclose(values, np.exp(points.astype(np.float64)), rtol=3e-7)
     assert evaluate(np.float32(-1e30)) == 0
     assert math.isnan(evaluate(np.float32(np.nan)))
+
+
+@pytest.mark.parametrize("l1", [0.0, 0.1])
+def test_a_step_does_not_hide_a_number_that_is_none(l1: float) -> None:
+    theta, velocity, gradient = (np.ones(3, np.float32) for _ in range(3))
+    gradient[:2] = np.nan, np.inf
+    state = theta, velocity, gradient, np.zeros((1, 1), np.float32)
+    zero, one = np.float32(0), np.float32(1)
+    kernels.finish(state, one, (one, one, 2), (zero, zero, one, np.float32(l1), zero))
+    assert math.isnan(theta[0])
+    assert not math.isfinite(theta[1])
+    assert not kernels.finite(theta)
+    assert kernels.finite(theta[2:])

@@ -1,0 +1,150 @@
+"""The OpenAPI document: everything is described, has an example, and can be tried as it stands."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.main import create_app
+from app.settings import Settings
+from tests.running_server import RunningServer
+
+OVER_AND_OUT = ("POST /jobs/{job}/cancel",)
+"""What the document's own story ends: it is answered by a documented conflict, because the job is over by then."""
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    app = create_app(Settings(data_dir=tmp_path_factory.mktemp("document")))
+    app.api.state.services.close()
+    return json.loads(json.dumps(app.api.openapi()))
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield method.upper(), path, operation
+
+
+def fields(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, schema in document["components"]["schemas"].items():
+        for field, about in schema.get("properties", {}).items():
+            # A bare reference shows the description of what it refers to.
+            yield f"{name}.{field}", {**referred(document, about), **about}
+    for method, path, operation in operations(document):
+        for parameter in operation.get("parameters", ()):
+            yield f"{method} {path} {parameter['name']}", {**parameter.get("schema", {}), **parameter}
+
+
+def referred(document: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" not in about:
+        return {}
+    schema: dict[str, Any] = document["components"]["schemas"][about["$ref"].rsplit("/", 1)[1]]
+    return {"description": schema.get("description")}
+
+
+def is_composed(about: dict[str, Any]) -> bool:
+    """A field that is an object of its own shows the examples of its parts."""
+    parts = [about, about.get("items", {}), *about.get("anyOf", ()), *about.get("oneOf", ()), *about.get("allOf", ())]
+    items = [part.get("items", {}) for part in parts]
+    deeper = [item.get("items", {}) for item in items]
+    return any("$ref" in part for part in [*parts, *items, *deeper])
+
+
+def test_every_field_has_a_description_and_an_example(document: dict[str, Any]) -> None:
+    undescribed = [name for name, about in fields(document) if not about.get("description")]
+    without_example = [
+        name
+        for name, about in fields(document)
+        if not is_composed(about) and "examples" not in about and "const" not in about
+    ]
+    assert undescribed == []
+    assert without_example == []
+
+
+def test_every_call_has_a_summary_a_description_and_its_errors(document: dict[str, Any]) -> None:
+    for method, path, operation in operations(document):
+        where = f"{method} {path}"
+        assert operation.get("summary"), where
+        assert operation.get("description"), where
+        for status, reply in operation["responses"].items():
+            if status.startswith(("4", "5")) and path != "/readyz":
+                assert list(reply["content"]) == ["application/problem+json"], f"{where} {status}"
+        assert "HTTPValidationError" not in json.dumps(operation), where
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    def references(node: Any) -> Iterator[str]:
+        if isinstance(node, dict):
+            if isinstance(node.get("$ref"), str):
+                yield node["$ref"]
+            for value in node.values():
+                yield from references(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from references(value)
+
+    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert set(references(document)) <= known
+
+
+def test_every_call_can_be_tried_as_the_document_shows_it(
+    document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    order = {"POST": 0, "GET": 1, "PUT": 2, "DELETE": 3}
+    story = ["/datasets", "/jobs", "/models", "/predict"]
+
+    def place(call: tuple[str, str, dict[str, Any]]) -> tuple[int, int, int]:
+        method, path, _ = call
+        return order[method], story.index(path) if path in story else len(story), -path.count("{")
+
+    with RunningServer(tmp_path_factory.mktemp("tried") / "data") as server:
+        for method, path, operation in sorted(operations(document), key=place):
+            if method == "DELETE" and path == "/models/{model}":
+                continue  # tried last, below
+            status = try_it(server, document, method, path, operation)
+            expected = "409" if f"{method} {path}" in OVER_AND_OUT else "2"
+            assert str(status).startswith(expected), f"{method} {path}: {status}"
+            assert str(status) in operation["responses"], f"{method} {path}: {status} is not documented"
+        assert server.client.delete("/models/line").status_code == 204
+
+
+def try_it(server: RunningServer, document: dict[str, Any], method: str, path: str, operation: dict[str, Any]) -> int:
+    given: dict[str, dict[str, Any]] = {"path": {}, "query": {}, "header": {}}
+    for parameter in operation.get("parameters", ()):
+        example = (parameter.get("examples") or parameter["schema"].get("examples") or [None])[0]
+        if example is not None:
+            given[parameter["in"]][parameter["name"]] = example
+    headers = {name: str(value) for name, value in given["header"].items()}
+    url = path.format(**given["path"])
+    return server.client.request(
+        method, url, params=given["query"], headers=headers, json=body(document, operation)
+    ).status_code
+
+
+def body(document: dict[str, Any], operation: dict[str, Any]) -> Any:
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    if content is None:
+        return None
+    schema = content["schema"]
+    while "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
+    return schema["examples"][0]
+
+
+def test_the_page_that_shows_it_loads_nothing_from_elsewhere(server: RunningServer) -> None:
+    page = server.client.get("/docs")
+    assert page.status_code == 200
+    assert "http" not in page.text.replace("<!doctype html>", "")
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    for file in ("swagger-ui-bundle.js", "swagger-ui.css", "start.js", "favicon-32x32.png"):
+        assert f"docs/{file}" in page.text
+        assert server.client.get(f"/docs/{file}").status_code == 200
+    assert server.client.get("/openapi.json").json()["openapi"] == "3.2.0"
+
+
+def test_settings_have_descriptions() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
+    assert Settings(data_dir=Path("x")).resolved_database_url.endswith("x/onelayer.db")

@@ -1,0 +1,33 @@
+"""The choice between the regimes, where there is no doubt about it, and the length of a slice."""
+
+import pytest
+
+from app.training import cost
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 1), (2, 1, 10), (20, 1, 64), (10, 3, 16), (784, 10, 1), (1000, 1, 64)])
+def test_narrow_problems_and_small_batches_are_small(shape: tuple[int, int, int]) -> None:
+    assert cost.small(cost.Shape(*shape))
+
+
+@pytest.mark.parametrize("shape", [(784, 10, 1024), (784, 40, 64), (2000, 40, 256), (200, 40, 256)])
+def test_wide_problems_in_large_batches_are_large(shape: tuple[int, int, int]) -> None:
+    assert not cost.small(cost.Shape(*shape))
+
+
+@pytest.mark.parametrize(("outputs", "columns"), [(1, 1), (2, 16), (16, 16), (17, 32)])
+def test_columns_are_padded_to_a_multiple_of_sixteen(outputs: int, columns: int) -> None:
+    assert cost.padded(outputs) == columns
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 10), (784, 10, 256), (50_000, 100, 10_000)])
+def test_a_slice_takes_about_a_tenth_of_a_second_or_one_step(shape: tuple[int, int, int]) -> None:
+    made = cost.Shape(*shape)
+    step = min(cost.compiled_step(made), cost.gemm_step(made))
+    steps = cost.steps_between_pauses(made)
+    assert steps == 1 or 0.05e9 < steps * step <= 0.1e9
+
+
+def test_cuda_has_to_earn_its_start() -> None:
+    assert not cost.cuda_is_faster(cost.Shape(2, 1, 10), 100_000)
+    assert cost.cuda_is_faster(cost.Shape(3000, 1000, 4096), 10_000)
