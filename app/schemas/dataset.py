@@ -154,6 +154,30 @@ class DatasetPreview(BaseModel):
     )
 
 
+class PlotOptions(BaseModel):
+    """What to see of a dataset."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["histogram", "scatter", "images"] | None = Field(
+        None,
+        description="By default images where there are any, a scatter plot where x and y are given, else a histogram.",
+        examples=[None],
+    )
+    x: str | None = Field(None, description="The column to draw; by default the target, or the images.", examples=["y"])
+    y: str | None = Field(None, description="The second column of a scatter plot.", examples=[None])
+    color: str | None = Field(
+        None,
+        description="The column whose classes are the colours of a scatter plot; by default the target, if it has "
+        "few classes.",
+        examples=[None],
+    )
+    split: Literal["all", "train", "test"] = Field("all", description="Rows of which split.", examples=["all"])
+    limit: int | None = Field(
+        None, ge=1, le=20_000, description="How many points (2000 by default) or images (18) at most.", examples=[None]
+    )
+
+
 class Rows(BaseModel):
     """Rows of a dataset."""
 

@@ -36,22 +36,22 @@ class UploadOptions(BaseModel):
     delimiter: Delimiter | None = Field(
         None,
         description="CSV: what stands between values: one character, `tab` or `space`. Found in the file by default.",
-        examples=[";"],
+        examples=[None],
     )
     quote: Literal['"', "'", "none"] | None = Field(
-        None, description="CSV: what encloses values, or `none`. Found in the file by default.", examples=['"']
+        None, description="CSV: what encloses values, or `none`. Found in the file by default.", examples=[None]
     )
     encoding: str | None = Field(
         None,
         description="CSV: how the text is encoded. By default as its byte order mark says, else UTF-8.",
-        examples=["windows-1252"],
+        examples=[None],
         max_length=40,
     )
     header: bool | None = Field(
         None,
         description="CSV: whether the first line names the columns. Found in the file by default; without names the "
         "columns are `x1…xd`.",
-        examples=[True],
+        examples=[None],
     )
 
 
