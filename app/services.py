@@ -56,7 +56,7 @@ def assemble(settings: Settings) -> Services:
         storage=storage,
         bell=bell,
         roster=roster,
-        catalogue=Catalogue(database, storage),
+        catalogue=Catalogue(database, storage, settings.matrix_cache_bytes),
         queue=Queue(database, roster, settings.lease_seconds, settings.attempts),
         registry=registry,
         predictor=Predictor(registry, storage),

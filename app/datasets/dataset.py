@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from app.datasets.chunks import chunked
 from app.datasets.kinds import Kind
 
 TABLE_FILE = "table.parquet"
@@ -115,18 +116,22 @@ class Dataset:
         return slice(start, within.stop if limit is None else min(start + limit, within.stop))
 
     def blocks(self, columns: Sequence[str] | None, rows: slice, size: int) -> Iterator[tuple[int, pa.Table]]:
-        """Scalar columns of a range of rows in order, at most `size` rows at a time, each with its first row.
+        """Scalar columns of a range of rows in order, `size` rows at a time, each block with its first row.
 
         One row group is in memory at a time, and of it the columns asked for.
         """
+        start = rows.start
+        for block in chunked(self._row_groups(columns, rows), size):
+            yield start, block
+            start += len(block)
+
+    def _row_groups(self, columns: Sequence[str] | None, rows: slice) -> Iterator[pa.Table]:
         # Not mapped: pages that are mapped and read once would count as this process's memory.
         with pq.ParquetFile(self.folder / TABLE_FILE) as file:
             for group, (first, end) in enumerate(self._groups):
                 start, stop = max(first, rows.start), min(end, rows.stop)
                 if start < stop:
-                    table = file.read_row_group(group, columns).slice(start - first, stop - start)
-                    for offset in range(0, len(table), size):
-                        yield start + offset, table.slice(offset, size)
+                    yield file.read_row_group(group, columns).slice(start - first, stop - start)
 
     @cached_property
     def _groups(self) -> list[tuple[int, int]]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from app.datasets.distinct import Distinct, hashed_numbers
+from app.datasets.moments import Moments
 
 SAMPLE_ROWS = 2_000_000
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -55,7 +56,7 @@ class SampledNumbers:
     def __init__(self, rows: int) -> None:
         self._stride = max(1, -(-rows // SAMPLE_ROWS))
         self._rows = 0
-        self._mean = self._squares = 0.0
+        self._moments = Moments(1)
         self._bounds = np.inf, -np.inf
         self._sample: list[NDArray[np.float64]] = []
         self._distinct = Distinct()
@@ -65,21 +66,12 @@ class SampledNumbers:
         numbers = values.to_numpy().astype(np.float64)
         if not len(numbers):
             return
-        self._add_moments(numbers)
+        self._moments.add(numbers[:, None])
         self._bounds = min(self._bounds[0], numbers.min()), max(self._bounds[1], numbers.max())
         self._sample.append(numbers[-self._rows % self._stride :: self._stride].copy())
         if self._stride > 1:
             self._distinct.add(hashed_numbers(numbers))
         self._rows += len(numbers)
-
-    def _add_moments(self, numbers: NDArray[np.float64]) -> None:
-        """Join mean and squared deviations with those of what came before (Chan et al., 1979)."""
-        mean = float(numbers.mean())
-        squares = float(((numbers - mean) ** 2).sum())
-        total = self._rows + len(numbers)
-        shift = mean - self._mean
-        self._squares += squares + shift**2 * self._rows * len(numbers) / total
-        self._mean += shift * len(numbers) / total
 
     def describe(self) -> Profile:
         """See `NumberProfile`."""
@@ -88,7 +80,8 @@ class SampledNumbers:
         sample.sort()
         low, high = self._bounds
         exact = self._stride == 1
-        about = {"mean": self._mean, "std": (self._squares / self._rows) ** 0.5, "min": float(low), "max": float(high)}
+        mean, std = float(self._moments.mean[0]), float(self._moments.std()[0])
+        about = {"mean": mean, "std": std, "min": float(low), "max": float(high)}
         quantiles = {str(q): _sorted_quantile(sample, q) for q in QUANTILES}
         starts = np.flatnonzero(np.concatenate([[True], sample[1:] != sample[:-1]]))
         distinct = len(starts) if exact else self._distinct.count()

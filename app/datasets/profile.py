@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from app.datasets.chunks import chunked
 from app.datasets.distinct import Distinct, hashed_texts
 from app.datasets.kinds import Kind, kind_of
 from app.datasets.number_profile import BINS, Profile, described_counts, numbers_profile
@@ -56,17 +57,8 @@ def profile_table(path: Path, declared: Mapping[str, Kind]) -> list[Profile]:
 
 def _chunks(file: pq.ParquetFile, names: list[str]) -> Iterator[pa.Table]:
     """Some columns in chunks of `CHUNK_ROWS` rows, whatever row groups they lie in."""
-    pending: list[pa.RecordBatch] = []
-    rows = 0
-    for batch in file.iter_batches(CHUNK_ROWS, columns=names):
-        pending.append(batch)
-        rows += len(batch)
-        if rows >= CHUNK_ROWS:
-            table = pa.Table.from_batches(pending)
-            yield table.slice(0, CHUNK_ROWS)
-            pending, rows = table.slice(CHUNK_ROWS).to_batches(), rows - CHUNK_ROWS
-    if rows:
-        yield pa.Table.from_batches(pending)
+    batches = (pa.Table.from_batches([batch]) for batch in file.iter_batches(CHUNK_ROWS, columns=names))
+    return chunked(batches, CHUNK_ROWS)
 
 
 class _Column:

@@ -1,5 +1,6 @@
 """Datasets: list, look, read rows, delete. How they are created stands in `upload`."""
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Query
@@ -13,6 +14,7 @@ from app.routers.negotiation import negotiated
 from app.schemas.dataset import DatasetBody, PlotOptions, Rows
 from app.schemas.page import Page, before, page
 from app.schemas.problem import problems
+from app.services import Services
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 
@@ -33,13 +35,13 @@ def content(*media_types: str) -> dict[int | str, dict[str, Any]]:
 @router.get("", summary="List datasets", responses=problems(422))
 def list_datasets(services: ServicesDep, limit: Limit = 50, cursor: Cursor = None) -> Page[DatasetBody]:
     """Datasets, newest first."""
-    return page(services.catalogue.page(limit + 1, before(cursor)), limit, DatasetBody.of)
+    return page(services.catalogue.page(limit + 1, before(cursor)), limit, partial(_body, services))
 
 
 @router.get("/{dataset}", summary="Look at a dataset", responses=problems(404, 422))
 def get_dataset(dataset: DatasetPath, services: ServicesDep) -> DatasetBody:
     """One dataset: its columns with their statistics, its splits, the truth behind a synthetic one."""
-    return DatasetBody.of(services.catalogue.get(dataset))
+    return _body(services, services.catalogue.get(dataset))
 
 
 @router.get(
@@ -102,3 +104,7 @@ def delete_dataset(dataset: DatasetPath, services: ServicesDep) -> Response:
     """Remove a dataset and its files. Models trained on it stay."""
     services.catalogue.delete(dataset)
     return Response(status_code=204)
+
+
+def _body(services: Services, row: Any) -> DatasetBody:
+    return DatasetBody.of(row, services.catalogue.matrices.bytes(row.id))

@@ -99,6 +99,10 @@ class DatasetBody(BaseModel):
     created_at: datetime = Field(description="When it was created, in UTC.", examples=["2026-01-31T12:00:00Z"])
     rows: int = Field(description="How many rows, all splits together.", examples=[1000])
     bytes: int = Field(description="What it occupies on disk.", examples=[26744])
+    cached_bytes: int = Field(
+        description="What its encoded matrices occupy on disk besides; jobs share them, and make them anew.",
+        examples=[0],
+    )
     sha256: str = Field(
         description="Hash of the content: the same table has the same, whatever format it came in.",
         examples=["9f86d081…"],
@@ -132,9 +136,10 @@ class DatasetBody(BaseModel):
     )
 
     @classmethod
-    def of(cls, row: DatasetRow) -> "DatasetBody":
+    def of(cls, row: DatasetRow, cached_bytes: int = 0) -> "DatasetBody":
         """The body of a row."""
-        return cls.model_validate(row, from_attributes=True)
+        names = (name for name in cls.model_fields if name != "cached_bytes")
+        return cls(cached_bytes=cached_bytes, **{name: getattr(row, name) for name in names})
 
 
 class DatasetPreview(BaseModel):

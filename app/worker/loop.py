@@ -33,7 +33,7 @@ class Worker:
         self._roster = Roster(self._database, settings.lease_seconds)
         self._queue = Queue(self._database, self._roster, settings.lease_seconds, settings.attempts)
         self._registry = Registry(self._database, self._storage)
-        self._catalogue = Catalogue(self._database, self._storage)
+        self._catalogue = Catalogue(self._database, self._storage, settings.matrix_cache_bytes)
         self._attendant = Attendant(self._database, self._queue, self._roster, self._bell, settings.lease_seconds)
         self._is_orphan = is_orphan_of(supervisor)
 
