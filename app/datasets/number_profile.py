@@ -20,6 +20,7 @@ BINS = 20
 MOST_LISTED = 20
 """Whole numbers with at most so many distinct values are listed with their counts, as classes would be."""
 WIDEST_COUNTED = 65_536
+HANDED_ROWS = 1 << 18
 
 Profile = dict[str, Any]
 
@@ -45,9 +46,44 @@ class CountedNumbers:
         """See `NumberProfile`."""
         self._counts += np.bincount(values.to_numpy() - self._low, minlength=len(self._counts))
 
+    def hand_over(self, other: "SampledNumbers") -> None:
+        """Give every value that was counted to another profile."""
+        ranks = np.cumsum(self._counts)
+        rows = int(ranks[-1])
+        for start in range(0, rows, HANDED_ROWS):
+            levels = np.searchsorted(ranks, np.arange(start, min(start + HANDED_ROWS, rows)), "right")
+            other.add(pa.array((levels + self._low).astype(np.float64)))
+
     def describe(self) -> Profile:
         """See `NumberProfile`."""
         return described_counts(self._low, self._counts)
+
+
+class WholeNumbers:
+    """Numbers whose type admits fractions: counted until the first one comes, sampled from then on.
+
+    So a column of whole numbers has the same profile in formats that keep it as integers and in others.
+    """
+
+    def __init__(self, low: int, high: int, rows: int) -> None:
+        self._counted = CountedNumbers(low, high)
+        self._sampled: SampledNumbers | None = None
+        self._rows = rows
+
+    def add(self, values: pa.Array) -> None:
+        """See `NumberProfile`."""
+        numbers = values.to_numpy()
+        if self._sampled is None and (numbers == np.rint(numbers)).all():
+            self._counted.add(pa.array(numbers.astype(np.int64)))
+            return
+        if self._sampled is None:
+            self._sampled = SampledNumbers(self._rows)
+            self._counted.hand_over(self._sampled)
+        self._sampled.add(values)
+
+    def describe(self) -> Profile:
+        """See `NumberProfile`."""
+        return (self._sampled or self._counted).describe()
 
 
 class SampledNumbers:
@@ -100,10 +136,10 @@ class SampledNumbers:
 
 
 def numbers_profile(kind: pa.DataType, rows: int, bounds: tuple[int, int] | None) -> NumberProfile:
-    """What suits a column of so many rows; `bounds` are those of whole numbers, where they are known."""
-    if kind == pa.int64() and bounds is not None and bounds[1] - bounds[0] < WIDEST_COUNTED:
-        return CountedNumbers(*bounds)
-    return SampledNumbers(rows)
+    """What suits a column of so many rows; `bounds` are its least and greatest value, where both are whole."""
+    if bounds is None or bounds[1] - bounds[0] >= WIDEST_COUNTED:
+        return SampledNumbers(rows)
+    return CountedNumbers(*bounds) if kind == pa.int64() else WholeNumbers(*bounds, rows)
 
 
 def described_counts(low: int, counts: NDArray[np.int64]) -> Profile:

@@ -89,18 +89,19 @@ class _Column:
 def _profile_of(file: pq.ParquetFile, position: int, kind: pa.DataType) -> ColumnProfile:
     if kind in _SIMPLE:
         return _SIMPLE[kind]()
-    return numbers_profile(kind, file.metadata.num_rows, _bounds(file, position) if kind == pa.int64() else None)
+    return numbers_profile(kind, file.metadata.num_rows, _bounds(file, position))
 
 
 def _bounds(file: pq.ParquetFile, position: int) -> tuple[int, int] | None:
-    """The bounds of a column of whole numbers, as its file states them."""
+    """The bounds of a column, as its file states them, where they are whole numbers."""
     metadata = file.metadata
     stated = [metadata.row_group(group).column(position).statistics for group in range(metadata.num_row_groups)]
     known = [statistics for statistics in stated if statistics is not None and statistics.has_min_max]
     # A row group in which every value is missing has no bounds to state.
     if not known or any(statistics is None for statistics in stated):
         return None
-    return min(statistics.min for statistics in known), max(statistics.max for statistics in known)
+    low, high = min(statistics.min for statistics in known), max(statistics.max for statistics in known)
+    return (int(low), int(high)) if low == int(low) and high == int(high) else None
 
 
 class _Categories:

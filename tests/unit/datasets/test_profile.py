@@ -141,3 +141,25 @@ def test_more_texts_than_can_be_tracked_are_counted_approximately(build: Build, 
     assert about["distinct"] == pytest.approx(2001, rel=0.25)
     assert about["categories_approximate"]
     assert about["distinct_approximate"]
+
+
+def test_whole_numbers_have_the_same_profile_as_integers_and_as_floats(build: Build, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(profile, "CHUNK_ROWS", 7)
+    values = np.random.default_rng(3).integers(-50, 10_000, 500)
+
+    integers, floats = (build({"a": pa.array(values, kind)}).description.columns for kind in (pa.int64(), pa.float64()))
+
+    assert integers == floats
+
+
+def test_a_late_fraction_among_whole_numbers_is_described(build: Build, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(profile, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(number_profile, "HANDED_ROWS", 3)
+    values = np.append(np.random.default_rng(3).integers(0, 9, 500), [0.5, 8]).astype(float)
+
+    about = build({"a": values}).description.columns[0]
+
+    assert about["mean"] == pytest.approx(values.mean())
+    assert about["std"] == pytest.approx(values.std())
+    assert about["distinct"] == 10
+    assert list(about["quantiles"].values()) == pytest.approx(np.quantile(values, QUANTILES))
