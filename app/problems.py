@@ -5,8 +5,7 @@ route, a body over the limit) is rewritten by the outermost layer.
 """
 
 import json
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import structlog
@@ -23,8 +22,7 @@ from app.identifiers import new_id
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:onelayer:problem:"
 
-# How pydantic names the branches of a union inside a location; a client knows only the field.
-_UNION_TAG = re.compile(r"(constrained-)?(float|int|str|bool)|(literal|list|dict|function-\w+)\[.*\]", re.DOTALL)
+_PLACES = ("body", "query", "path", "header")
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +76,7 @@ async def _on_own(request: Request, error: Exception) -> Response:
 
 async def _on_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return response(errors.InvalidRequest(faults_of(error.errors())))
+    return response(errors.InvalidRequest(faults_of(error.errors(), error.body)))
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
@@ -92,22 +90,36 @@ async def _on_fault(request: Request, error: Exception) -> Response:
     return response(errors.InternalError(f"A fault of the server; its log holds more under {fault_id}."))
 
 
-def faults_of(found: Iterable[Any]) -> Sequence[Fault]:
-    """The faults that a pydantic validation found, one for each field of the request."""
+def faults_of(found: Iterable[Any], body: Any = None) -> Sequence[Fault]:
+    """The faults that a pydantic validation found in a body, one for each field of the request."""
     messages: dict[str, list[str]] = {}
     for fault in found:
-        messages.setdefault(_location(fault["loc"]), []).append(_message(fault))
+        messages.setdefault(_location(fault, body), []).append(_message(fault))
     return [Fault(location, ", or ".join(dict.fromkeys(said))) for location, said in messages.items()]
 
 
-def _location(parts: Sequence[Any]) -> str:
-    path = list(parts[1:]) if parts and parts[0] in ("body", "query", "path", "header") and len(parts) > 1 else parts
+def _location(fault: Any, body: Any) -> str:
+    parts = list(fault["loc"])
+    if parts and parts[0] in _PLACES:
+        place = parts.pop(0)
+        if place != "body":
+            return str(parts[0])
+    if fault["type"] == "json_invalid":
+        return "body"
     text = ""
-    for part in path:
-        if isinstance(part, str) and _UNION_TAG.fullmatch(part):
-            continue
+    for part in _without_tags(parts, body, fault["type"] == "missing"):
         text += f"[{part}]" if isinstance(part, int) else f"{'.' if text else ''}{part}"
-    return text
+    return text or "body"
+
+
+def _without_tags(parts: Sequence[str | int], body: Any, missing: bool) -> Iterator[str | int]:
+    """The way into the body as the client wrote it: pydantic also names the branches of unions on the way."""
+    for position, part in enumerate(parts):
+        if (isinstance(body, dict) and part in body) or (isinstance(body, list) and isinstance(part, int)):
+            body = body[part]  # type: ignore[index]  # a str only where it is a dict
+            yield part
+        elif missing and position == len(parts) - 1:
+            yield part
 
 
 def _message(fault: Any) -> str:

@@ -78,7 +78,9 @@ class Settings(BaseSettings):
             "ONELAYER_DATA_DIR": str(self.data_dir.absolute()),
             "ONELAYER_CACHE_DIR": str(self.resolved_cache_dir.absolute()),
         }
-        return {**os.environ, **own, **folders}
+        names = {f"{self.model_config['env_prefix']}{name}".upper() for name in type(self).model_fields}
+        others = {name: value for name, value in os.environ.items() if name.upper() not in names}
+        return {**others, **own, **folders}
 
     @property
     def upload_limit_bytes(self) -> int:

@@ -42,8 +42,9 @@ class Stage:
             _sync(file)
         _sync(self.path)
         self.path.rename(target)
-        _sync(target.parent)
+        # Before what may still fail: from here on it is the target that has to go.
         self.path = target
+        _sync(target.parent)
         return target
 
 
@@ -64,11 +65,8 @@ class Storage:
     @contextmanager
     def stage(self) -> Iterator[Stage]:
         """A private folder that vanishes unless it is published and the block ends well."""
-        folder = self.root / _STAGING / new_id()
-        folder.mkdir()
+        folder, lock = self._locked_folder()
         stage = Stage(self, folder)
-        lock = os.open(folder, os.O_RDONLY)
-        fcntl.flock(lock, fcntl.LOCK_EX)
         published = False
         try:
             yield stage
@@ -100,10 +98,10 @@ class Storage:
 
     def is_writable(self) -> bool:
         """Whether a file can be made in the data directory."""
-        probe = self.root / _STAGING / f".probe-{os.getpid()}"
+        probe = self.root / _STAGING / f".probe-{new_id()}"
         try:
             probe.touch()
-            probe.unlink()
+            probe.unlink(missing_ok=True)
         except OSError:
             return False
         return True
@@ -118,6 +116,17 @@ class Storage:
             if _remove_abandoned(folder, partial(_is_unknown, folder.name, is_known))
         ]
         return [str(folder.relative_to(self.root)) for folder in staging + orphans]
+
+    def _locked_folder(self) -> tuple[Path, int]:
+        """A fresh folder that this process holds; a sweep may remove one before it is locked, so look again."""
+        while True:
+            folder = self.root / _STAGING / new_id()
+            folder.mkdir()
+            lock = os.open(folder, os.O_RDONLY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if folder.exists():
+                return folder, lock
+            os.close(lock)
 
     def _folders(self, collection: str) -> list[Path]:
         parent = self.root / collection

@@ -35,6 +35,13 @@ FEATURES = 20
 
 
 def run() -> None:
+    """All of it."""
+    speed()
+    large()
+    matrix()
+
+
+def speed() -> None:
     """Ingest against pyarrow, in turns in one process; the median of the pairs' ratios."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "fashion.csv"
@@ -181,5 +188,5 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    {"large": large, "matrix": matrix}.get(sys.argv[1] if len(sys.argv) > 1 else "", run)()
+    {"large": large, "matrix": matrix}.get(sys.argv[1] if len(sys.argv) > 1 else "", speed)()
     print(f"this process: at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB resident")

@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import Database
+from app.errors import OnelayerError
 from app.jobs.bell import Bell
 from app.jobs.roster import Roster
 
@@ -42,5 +43,5 @@ class Presence:
             try:
                 with self._database.write() as session:
                     self._roster.stay(session, self._process_id)
-            except SQLAlchemyError:
+            except (SQLAlchemyError, OnelayerError):
                 log.exception("the roster could not be written; workers may wake this process late")

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.database import Database, DatabaseTime
-from app.errors import JobNotFound, JobOver, JobStillRunning
+from app.errors import DatasetNotFound, JobNotFound, JobOver, JobStillRunning
 from app.identifiers import new_id
 from app.jobs.roster import Roster
 from app.jobs.status import LIVING, Status, sources
@@ -52,7 +53,11 @@ class Queue:
         job_id = new_id()
         with self._database.write() as session:
             session.add(JobRow(id=job_id, status=Status.QUEUED, created_at=DatabaseTime(), **vars(order)))
-            session.flush()
+            try:
+                session.flush()
+            except IntegrityError as error:
+                # It was there when the spec was checked.
+                raise DatasetNotFound(order.dataset_id) from error
             return _find(session, job_id), self._roster.ports(session, "worker")
 
     def get(self, job_id: str) -> JobRow:
@@ -151,7 +156,7 @@ class Queue:
             JobRow.id == job_id, JobRow.status == Status.RUNNING,
             JobRow.worker_id == worker_id, JobRow.attempt == attempt,
         )  # fmt: skip
-        if not _update(session, mine, **values):
+        if not _update(session, mine, **(values or {"worker_id": worker_id})):
             raise LeaseLost(job_id)
         return _find(session, job_id)
 
@@ -164,7 +169,10 @@ class Queue:
     def hand_back(self, claim: Claim) -> None:
         """Put a job back because its worker is asked to stop: no fault of the job, so no attempt is counted."""
         with self._database.write() as session:
-            self.guarded(session, claim, status=Status.QUEUED, worker_id=None, lease_until=None)
+            if self.guarded(session, claim).cancel_requested:
+                self.finish(session, claim, Status.CANCELLED)
+            else:
+                self.guarded(session, claim, status=Status.QUEUED, worker_id=None, lease_until=None)
 
     def abandon(self, worker_id: str | None = None) -> int:
         """Give back the jobs of a dead worker, or of every worker whose lease ran out. Returns how many."""
@@ -174,18 +182,21 @@ class Queue:
             if session.scalar(select(JobRow.id).where(lost).limit(1)) is None:
                 return 0
         with self._database.write() as session:
-            cancelled = _update(
-                session,
-                and_(lost, JobRow.cancel_requested),
-                status=Status.CANCELLED,
-                finished_at=DatabaseTime(),
+            # Once, since more leases may run out between one statement and the next.
+            jobs = JobRow.id.in_(session.scalars(select(JobRow.id).where(lost)).all())
+            living = and_(jobs, JobRow.status == Status.RUNNING)
+            over = {"finished_at": DatabaseTime(), "lease_until": None}
+            return (
+                _update(session, and_(living, JobRow.cancel_requested), status=Status.CANCELLED, **over)
+                + _update(
+                    session,
+                    and_(living, JobRow.attempt >= self._attempts),
+                    status=Status.FAILED,
+                    error=_exhausted(self._attempts),
+                    **over,
+                )
+                + _update(session, living, status=Status.QUEUED, attempt=JobRow.attempt + 1, lease_until=None)
             )
-            failed = _update(
-                session, and_(lost, JobRow.attempt >= self._attempts), status=Status.FAILED,
-                finished_at=DatabaseTime(), error=_exhausted(self._attempts),
-            )  # fmt: skip
-            queued = _update(session, lost, status=Status.QUEUED, attempt=JobRow.attempt + 1, lease_until=None)
-        return cancelled + failed + queued
 
 
 def _find(session: Session, job_id: str) -> JobRow:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, StringConstraints, field_validator
 
-from app.identifiers import NAME_PATTERN
+from app.identifiers import NAME_PATTERN, is_name
 from app.training.hyperparameters import Hyperparameters
 
 Column = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
@@ -81,6 +81,13 @@ class Spec(Hyperparameters):
             raise ValueError("fraction is a number above 0 and below 1")
         if "dataset" in value and not isinstance(value["dataset"], str):
             raise ValueError("dataset is an id or a name")
+        return value
+
+    @field_validator("model_name")
+    @classmethod
+    def _no_name_looks_like_an_id(cls, value: str | None) -> str | None:
+        if value is not None and not is_name(value):
+            raise ValueError("a name must not look like an id")
         return value
 
 

@@ -24,6 +24,8 @@ def order(spec: Spec, catalogue: Catalogue, devices: set[str]) -> Order:
     check_options(dataset, features, spec.max_categories, spec.missing_indicator)
     validation = _validation(spec, dataset)
     other = _other_dataset(validation, catalogue)
+    if other is not None:
+        _check_columns(catalogue.files(other), dataset, [*features, *target.columns])
     settled = spec.effective(_training_rows(dataset, validation)).model_copy(
         update={
             "dataset": dataset_id,
@@ -57,6 +59,8 @@ def _validation(spec: Spec, dataset: Dataset) -> dict[str, Any] | None:
     if spec.validation is not None and "split" in spec.validation and not has_test:
         message = 'the dataset has no test split; use {"fraction": 0.2}, another dataset, or null'
         raise InvalidSpec(Fault("validation.split", message))
+    if spec.validation is not None and "fraction" in spec.validation and dataset.description.splits["train"] < 2:
+        raise InvalidSpec(Fault("validation.fraction", "one row cannot be split; use null"))
     return spec.validation
 
 
@@ -64,6 +68,19 @@ def _other_dataset(validation: dict[str, Any] | None, catalogue: Catalogue) -> s
     if validation is None or "dataset" not in validation:
         return None
     return catalogue.get(validation["dataset"]).id
+
+
+def _check_columns(other: Dataset, dataset: Dataset, columns: list[str]) -> None:
+    """What validates must have the columns that train, of the same kinds."""
+    faults = [
+        Fault(
+            "validation.dataset", f"its column {name!r} is {other.kinds.get(name, 'absent')}, not {dataset.kinds[name]}"
+        )
+        for name in columns
+        if other.kinds.get(name) is not dataset.kinds[name]
+    ]
+    if faults:
+        raise InvalidSpec(faults)
 
 
 def _standardize(spec: Spec, dataset: Dataset) -> bool:

@@ -52,10 +52,11 @@ def _answer(body: bytes, services: Services) -> Response:
 
 
 def _parse(body: bytes) -> PredictRequest:
+    asked = _loads(body)
     try:
-        return PredictRequest.model_validate(_loads(body))
+        return PredictRequest.model_validate(asked)
     except ValidationError as error:
-        raise InvalidRequest(faults_of(error.errors(include_url=False))) from error
+        raise InvalidRequest(faults_of(error.errors(include_url=False), asked)) from error
 
 
 def _loads(body: bytes) -> Any:

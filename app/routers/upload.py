@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Query, Request
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
@@ -78,7 +79,7 @@ async def _json_body(request: Request, services: Services) -> bytes:
 
 def _from_source(body: bytes, options: UploadOptions, services: Services) -> Response:
     _refuse(options, [name for name in options.model_fields_set if name not in IN_QUERY_ALONE], "a JSON source")
-    asked = _parsed(DatasetRequest, body)
+    asked = _parsed(body)
     kinds = _kinds(asked.columns)
     name = asked.name if asked.name is not None else options.name
     return _create(_content(asked.source, kinds), Choices(asked.target, kinds), name, options.dry_run, services)
@@ -133,10 +134,11 @@ def _merged(query: UploadOptions, received: Received) -> UploadOptions:
     """Query parameters and form fields together; a form field wins."""
     given: dict[str, Any] = {name: value for name, value in query.model_dump().items() if value is not None}
     as_json = {name: json.dumps(given[name]) for name in ("columns", "class_names") if name in given}
+    everything = given | as_json | received.fields
     try:
-        return UploadOptions.model_validate(given | as_json | received.fields)
+        return UploadOptions.model_validate(everything)
     except ValidationError as error:
-        raise InvalidRequest(faults_of(error.errors(include_url=False))) from error
+        raise InvalidRequest(faults_of(error.errors(include_url=False), everything)) from error
 
 
 def _create(content: Content, choices: Choices, name: str | None, dry_run: bool, services: Services) -> Response:
@@ -156,8 +158,12 @@ def _kinds(columns: dict[str, Any] | None) -> dict[str, Kind]:
     return {column: Kind(kind) for column, kind in (columns or {}).items()}
 
 
-def _parsed(kind: type[DatasetRequest], body: bytes) -> DatasetRequest:
+def _parsed(body: bytes) -> DatasetRequest:
     try:
-        return kind.model_validate_json(body)
+        asked = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(Fault("body", f"this is no JSON: {error}")) from error
+    try:
+        return DatasetRequest.model_validate(asked)
     except ValidationError as error:
-        raise InvalidRequest(faults_of(error.errors(include_url=False))) from error
+        raise InvalidRequest(faults_of(error.errors(include_url=False), asked)) from error

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.database import Database
+from app.errors import OnelayerError
 from app.jobs import history
 from app.jobs.bell import Bell
 from app.jobs.history import Measurement
@@ -103,7 +104,7 @@ class Attendant:
                 self._tick()
             except LeaseLost:
                 self.lease_lost.set()
-            except OperationalError:
+            except (SQLAlchemyError, OnelayerError):
                 log.exception("the database could not be written; the history waits in memory")
 
     def _tick(self) -> None:
