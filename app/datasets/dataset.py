@@ -127,7 +127,7 @@ class Dataset:
 
     def _row_groups(self, columns: Sequence[str] | None, rows: slice) -> Iterator[pa.Table]:
         # Not mapped: pages that are mapped and read once would count as this process's memory.
-        with pq.ParquetFile(self.folder / TABLE_FILE) as file:
+        with pq.ParquetFile(self.folder / TABLE_FILE, pre_buffer=False) as file:
             for group, (first, end) in enumerate(self._groups):
                 start, stop = max(first, rows.start), min(end, rows.stop)
                 if start < stop:

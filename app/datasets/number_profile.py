@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from app.datasets.distinct import Distinct, hashed_numbers
 from app.datasets.moments import Moments
 
-SAMPLE_ROWS = 2_000_000
+SAMPLE_ROWS = 1_000_000
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BINS = 20
 MOST_LISTED = 20
 """Whole numbers with at most so many distinct values are listed with their counts, as classes would be."""
 WIDEST_COUNTED = 65_536
+EXACT_INTEGERS = 2**53
+"""Beyond this a float cannot tell a whole number from the next."""
 HANDED_ROWS = 1 << 18
 
 Profile = dict[str, Any]
@@ -137,7 +139,7 @@ class SampledNumbers:
 
 def numbers_profile(kind: pa.DataType, rows: int, bounds: tuple[int, int] | None) -> NumberProfile:
     """What suits a column of so many rows; `bounds` are its least and greatest value, where both are whole."""
-    if bounds is None or bounds[1] - bounds[0] >= WIDEST_COUNTED:
+    if bounds is None or bounds[1] - bounds[0] >= WIDEST_COUNTED or max(map(abs, bounds)) > EXACT_INTEGERS:
         return SampledNumbers(rows)
     return CountedNumbers(*bounds) if kind == pa.int64() else WholeNumbers(*bounds, rows)
 

@@ -43,7 +43,8 @@ class ColumnProfile(Protocol):
 def profile_table(path: Path, declared: Mapping[str, Kind]) -> list[Profile]:
     """The profile of every column of a table file."""
     profiles: list[Profile] = []
-    with pq.ParquetFile(path) as file, ThreadPoolExecutor(2) as pool:
+    # Nothing is read ahead: that would be the columns' values in all row groups at once.
+    with pq.ParquetFile(path, pre_buffer=False) as file, ThreadPoolExecutor(2) as pool:
         fields = list(enumerate(file.schema_arrow))
         step = max(1, _GROUP_BYTES // (8 * file.metadata.num_rows))
         for start in range(0, len(fields), step):
@@ -197,8 +198,9 @@ def _describe_floats(values: NDArray[Any]) -> Profile:
     variance = sum(float(((chunk.astype(np.float64) - mean) ** 2).sum()) for chunk in chunks) / values.size
     low, high = min(float(chunk.min()) for chunk in chunks), max(float(chunk.max()) for chunk in chunks)
     counts = np.zeros(BINS, np.int64)
-    for chunk in chunks:
-        counts += np.histogram(chunk, BINS, (low, high) if low < high else None)[0]
-    bins = counts.tolist() if low < high else [values.size]
-    histogram = {"start": low, "width": (high - low) / BINS, "counts": bins}
+    for chunk in chunks if low < high else ():
+        bins = (chunk.reshape(-1).astype(np.float64) - low) * (BINS / (high - low))
+        counts += np.bincount(np.minimum(bins.astype(np.int64), BINS - 1), minlength=BINS)
+    listed = counts.tolist() if low < high else [values.size]
+    histogram = {"start": low, "width": (high - low) / BINS, "counts": listed}
     return {"mean": mean, "std": variance**0.5, "min": low, "max": high, "histogram": histogram}

@@ -18,7 +18,7 @@ from app.datasets.readers.csv_faults import TOO_LONG, CsvFaults
 from app.datasets.readers.csv_types import survey
 from app.datasets.readers.upload import Upload
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 2 << 20
 PIECE_BLOCKS = 2
 _DECLARED: Mapping[Kind, pa.DataType] = {
     Kind.NUMERIC: pa.float64(),

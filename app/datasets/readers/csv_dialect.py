@@ -17,7 +17,7 @@ from app.errors import Fault, InvalidData, InvalidRequest, TooLarge
 
 NO_QUOTE = "none"
 SPELLED = {"tab": "\t", "space": " "}
-HEAD_CHARACTERS = 4 << 20
+HEAD_CHARACTERS = 2 << 20
 _HEAD_LINES = 1000
 _HEAD_ROWS = 100
 _CHUNK = 1 << 20
@@ -147,7 +147,7 @@ def _rows(head: Sequence[str], delimiter: str, quote: str | None) -> list[list[s
         )
         return [row for row in islice(reader, _HEAD_ROWS) if row] or [[]]
     except csv.Error as error:
-        raise InvalidData(Fault("file", "its first row is longer than 4 MiB; is a quote left open?")) from error
+        raise InvalidData(Fault("file", "its first row is longer than 2 MiB; is a quote left open?")) from error
 
 
 def _quote(head: Sequence[str]) -> str:

@@ -53,7 +53,7 @@ class CsvFaults:
         if _NO_ROWS in reason:
             raise InvalidData(Fault("file", "there are column names but no rows"))
         if TOO_LONG in reason:
-            raise InvalidData(Fault("file", "one row is longer than 4 MiB; is a quote left open?"))
+            raise InvalidData(Fault("file", "one row is longer than 2 MiB; is a quote left open?"))
         if _RAGGED in reason:
             raise InvalidData(list(self._ragged()) or Fault("file", "its rows differ in length"))
         if _NOT_TEXT in reason:
