@@ -10,6 +10,7 @@ from typing import Any
 
 import uvicorn
 
+from app import memory
 from app.jobs.watch import Watch
 from app.settings import Settings
 from app.worker.launcher import Launcher
@@ -34,6 +35,7 @@ class Server(uvicorn.Server):
 
 def serve(settings: Settings) -> None:
     """Run one API process, and its workers, until a signal."""
+    memory.give_back()
     workers = Launcher(settings)
     # They load torch while this process imports the rest.
     workers.start()

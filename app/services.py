@@ -1,5 +1,6 @@
 """The services of one API process: made once, on one database and one storage, and handed to every request."""
 
+import os
 from dataclasses import dataclass
 
 from app.database import Database
@@ -66,6 +67,8 @@ class Services:
 def assemble(settings: Settings) -> Services:
     """Every service, on one database and one storage."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+    # Where matplotlib, once it is imported, keeps its list of fonts.
+    os.environ.setdefault("MPLCONFIGDIR", str(settings.resolved_cache_dir / "matplotlib"))
     database = Database(settings.resolved_database_url)
     storage = Storage(settings.data_dir)
     roster = Roster(database, settings.lease_seconds)
@@ -79,7 +82,7 @@ def assemble(settings: Settings) -> Services:
         storage=storage,
         bell=bell,
         roster=roster,
-        catalogue=Catalogue(database, storage),
+        catalogue=Catalogue(database, storage, settings.matrix_cache_bytes),
         queue=queue,
         keys=Keys(database, roster.is_alive, settings.keep_idempotency_hours),
         registry=registry,

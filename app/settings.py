@@ -34,6 +34,11 @@ class Settings(BaseSettings):
     upload_limit_mib: int = Field(8192, ge=1, description="Largest upload, as sent, in MiB.")
     unpacked_limit_mib: int = Field(65536, ge=1, description="Largest upload once decompressed, in MiB.")
     body_limit_mib: int = Field(64, ge=1, description="Largest body of every other request, in MiB.")
+    matrix_cache_mib: int = Field(
+        10240,
+        ge=0,
+        description="Encoded training data kept on disk for further jobs, in MiB.",
+    )
     lease_seconds: float = Field(15.0, ge=1.0, description="A worker silent for this long has lost its job.")
     poll_seconds: float = Field(1.0, gt=0.0, description="How often to look for work when no wake-up arrives.")
     attempts: int = Field(3, ge=1, description="How often a job is tried before it is failed.")
@@ -97,6 +102,11 @@ class Settings(BaseSettings):
     def unpacked_limit_bytes(self) -> int:
         """Largest upload once decompressed."""
         return self.unpacked_limit_mib * MEBIBYTE
+
+    @property
+    def matrix_cache_bytes(self) -> int:
+        """Encoded training data kept on disk."""
+        return self.matrix_cache_mib * MEBIBYTE
 
     @property
     def body_limit_bytes(self) -> int:

@@ -48,6 +48,7 @@ class DatasetRow(Row):
     columns: Mapped[list[Any]]
     splits: Mapped[dict[str, Any]]
     truth: Mapped[dict[str, Any] | None]
+    format: Mapped[dict[str, Any] | None]
 
 
 class JobRow(Row):

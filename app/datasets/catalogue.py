@@ -12,8 +12,10 @@ from sqlalchemy.orm import Session
 
 from app import idempotency
 from app.database import Database
+from app.datasets import matrix_cache
 from app.datasets.dataset import Dataset, Description
 from app.datasets.ingest import Choices, ingest
+from app.datasets.matrix_cache import MatrixCache
 from app.datasets.readers.content import Content
 from app.errors import DatasetInUse, DatasetNotFound, Fault, InvalidRequest, NameTaken
 from app.identifiers import is_id, is_name, new_id
@@ -27,9 +29,10 @@ _ACTIVE = ("queued", "running")
 class Catalogue:
     """Makes, finds, lists and deletes datasets."""
 
-    def __init__(self, database: Database, storage: Storage) -> None:
+    def __init__(self, database: Database, storage: Storage, matrix_cache_bytes: int = 0) -> None:
         self._database = database
         self._storage = storage
+        self.matrices = MatrixCache(storage, matrix_cache_bytes)
 
     @contextmanager
     def incoming(self) -> Iterator[Path]:
@@ -91,7 +94,7 @@ class Catalogue:
             return row.truth if row is not None else None
 
     def delete(self, dataset: str) -> None:
-        """Forget a dataset and free its files, unless a queued or running job needs it."""
+        """Forget a dataset and free its files and matrices, unless a queued or running job needs it."""
         with self._database.write() as session:
             row = find(session, dataset)
             if session.scalar(select(exists().where(_needed_by_job(row.id)))):
@@ -100,10 +103,12 @@ class Catalogue:
             dataset_id = row.id
         # After the row: a crash in between leaves an orphan, which the sweep at the next start removes.
         self._storage.delete(_key(dataset_id))
+        self.matrices.forget(dataset_id)
 
     def sweep(self) -> list[str]:
-        """Remove what uploads that died have left."""
-        return self._storage.sweep(COLLECTION, self._is_known)
+        """Remove what uploads and workers that died have left."""
+        collections = COLLECTION, matrix_cache.COLLECTION
+        return [key for collection in collections for key in self._storage.sweep(collection, self._is_known)]
 
     def _is_known(self, dataset_id: str) -> bool:
         # A session of its own for each look: one that is older than the folder's row would not see it.
@@ -132,6 +137,7 @@ class Catalogue:
             columns=description.columns,
             splits=description.splits,
             truth=description.truth,
+            format=description.format,
         )
 
 

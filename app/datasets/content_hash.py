@@ -7,15 +7,13 @@ kinds and digests.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-
-_ARRAY_CHUNK_ROWS = 4096
 
 
 class TableHash:
@@ -34,16 +32,6 @@ class TableHash:
     def digests(self) -> dict[str, bytes]:
         """The digest of each column."""
         return {name: column.digest() for name, column in self._columns.items()}
-
-
-def array_digest(parts: Iterable[NDArray[Any]]) -> bytes:
-    """The digest of an array column, from its parts in row order."""
-    laid_out = list(parts)
-    digest = hashlib.sha256(f"{laid_out[0].dtype.str}{laid_out[0].shape[1:]}".encode())
-    for part in laid_out:
-        for start in range(0, len(part), _ARRAY_CHUNK_ROWS):
-            digest.update(np.ascontiguousarray(part[start : start + _ARRAY_CHUNK_ROWS]).data)
-    return digest.digest()
 
 
 def content_sha256(digests: Mapping[str, bytes], kinds: Mapping[str, str], splits: Mapping[str, int]) -> str:

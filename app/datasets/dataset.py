@@ -6,9 +6,10 @@ datasets/<id>/dataset.json      the description below
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from app.datasets.chunks import chunked
 from app.datasets.kinds import Kind
 
 TABLE_FILE = "table.parquet"
@@ -35,6 +37,8 @@ class Description:
     target: str | None = None
     class_names: list[str] | None = None
     truth: dict[str, Any] | None = None
+    format: dict[str, Any] | None = None
+    """What the source was: the format, and the dialect of a CSV file."""
     array_files: dict[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
@@ -98,21 +102,46 @@ class Dataset:
 
     def read(self, split: str = "all", offset: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
         """Rows as a client sees them: by column name, in the columns' order, missing values as None."""
-        within = self.split(split)
-        start = min(within.start + offset, within.stop)
-        stop = within.stop if limit is None else min(start + limit, within.stop)
+        rows = self.range(split, offset, limit)
+        start, stop = rows.start, rows.stop
         scalars = self._slice(start, stop).to_pydict()
         arrays = {name: self.array(name)[start:stop].tolist() for name in self.description.array_files}
         columns = {name: (scalars | arrays)[name] for name in self.kinds}
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
-    def _slice(self, start: int, stop: int) -> pa.Table:
-        """Rows of the table, from the row groups that hold them alone."""
+    def range(self, split: str, offset: int = 0, limit: int | None = None) -> slice:
+        """The rows of a split after the first `offset`, at most `limit`."""
+        within = self.split(split)
+        start = min(within.start + offset, within.stop)
+        return slice(start, within.stop if limit is None else min(start + limit, within.stop))
+
+    def blocks(self, columns: Sequence[str] | None, rows: slice, size: int) -> Iterator[tuple[int, pa.Table]]:
+        """Scalar columns of a range of rows in order, `size` rows at a time, each block with its first row.
+
+        One row group is in memory at a time, and of it the columns asked for.
+        """
+        start = rows.start
+        for block in chunked(self._row_groups(columns, rows), size):
+            yield start, block
+            start += len(block)
+
+    def _row_groups(self, columns: Sequence[str] | None, rows: slice) -> Iterator[pa.Table]:
+        # Not mapped: pages that are mapped and read once would count as this process's memory.
+        with pq.ParquetFile(self.folder / TABLE_FILE, pre_buffer=False) as file:
+            for group, (first, end) in enumerate(self._groups):
+                start, stop = max(first, rows.start), min(end, rows.stop)
+                if start < stop:
+                    yield file.read_row_group(group, columns).slice(start - first, stop - start)
+
+    @cached_property
+    def _groups(self) -> list[tuple[int, int]]:
+        """The first row of each row group, and the one after its last."""
         metadata = self._file.metadata
         sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
-        ends = np.cumsum(sizes)
-        groups = [group for group, end in enumerate(ends) if end > start and end - sizes[group] < stop]
-        if not groups:
-            return self._file.schema_arrow.empty_table()
-        before = int(ends[groups[0]] - sizes[groups[0]])
-        return self._file.read_row_groups(groups).slice(start - before, stop - start)
+        ends = np.cumsum(sizes).tolist()
+        return list(pairwise([0, *ends]))
+
+    def _slice(self, start: int, stop: int) -> pa.Table:
+        """Rows of the table, from the row groups that hold them alone."""
+        tables = [table for _, table in self.blocks(None, slice(start, stop), max(1, stop - start))]
+        return pa.concat_tables(tables) if tables else self._file.schema_arrow.empty_table()

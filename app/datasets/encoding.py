@@ -5,7 +5,7 @@ own units, ones and zeros for categories, and pixels from 0 to 255. Training see
 centre) / scale; `fold` turns the weights that training found into weights that act on the raw design matrix.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Self
@@ -22,9 +22,15 @@ from app.datasets.feature_encoding import (
     NumericFeature,
     feature_from_json,
 )
+from app.datasets.feature_statistics import (
+    ArrayStatistics,
+    CategoryStatistics,
+    FeatureStatistics,
+    NumberStatistics,
+)
 from app.datasets.kinds import Kind
 from app.datasets.splitting import Part, Rows, count
-from app.datasets.target_encoding import TargetEncoding, taken
+from app.datasets.target_encoding import TargetEncoding
 from app.errors import Fault, InvalidSpec
 
 PIXEL_LEVELS = 255.0
@@ -47,19 +53,31 @@ class Encoding:
     std: tuple[float, ...] | None = None
 
     @classmethod
-    def fit(cls, part: Part, features: Sequence[str] | None, target: TargetEncoding, standardize: bool) -> Self:
-        """Learn from training rows. Without `features`, every usable column but the target is one."""
+    def fit(
+        cls,
+        part: Part,
+        features: Sequence[str] | None,
+        target: TargetEncoding,
+        standardize: bool,
+        max_categories: int | None = None,
+        missing_indicator: bool = False,
+    ) -> Self:
+        """Learn from training rows in one pass. Without `features`, every usable column but the target is one."""
         names = chosen_features(part.dataset, features, target.columns)
-        raw = cls(tuple(_fitted(part, name) for name in names), target)
+        learned = [_statistics(part.dataset, name, standardize, max_categories, missing_indicator) for name in names]
+        # An array that is not standardised teaches nothing, so its values need not be read.
+        read = [name for name in names if standardize or part.dataset.kinds[name] is not Kind.ARRAY]
+        for _, values in part.blocks(read) if read else ():
+            for statistics in learned:
+                if statistics.name in values:
+                    statistics.add(values[statistics.name])
+        fitted = tuple(statistics.feature() for statistics in learned)
         if not standardize:
-            return raw
-        blocks = [feature.encode(_values(part, feature.name)) for feature in raw.features]
-        mean = np.concatenate([block.mean(axis=0) for block in blocks])
-        std = np.concatenate([block.std(axis=0) for block in blocks])
+            return cls(fitted, target)
+        mean, std = (np.concatenate(each) for each in zip(*(each.mean_and_std() for each in learned), strict=True))
         # A constant column carries nothing: it becomes zero, and its weight is never scaled up.
-        constant = std <= 1e-12 * np.maximum(np.abs(mean), 1e-300)
-        std[constant] = 1.0
-        return cls(raw.features, target, tuple(mean.tolist()), tuple(std.tolist()))
+        std[std <= 1e-12 * np.maximum(np.abs(mean), 1e-300)] = 1.0
+        return cls(fitted, target, tuple(mean.tolist()), tuple(std.tolist()))
 
     @cached_property
     def names(self) -> list[str]:
@@ -80,21 +98,41 @@ class Encoding:
         return np.concatenate([np.full(width, unit) for width, unit in widths])
 
     def matrix(self, part: Part) -> Design:
-        """The matrix for training. Shapes: (n, d), float32; or uint8, not copied, for images."""
-        self._check_columns(part.dataset)
-        only = self.features[0]
-        if len(self.features) == 1 and isinstance(only, ArrayFeature) and only.pixels and self.std is None:
-            pixels = _rows_of(part.dataset.array(only.name), part.rows)
-            return Design(np.ascontiguousarray(pixels.reshape(len(pixels), -1)), 1.0 / PIXEL_LEVELS)
+        """The matrix for training, in memory; pixels are not copied. Shapes: (n, d), float32 or uint8."""
+        pixels = self.pixels(part)
+        if pixels is not None:
+            return Design(np.ascontiguousarray(pixels), 1.0 / PIXEL_LEVELS)
         X = np.empty((len(part), len(self.names)), np.float32)
-        start = 0
-        for feature in self.features:
-            block = feature.encode(_values(part, feature.name))
-            stop = start + block.shape[1]
-            # In float64 until the last step: differences of large raw values do not survive float32.
-            X[:, start:stop] = (block - self.centre[start:stop]) / self.scale[start:stop]
-            start = stop
+        for start, block in self.blocks(part):
+            X[start : start + len(block)] = block
         return Design(X, 1.0)
+
+    def pixels(self, part: Part) -> NDArray[np.uint8] | None:
+        """Where the only feature is images as they are: their rows, a view of the dataset's file if possible."""
+        self._check_columns(part.dataset)
+        if not self.are_pixels:
+            return None
+        pixels = _rows_of(part.dataset.array(self.features[0].name), part.rows)
+        return pixels.reshape(len(pixels), -1)
+
+    @property
+    def are_pixels(self) -> bool:
+        """Whether the matrix is bytes, scaled by the trainer."""
+        only = self.features[0]
+        return len(self.features) == 1 and isinstance(only, ArrayFeature) and only.pixels and self.std is None
+
+    def blocks(self, part: Part) -> Iterator[tuple[int, NDArray[Any]]]:
+        """The matrix in blocks of rows, each with its first row. Shapes: (m, d), float32 or uint8."""
+        self._check_columns(part.dataset)
+        for start, values in part.blocks([feature.name for feature in self.features], len(self.names)):
+            if self.are_pixels:
+                yield start, values[self.features[0].name].reshape(-1, len(self.names))
+                continue
+            raw = np.hstack([feature.encode(values[feature.name]) for feature in self.features])
+            # In float64 until the last step: differences of large raw values do not survive float32.
+            raw -= self.centre
+            raw /= self.scale
+            yield start, raw.astype(np.float32)
 
     def targets(self, part: Part) -> NDArray[Any]:
         """The targets y of the rows of a part."""
@@ -152,6 +190,17 @@ def chosen_features(dataset: Dataset, features: Sequence[str] | None, target: Se
     return chosen
 
 
+def check_options(
+    dataset: Dataset, features: Sequence[str], max_categories: int | None, missing_indicator: bool
+) -> None:
+    """Options of an encoding that would have no effect on these columns are refused."""
+    kinds = {dataset.kinds[name] for name in features}
+    if max_categories is not None and Kind.CATEGORICAL not in kinds:
+        raise InvalidSpec(Fault("max_categories", "no feature is a category"))
+    if missing_indicator and not kinds & {Kind.NUMERIC, Kind.BOOLEAN}:
+        raise InvalidSpec(Fault("missing_indicator", "no feature is a number or a boolean"))
+
+
 def standardize_by_default(dataset: Dataset) -> bool:
     """Tables are standardised; synthetic data and images are not, as in the chapter's experiments."""
     return dataset.description.truth is None and Kind.ARRAY not in dataset.kinds.values()
@@ -165,20 +214,16 @@ def _objection(dataset: Dataset, name: str, target: Sequence[str]) -> str:
     return f"there is no column {name!r}; the columns are {', '.join(list(dataset.kinds)[:20])}"
 
 
-def _fitted(part: Part, name: str) -> Feature:
-    kind = part.dataset.kinds[name]
+def _statistics(
+    dataset: Dataset, name: str, standardize: bool, max_categories: int | None, missing_indicator: bool
+) -> FeatureStatistics:
+    kind = dataset.kinds[name]
     if kind is Kind.ARRAY:
-        array = part.dataset.array(name)
-        return ArrayFeature(name, array.shape[1:], array.dtype == np.uint8)
-    fit = CategoricalFeature.fit if kind is Kind.CATEGORICAL else NumericFeature.fit
-    return fit(name, _values(part, name))
-
-
-def _values(part: Part, name: str) -> Any:
-    """The values of a column in the rows of a part: a NumPy array for arrays, an Arrow column otherwise."""
-    if part.dataset.kinds[name] is Kind.ARRAY:
-        return _rows_of(part.dataset.array(name), part.rows)
-    return taken(part.dataset.column(name), part)
+        array = dataset.array(name)
+        return ArrayStatistics(ArrayFeature(name, array.shape[1:], array.dtype == np.uint8), standardize)
+    if kind is Kind.CATEGORICAL:
+        return CategoryStatistics(name, max_categories)
+    return NumberStatistics(name, kind is Kind.BOOLEAN, missing_indicator)
 
 
 def _rows_of(array: NDArray[Any], rows: Rows) -> NDArray[Any]:

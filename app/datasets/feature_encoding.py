@@ -15,7 +15,7 @@ the very weight that has the same effect.
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from math import prod
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,41 +23,38 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from app.datasets.kinds import Kind
-from app.errors import Fault, InvalidSpec
 
 Matrix = NDArray[np.float64]
 
 MOST_LEVELS = 1000
-UNKNOWN = "unknown"
+UNKNOWN, OTHER, MISSING = "unknown", "other", "missing"
 
 
 @dataclass(frozen=True)
 class NumericFeature:
-    """A number or a boolean: one column."""
+    """A number or a boolean: one column, or two with a missing-value indicator."""
 
     name: str
     mean: float
     boolean: bool = False
+    indicator: bool = False
+    """Whether a column of its own says that the value is missing."""
 
     kind: ClassVar[Kind] = Kind.NUMERIC
-
-    @classmethod
-    def fit(cls, name: str, column: pa.ChunkedArray) -> Self:
-        """Learn the mean of the values that are there."""
-        mean = pc.mean(column.cast(pa.float64())).as_py()
-        if mean is None:
-            raise InvalidSpec(Fault("features", f"the column {name!r} has no value in any training row; leave it out"))
-        return cls(name, mean, column.type == pa.bool_())
 
     @property
     def names(self) -> list[str]:
         """The encoded columns."""
-        return [self.name]
+        return [self.name, f"{self.name}={MISSING}"] if self.indicator else [self.name]
 
     def encode(self, column: pa.ChunkedArray) -> Matrix:
-        """Shapes: n values → (n, 1)."""
+        """Shapes: n values → (n, 1), or (n, 2) with the indicator."""
         filled: Matrix = pc.fill_null(column.cast(pa.float64()), self.mean).to_numpy()
-        return filled.reshape(-1, 1)
+        return self.columns(filled, column.is_null().to_numpy()) if self.indicator else filled.reshape(-1, 1)
+
+    def columns(self, values: NDArray[Any], missing: NDArray[Any]) -> Matrix:
+        """Values that are imputed already, beside the indicator where there is one."""
+        return np.column_stack([values, missing] if self.indicator else [values]).astype(np.float64)
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` takes."""
@@ -66,51 +63,43 @@ class NumericFeature:
 
 @dataclass(frozen=True)
 class CategoricalFeature:
-    """A category: one column for each level, and one for `unknown`."""
+    """A category: one column for each level, one for all rare ones where they are folded, and one for `unknown`."""
 
     name: str
     levels: tuple[str, ...]
     frequencies: tuple[float, ...]
-    """The share of each level among the values that are there."""
+    """The share of each level among the values that are there, and of the others where there are any."""
     unknown_trained: bool
     """Whether a training row has the value missing."""
+    other: bool = False
+    """Whether rare levels share a column. Then a level never seen is one of them, and `unknown` a missing value."""
 
     kind: ClassVar[Kind] = Kind.CATEGORICAL
-
-    @classmethod
-    def fit(cls, name: str, column: pa.ChunkedArray) -> Self:
-        """Learn the levels and their frequencies."""
-        counts = pc.value_counts(column.drop_null().combine_chunks())
-        pairs = sorted(zip(counts.field(0).to_pylist(), counts.field(1).to_pylist(), strict=True))
-        if not 0 < len(pairs) <= MOST_LEVELS:
-            message = f"the column {name!r} has {len(pairs)} levels in the training rows; leave it out"
-            raise InvalidSpec(Fault("features", f"{message} (1 to {MOST_LEVELS} can be encoded)"))
-        total = sum(number for _, number in pairs)
-        frequencies = tuple(number / total for _, number in pairs)
-        return cls(name, tuple(level for level, _ in pairs), frequencies, column.null_count > 0)
 
     @property
     def names(self) -> list[str]:
         """The encoded columns."""
-        return [f"{self.name}={level}" for level in (*self.levels, UNKNOWN)]
+        return [f"{self.name}={level}" for level in (*self.levels, *([OTHER] if self.other else []), UNKNOWN)]
 
     def encode(self, column: pa.ChunkedArray) -> Matrix:
         """Shapes: n values → (n, levels + 1). An untrained `unknown` is the mean of the levels."""
         codes = self.codes(column)
         matrix = self.indicators(codes)
         if not self.unknown_trained:
-            matrix[codes == len(self.levels)] = (*self.frequencies, 0.0)
+            matrix[codes == len(self.frequencies)] = (*self.frequencies, 0.0)
         return matrix
 
     def codes(self, column: pa.ChunkedArray | pa.Array) -> NDArray[np.int64]:
         """The position of each value among the levels; `unknown` is the last."""
         found = pc.index_in(column, value_set=pa.array(self.levels, pa.string()))
-        codes: NDArray[np.int64] = pc.fill_null(found, len(self.levels)).to_numpy().astype(np.int64)
+        if self.other:
+            found = pc.if_else(pc.and_(pc.is_null(found), pc.is_valid(column)), len(self.levels), found)
+        codes: NDArray[np.int64] = pc.fill_null(found, len(self.frequencies)).to_numpy().astype(np.int64)
         return codes
 
     def indicators(self, codes: NDArray[np.int64]) -> Matrix:
         """A one in the column of each code."""
-        matrix = np.zeros((len(codes), len(self.levels) + 1))
+        matrix = np.zeros((len(codes), len(self.frequencies) + 1))
         matrix[np.arange(len(codes)), codes] = 1.0
         return matrix
 

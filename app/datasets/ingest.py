@@ -1,17 +1,18 @@
 """Ingest: what a reader found becomes the files of a dataset, in a folder that is not yet a dataset."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
-from numpy.typing import NDArray
+import pyarrow as pa
 
-from app.datasets.content_hash import array_digest, content_sha256
+from app.datasets.array_writer import ArrayWriter
+from app.datasets.content_hash import content_sha256
 from app.datasets.dataset import TABLE_FILE, Description
 from app.datasets.kinds import DECLARABLE, Kind
+from app.datasets.list_arrays import arrays_of, holds_arrays
 from app.datasets.profile import profile_array, profile_table
 from app.datasets.readers.content import Content, TypesChanged
 from app.datasets.table_writer import TableWriter
@@ -28,13 +29,13 @@ class Choices:
 
 def ingest(content: Content, folder: Path, choices: Choices) -> Description:
     """Write the content's files into `folder` and describe them."""
-    table = _write_table(content, folder, choices.columns)
-    array_files = _write_arrays(content.arrays, folder, table.rows)
+    written = _write(content, folder, choices.columns)
+    table, array_files = written.table, written.array_files
     profiles = profile_table(folder / TABLE_FILE, choices.columns)
     arrays = [profile_array(name, np.load(folder / file, mmap_mode="r")) for name, file in array_files.items()]
     columns = arrays + profiles
     splits = {"train": table.rows - content.test_rows, "test": content.test_rows}
-    digests = table.hash.digests() | {name: array_digest(parts) for name, parts in content.arrays.items()}
+    digests = table.hash.digests() | written.array_digests
     description = Description(
         rows=table.rows,
         sha256=content_sha256(digests, {column["name"]: column["kind"] for column in columns}, splits),
@@ -43,6 +44,7 @@ def ingest(content: Content, folder: Path, choices: Choices) -> Description:
         target=choices.target or content.target,
         class_names=list(content.class_names) if content.class_names else None,
         truth=dict(content.truth) if content.truth else None,
+        format=dict(content.format) if content.format else None,
         array_files=array_files,
     )
     _check_choices(description, choices)
@@ -50,36 +52,51 @@ def ingest(content: Content, folder: Path, choices: Choices) -> Description:
     return description
 
 
-def _write_table(content: Content, folder: Path, columns: Mapping[str, Kind]) -> TableWriter:
+@dataclass(frozen=True)
+class _Written:
+    """What lies in the folder: the table, and a file for each array column."""
+
+    table: TableWriter
+    array_files: dict[str, str]
+    array_digests: dict[str, bytes]
+
+
+def _write(content: Content, folder: Path, columns: Mapping[str, Kind]) -> _Written:
     try:
         return _write_once(content, folder, columns)
     except TypesChanged:
         return _write_once(content, folder, columns)
 
 
-def _write_once(content: Content, folder: Path, columns: Mapping[str, Kind]) -> TableWriter:
-    with TableWriter(folder / TABLE_FILE, columns) as table:
+def _write_once(content: Content, folder: Path, columns: Mapping[str, Kind]) -> _Written:
+    writers: dict[str, ArrayWriter] = {}
+    with ExitStack() as stack:
+        table = stack.enter_context(TableWriter(folder / TABLE_FILE, columns))
+
+        def writer(name: str) -> ArrayWriter:
+            if name not in writers:
+                writers[name] = stack.enter_context(ArrayWriter(name, folder / f"{len(writers)}.npy"))
+            return writers[name]
+
         for batch in content.batches():
-            table.write(batch)
+            table.write(_without_arrays(batch, writer))
         table.finish()
-    return table
+        for name, parts in content.arrays.items():
+            for part in parts:
+                writer(name).write(part)
+        digests = {name: made.finish() for name, made in writers.items()}
+    return _Written(table, {name: f"{number}.npy" for number, name in enumerate(writers)}, digests)
 
 
-def _write_arrays(arrays: Mapping[str, tuple[NDArray[Any], ...]], folder: Path, rows: int) -> dict[str, str]:
-    """Lay the parts of each array column end to end in a file of its own."""
-    files = {}
-    for number, (name, parts) in enumerate(arrays.items()):
-        files[name] = f"{number}.npy"
-        dtype = np.uint8 if parts[0].dtype == np.uint8 else np.float32
-        target = open_memmap(folder / files[name], "w+", dtype, (rows, *parts[0].shape[1:]))
-        start = 0
-        for part in parts:
-            target[start : start + len(part)] = part
-            start += len(part)
-        if dtype is np.float32 and not np.isfinite(target).all():
-            raise InvalidData(Fault(f"column {name}", "an element is not a finite number"))
-        target.flush()
-    return files
+def _without_arrays(batch: pa.RecordBatch, writer: Callable[[str], ArrayWriter]) -> pa.RecordBatch:
+    """Write the array columns of a batch; what is left is for the table."""
+    names = [field.name for field in batch.schema if holds_arrays(field.type)]
+    if names and len(names) == len(batch.schema):
+        raise InvalidData(Fault("file", "there are arrays alone; there must be a column beside them, such as a label"))
+    for name in names if len(batch) else ():
+        arrays = writer(name)
+        arrays.write(arrays_of(batch.column(name), name, arrays.rows))
+    return batch.drop_columns(names) if names else batch
 
 
 def _check_choices(description: Description, choices: Choices) -> None:

@@ -78,6 +78,8 @@ def _as_numbers(instances: Sequence[Any] | NDArray[Any], features: tuple[Feature
 
 
 def _all_scalar(features: tuple[Feature, ...]) -> bool:
+    if any(isinstance(feature, NumericFeature) and feature.indicator for feature in features):
+        return False
     return len(features) == 1 or all(isinstance(feature, NumericFeature) for feature in features)
 
 
@@ -108,7 +110,7 @@ def _encode_column(feature: Feature, values: list[Any], faults: _Faults) -> Matr
         empty = np.zeros((0, feature.width))
         return np.vstack([empty, *(_array(value, row, feature, faults) for row, value in enumerate(values))])
     numbers = [_number(value, row, feature, faults) for row, value in enumerate(values)]
-    return np.array(numbers, np.float64).reshape(-1, 1)
+    return feature.columns(np.array(numbers, np.float64), np.array([value is None for value in values], np.float64))
 
 
 def _number(value: Any, row: int, feature: NumericFeature, faults: _Faults) -> float:

@@ -1,13 +1,14 @@
 """Profiles: what one can know of a column at a glance, computed once when the dataset is made.
 
-Everything is exact, except the quantiles of a column with more than `SAMPLE_ROWS` values, which come from
-evenly spaced rows and say so by `quantiles_approximate`.
+A table's columns are read a few at a time and in chunks of rows, so that memory stays bounded whatever the size. The
+chunks have the same rows whatever format the table came in, so that the figures have the same bits.
 """
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -15,91 +16,158 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from app.datasets.chunks import chunked
+from app.datasets.distinct import Distinct, hashed_texts
 from app.datasets.kinds import Kind, kind_of
+from app.datasets.number_profile import BINS, Profile, described_counts, numbers_profile
 
-SAMPLE_ROWS = 4_000_000
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 MOST_CATEGORIES = 1000
 """How many categories are listed, the most frequent first; `distinct` counts them all."""
+MOST_TRACKED = 100_000
+"""How many categories are counted at a time; beyond that the rarest are forgotten, and the counts are approximate."""
+CHUNK_ROWS = 1 << 18
 _CHUNK_BYTES = 8 << 20
-_GROUP_BYTES = 64 << 20
+_GROUP_BYTES = 32 << 20
 
-Profile = dict[str, Any]
+
+class ColumnProfile(Protocol):
+    """Takes in the values that are there, then describes them."""
+
+    def add(self, values: pa.Array) -> None:
+        """Take in some values, none of them missing."""
+
+    def describe(self) -> Profile:
+        """What is known of all values; there has been one at least."""
 
 
 def profile_table(path: Path, declared: Mapping[str, Kind]) -> list[Profile]:
-    """The profile of every column of a table file, some columns at a time, so that memory stays bounded."""
+    """The profile of every column of a table file."""
     profiles: list[Profile] = []
-    with pq.ParquetFile(path, memory_map=True) as file, ThreadPoolExecutor(2) as pool:
-        fields = list(file.schema_arrow)
+    # Nothing is read ahead: that would be the columns' values in all row groups at once.
+    with pq.ParquetFile(path, pre_buffer=False) as file, ThreadPoolExecutor(2) as pool:
+        fields = list(enumerate(file.schema_arrow))
         step = max(1, _GROUP_BYTES // (8 * file.metadata.num_rows))
         for start in range(0, len(fields), step):
-            table = file.read([field.name for field in fields[start : start + step]])
-            profiles += pool.map(
-                lambda name, column: _profile_column(name, column, declared.get(name)),
-                table.column_names,
-                table.columns,
-            )
+            part = fields[start : start + step]
+            group = [_Column(file, position, field, declared.get(field.name)) for position, field in part]
+            for chunk in _chunks(file, [column.name for column in group]):
+                list(pool.map(lambda column, values: column.add(values), group, chunk.columns))
+            profiles += pool.map(lambda column: column.profile(), group)
     return profiles
 
 
-def _profile_column(name: str, column: pa.ChunkedArray, declared: Kind | None) -> Profile:
-    missing = column.null_count
-    # A column without a single value says nothing about its kind, whatever type the format gave it.
-    kind = declared or (Kind.IGNORE if missing == len(column) else kind_of(column.type))
-    described = _DESCRIBE[column.type](column.drop_null()) if missing < len(column) else {}
-    return {"name": name, "kind": kind.value, "missing": missing, **described}
+def _chunks(file: pq.ParquetFile, names: list[str]) -> Iterator[pa.Table]:
+    """Some columns in chunks of `CHUNK_ROWS` rows, whatever row groups they lie in."""
+    batches = (pa.Table.from_batches([batch]) for batch in file.iter_batches(CHUNK_ROWS, columns=names))
+    return chunked(batches, CHUNK_ROWS)
 
 
-def _describe_numbers(column: pa.ChunkedArray) -> Profile:
-    values = column.to_numpy().astype(np.float64)
-    about = {"mean": float(values.mean()), "std": float(values.std())}
-    if about_is_exact := len(values) <= SAMPLE_ROWS:
-        sample = values
-    else:
-        sample = values[:: -(-len(values) // SAMPLE_ROWS)].copy()
-    bounds = {"min": float(values.min()), "max": float(values.max())}
-    sample.sort()
-    quantiles = {str(q): float(_sorted_quantile(sample, q)) for q in QUANTILES}
-    known = {**about, **bounds, "quantiles": quantiles}
-    return known if about_is_exact else {**known, "quantiles_approximate": True}
+class _Column:
+    """One column of a table while it is profiled."""
+
+    def __init__(self, file: pq.ParquetFile, position: int, field: pa.Field, declared: Kind | None) -> None:
+        self.name = field.name
+        self._type = field.type
+        self._declared = declared
+        self._rows = file.metadata.num_rows
+        self._there = 0
+        self._values = _profile_of(file, position, field.type)
+
+    def add(self, values: pa.ChunkedArray) -> None:
+        """Take in a chunk."""
+        there = values.drop_null().combine_chunks()
+        self._there += len(there)
+        self._values.add(there)
+
+    def profile(self) -> Profile:
+        """What is known of the column."""
+        # A column without a single value says nothing about its kind, whatever type the format gave it.
+        kind = self._declared or (kind_of(self._type) if self._there else Kind.IGNORE)
+        described = self._values.describe() if self._there else {}
+        return {"name": self.name, "kind": kind.value, "missing": self._rows - self._there, **described}
 
 
-def _sorted_quantile(values: NDArray[np.float64], q: float) -> float:
-    """The quantile by linear interpolation, as numpy.quantile, of values that are sorted already."""
-    position = q * (len(values) - 1)
-    low = int(position)
-    high = min(low + 1, len(values) - 1)
-    return float(values[low] + (values[high] - values[low]) * (position - low))
+def _profile_of(file: pq.ParquetFile, position: int, kind: pa.DataType) -> ColumnProfile:
+    if kind in _SIMPLE:
+        return _SIMPLE[kind]()
+    return numbers_profile(kind, file.metadata.num_rows, _bounds(file, position))
 
 
-def _describe_categories(column: pa.ChunkedArray) -> Profile:
-    counts = pc.value_counts(column.combine_chunks())
-    pairs = sorted(
-        zip(counts.field(0).to_pylist(), counts.field(1).to_pylist(), strict=True),
-        key=lambda p: (-p[1], p[0]),
-    )
-    listed = [{"value": value, "count": count} for value, count in pairs[:MOST_CATEGORIES]]
-    return {"distinct": len(pairs), "categories": listed}
+def _bounds(file: pq.ParquetFile, position: int) -> tuple[int, int] | None:
+    """The bounds of a column, as its file states them, where they are whole numbers."""
+    metadata = file.metadata
+    stated = [metadata.row_group(group).column(position).statistics for group in range(metadata.num_row_groups)]
+    known = [statistics for statistics in stated if statistics is not None and statistics.has_min_max]
+    # A row group in which every value is missing has no bounds to state.
+    if not known or any(statistics is None for statistics in stated):
+        return None
+    low, high = min(statistics.min for statistics in known), max(statistics.max for statistics in known)
+    return (int(low), int(high)) if low == int(low) and high == int(high) else None
 
 
-def _describe_booleans(column: pa.ChunkedArray) -> Profile:
-    true = pc.sum(column).as_py()
-    listed = [{"value": True, "count": true}, {"value": False, "count": len(column) - true}]
-    return {"mean": true / len(column), "categories": listed}
+class _Categories:
+    """Texts."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._distinct = Distinct()
+        self._forgot = False
+
+    def add(self, values: pa.Array) -> None:
+        found = pc.value_counts(values)
+        levels = found.field(0).to_pylist()
+        self._counts.update(dict(zip(levels, found.field(1).to_pylist(), strict=True)))
+        self._distinct.add(hashed_texts(levels))
+        if len(self._counts) > MOST_TRACKED:
+            self._counts = Counter(dict(self._most_frequent(MOST_TRACKED // 2)))
+            self._forgot = True
+
+    def describe(self) -> Profile:
+        listed = [{"value": value, "count": count} for value, count in self._most_frequent(MOST_CATEGORIES)]
+        if not self._forgot:
+            return {"distinct": len(self._counts), "categories": listed}
+        approximate = {"distinct_approximate": True, "categories_approximate": True}
+        return {"distinct": self._distinct.count(), "categories": listed, **approximate}
+
+    def _most_frequent(self, number: int) -> list[tuple[str, int]]:
+        return sorted(self._counts.items(), key=lambda pair: (-pair[1], pair[0]))[:number]
 
 
-def _describe_times(column: pa.ChunkedArray) -> Profile:
-    bounds = pc.min_max(column).as_py()
-    return {"min": f"{bounds['min'].isoformat()}Z", "max": f"{bounds['max'].isoformat()}Z"}
+class _Booleans:
+    """True and false."""
+
+    def __init__(self) -> None:
+        self._rows = self._true = 0
+
+    def add(self, values: pa.Array) -> None:
+        self._rows += len(values)
+        self._true += pc.sum(values).as_py() or 0
+
+    def describe(self) -> Profile:
+        listed = [{"value": True, "count": self._true}, {"value": False, "count": self._rows - self._true}]
+        distinct = sum(entry["count"] > 0 for entry in listed)
+        return {"mean": self._true / self._rows, "distinct": distinct, "categories": listed}
 
 
-_DESCRIBE: Mapping[pa.DataType, Callable[[pa.ChunkedArray], Profile]] = {
-    pa.int64(): _describe_numbers,
-    pa.float64(): _describe_numbers,
-    pa.string(): _describe_categories,
-    pa.bool_(): _describe_booleans,
-    pa.timestamp("us"): _describe_times,
+class _Times:
+    """Date-times."""
+
+    def __init__(self) -> None:
+        self._bounds: list[Any] = []
+
+    def add(self, values: pa.Array) -> None:
+        if len(values):
+            found = pc.min_max(values).as_py()
+            self._bounds += [found["min"], found["max"]]
+
+    def describe(self) -> Profile:
+        return {"min": f"{min(self._bounds).isoformat()}Z", "max": f"{max(self._bounds).isoformat()}Z"}
+
+
+_SIMPLE: Mapping[pa.DataType, Callable[[], ColumnProfile]] = {
+    pa.string(): _Categories,
+    pa.bool_(): _Booleans,
+    pa.timestamp("us"): _Times,
 }
 
 
@@ -117,14 +185,9 @@ def _describe_bytes(values: NDArray[np.uint8]) -> Profile:
     for start in range(0, even, _CHUNK_BYTES):
         pairs += np.bincount(flat[start : min(start + _CHUNK_BYTES, even)].view(np.uint16), minlength=65536)
     table = pairs.reshape(256, 256)
-    counts = table.sum(axis=0) + table.sum(axis=1) + np.bincount(flat[even:], minlength=256)
-    levels = np.arange(256)
-    mean = float(counts @ levels) / len(flat)
-    std = float(np.sqrt(counts @ (levels - mean) ** 2 / len(flat)))
-    seen = np.flatnonzero(counts)
-    ranks = np.cumsum(counts)
-    quantiles = {str(q): float(np.searchsorted(ranks, q * (len(flat) - 1), side="right")) for q in QUANTILES}
-    return {"mean": mean, "std": std, "min": float(seen[0]), "max": float(seen[-1]), "quantiles": quantiles}
+    about = described_counts(0, table.sum(axis=0) + table.sum(axis=1) + np.bincount(flat[even:], minlength=256))
+    about.pop("categories", None)  # the levels of pixels are no classes
+    return about
 
 
 def _describe_floats(values: NDArray[Any]) -> Profile:
@@ -133,8 +196,11 @@ def _describe_floats(values: NDArray[Any]) -> Profile:
     total = sum(float(chunk.sum(dtype=np.float64)) for chunk in chunks)
     mean = total / values.size
     variance = sum(float(((chunk.astype(np.float64) - mean) ** 2).sum()) for chunk in chunks) / values.size
-    bounds = {
-        "min": min(float(chunk.min()) for chunk in chunks),
-        "max": max(float(chunk.max()) for chunk in chunks),
-    }
-    return {"mean": mean, "std": variance**0.5, **bounds}
+    low, high = min(float(chunk.min()) for chunk in chunks), max(float(chunk.max()) for chunk in chunks)
+    counts = np.zeros(BINS, np.int64)
+    for chunk in chunks if low < high else ():
+        bins = (chunk.reshape(-1).astype(np.float64) - low) * (BINS / (high - low))
+        counts += np.bincount(np.minimum(bins.astype(np.int64), BINS - 1), minlength=BINS)
+    listed = counts.tolist() if low < high else [values.size]
+    histogram = {"start": low, "width": (high - low) / BINS, "counts": listed}
+    return {"mean": mean, "std": variance**0.5, "min": low, "max": high, "histogram": histogram}

@@ -1,15 +1,18 @@
 """Splitting: which rows train and which validate. No row is in both."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from app.datasets.dataset import Dataset
 from app.errors import Fault, InvalidSpec
 
+BLOCK_ROWS = 1 << 17
+BLOCK_BYTES = 32 << 20
 Rows = slice | NDArray[np.int64]
 """Rows of a dataset: a range, which costs no copy, or ascending positions."""
 
@@ -23,6 +26,41 @@ class Part:
 
     def __len__(self) -> int:
         return count(self.rows)
+
+    def blocks(self, names: Sequence[str], width: int | None = None) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        """Columns in blocks of rows, each with its first row within the part: Arrow columns, NumPy arrays for arrays.
+
+        `width` is how many numbers a row becomes; blocks are cut so that these take some megabytes.
+        """
+        arrays = {name: self.dataset.array(name) for name in names if name in self.dataset.description.array_files}
+        numbers = width or sum(array[0].size for array in arrays.values()) + len(names)
+        size = max(1, min(BLOCK_ROWS, BLOCK_BYTES // (8 * numbers)))
+        start = 0
+        for rows, table in self._scalars([name for name in names if name not in arrays], size):
+            columns = {name: table.column(name) for name in names if name not in arrays} if table is not None else {}
+            yield start, columns | {name: array[rows] for name, array in arrays.items()}
+            start += count(rows)
+
+    def _scalars(self, names: Sequence[str], size: int) -> Iterator[tuple[Rows, pa.Table | None]]:
+        """The table's rows in blocks, with their places in the dataset; the places alone where no column is read."""
+        if not names:
+            yield from ((rows, None) for rows in _pieces(self.rows, size))
+        elif isinstance(self.rows, slice):
+            for start, block in self.dataset.blocks(names, self.rows, size):
+                yield slice(start, start + len(block)), block
+        elif len(self.rows):
+            within = slice(int(self.rows[0]), int(self.rows[-1]) + 1)
+            for start, block in self.dataset.blocks(names, within, size):
+                low, high = np.searchsorted(self.rows, (start, start + len(block)))
+                if low < high:
+                    yield self.rows[low:high], block.take(pa.array(self.rows[low:high] - start))
+
+
+def _pieces(rows: Rows, size: int) -> Iterator[Rows]:
+    if isinstance(rows, slice):
+        yield from (slice(start, min(start + size, rows.stop)) for start in range(rows.start, rows.stop, size))
+    else:
+        yield from (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ into the validation rows still has an output. They stand in natural order: 2 bef
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -51,9 +51,10 @@ class TargetEncoding:
     def labelled(self, part: Part) -> tuple[Part, int]:
         """The rows of a part whose target is there, and how many were dropped because it is missing."""
         present = np.ones(len(part), dtype=bool)
-        for name in self.columns:
-            column = taken(self._column(part, name), part)
-            present &= column.is_valid().to_numpy() if column.null_count else True
+        for start, columns in self._blocks(part):
+            for column in columns:
+                if column.null_count:
+                    present[start : start + len(column)] &= column.is_valid().to_numpy()
         if present.all():
             return part, 0
         if not present.any():
@@ -63,9 +64,16 @@ class TargetEncoding:
 
     def encode(self, part: Part) -> NDArray[Any]:
         """Shapes: (n, k) float32 for linear, (n,) int32 class indices for softmax. None may be missing."""
-        columns = [taken(self._column(part, name), part) for name in self.columns]
+        y: NDArray[Any] = np.empty(len(part), np.int32)
         if self.classes is None:
-            return np.column_stack([column.cast(pa.float64()).to_numpy() for column in columns]).astype(np.float32)
+            y = np.empty((len(part), len(self.columns)), np.float32)
+        for start, columns in self._blocks(part):
+            y[start : start + len(columns[0])] = self._encoded(columns)
+        return y
+
+    def _encoded(self, columns: Sequence[pa.ChunkedArray]) -> NDArray[Any]:
+        if self.classes is None:
+            return np.column_stack([column.cast(pa.float64()).to_numpy() for column in columns])
         texts = as_classes(columns[0])
         codes = pc.index_in(texts, value_set=pa.array(self.classes, pa.string()))
         if codes.null_count:
@@ -73,7 +81,7 @@ class TargetEncoding:
             raise InvalidSpec(
                 Fault("validation.dataset", f"its target has the class {stranger!r}, unknown in training")
             )
-        indices: NDArray[np.int32] = codes.to_numpy().astype(np.int32)
+        indices: NDArray[Any] = codes.to_numpy()
         return indices
 
     def to_json(self) -> dict[str, Any]:
@@ -88,20 +96,17 @@ class TargetEncoding:
         """The target that `to_json` described."""
         return cls(tuple(given["columns"]), tuple(given["classes"]) if given["classes"] is not None else None)
 
-    def _column(self, part: Part, name: str) -> pa.ChunkedArray:
-        if name not in part.dataset.kinds:
-            raise InvalidSpec(Fault("validation.dataset", f"it has no column {name!r}, which is the target"))
-        column = part.dataset.column(name)
-        if self.classes is None and pa.types.is_string(column.type):
-            raise InvalidSpec(Fault("validation.dataset", f"its column {name!r} is text, where the target is a number"))
-        return column
-
-
-def taken(column: pa.ChunkedArray, part: Part) -> pa.ChunkedArray:
-    """The values of a column in the rows of a part."""
-    if isinstance(part.rows, slice):
-        return column.slice(part.rows.start, part.rows.stop - part.rows.start)
-    return column.take(pa.array(part.rows))
+    def _blocks(self, part: Part) -> Iterator[tuple[int, list[pa.ChunkedArray]]]:
+        for name in self.columns:
+            if part.dataset.kinds.get(name) in (None, Kind.ARRAY):
+                raise InvalidSpec(Fault("validation.dataset", f"it has no column {name!r}, which is the target"))
+        for start, values in part.blocks(self.columns):
+            columns = [values[name] for name in self.columns]
+            for name, column in zip(self.columns, columns, strict=True):
+                if self.classes is None and pa.types.is_string(column.type):
+                    message = f"its column {name!r} is text, where the target is a number"
+                    raise InvalidSpec(Fault("validation.dataset", message))
+            yield start, columns
 
 
 def as_classes(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -134,16 +139,16 @@ def _check_number(dataset: Dataset, name: str) -> None:
 
 
 def _classes(dataset: Dataset, name: str) -> tuple[str, ...]:
-    column = dataset.column(name)
-    if pa.types.is_timestamp(column.type):
-        raise InvalidSpec(Fault("target", f"the column {name!r} holds date-times, which are no classes"))
     if dataset.description.class_names and name == dataset.description.target:
         return tuple(dataset.description.class_names)
-    distinct = pc.unique(column.drop_null())
+    distinct = _distinct(dataset, name)
+    if pa.types.is_timestamp(distinct.type):
+        raise InvalidSpec(Fault("target", f"the column {name!r} holds date-times, which are no classes"))
     if len(distinct) > MOST_CLASSES:
-        message = f"the column {name!r} has {len(distinct)} distinct values, more than {MOST_CLASSES} classes"
+        number = next(about.get("distinct", 0) for about in dataset.description.columns if about["name"] == name)
+        message = f"{name!r} has {max(number, len(distinct))} distinct values, more than {MOST_CLASSES} classes"
         raise InvalidSpec(Fault("target", f"{message}. Use model linear for a quantity, or group the values first"))
-    if column.type == pa.float64() and not _are_integers(distinct):
+    if distinct.type == pa.float64() and not _are_integers(distinct):
         message = f"the column {name!r} holds fractions, which are no classes. Use model linear, or make it text"
         raise InvalidSpec(Fault("target", message))
     if len(distinct) < 2:
@@ -151,6 +156,17 @@ def _classes(dataset: Dataset, name: str) -> tuple[str, ...]:
             Fault("target", f"the column {name!r} has {len(distinct)} classes; there must be two or more")
         )
     return tuple(sorted(as_classes(pa.chunked_array([distinct])).to_pylist(), key=natural_order))
+
+
+def _distinct(dataset: Dataset, name: str) -> pa.Array:
+    """The distinct values of a column, or some of them once they are more than classes can be."""
+    seen: pa.Array | None = None
+    for _, values in Part(dataset, dataset.split("all")).blocks([name]):
+        found = pc.unique(values[name].drop_null())
+        seen = found if seen is None else pc.unique(pa.concat_arrays([seen, found]))
+        if len(seen) > MOST_CLASSES:
+            break
+    return seen
 
 
 def _are_integers(distinct: pa.Array) -> bool:

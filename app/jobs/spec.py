@@ -42,6 +42,19 @@ class Spec(Hyperparameters):
         min_length=1,
         max_length=10_000,
     )
+    max_categories: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="How many levels of a category get a column of their own; the rarer ones share the column `other`. "
+        "By default each of up to 1000 levels has its own.",
+        examples=[None],
+    )
+    missing_indicator: bool = Field(
+        False,
+        description="Whether each numeric feature with missing values gets a second column that says where they are.",
+        examples=[False],
+    )
     validation: dict[str, Any] | None = Field(
         None,
         description='Which rows validate: null, `{"split": "test"}` (the default where the dataset has that split), '

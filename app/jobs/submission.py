@@ -4,7 +4,7 @@ from typing import Any
 
 from app.datasets.catalogue import Catalogue
 from app.datasets.dataset import Dataset
-from app.datasets.encoding import chosen_features, standardize_by_default
+from app.datasets.encoding import check_options, chosen_features, standardize_by_default
 from app.datasets.target_encoding import TargetEncoding
 from app.errors import Fault, InvalidSpec
 from app.jobs.queue import Order
@@ -23,6 +23,7 @@ def order(spec: Spec, catalogue: Catalogue, devices: set[str], registry: Registr
         raise InvalidSpec(Fault("device", f"no worker has {spec.device}; use auto or cpu"))
     target = TargetEncoding.fit(dataset, spec.target, spec.model)
     features = chosen_features(dataset, spec.features, target.columns)
+    check_options(dataset, features, spec.max_categories, spec.missing_indicator)
     validation = _validation(spec, dataset)
     other = _other_dataset(validation, catalogue)
     _check_classes(spec, target)

@@ -1,42 +1,102 @@
 """Datasets: list, look, read rows, delete. How they are created stands in `upload`."""
 
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query
-from starlette.responses import Response
+from fastapi import APIRouter, Header, Path, Query
+from starlette.responses import Response, StreamingResponse
 
+from app.datasets.export import csv_of, parquet_of
+from app.datasets.pictures import PNG, SVG
+from app.datasets.plot import Plot, plotted
 from app.routers.dependencies import Cursor, Limit, ServicesDep
-from app.schemas.dataset import DatasetBody, Rows
+from app.routers.negotiation import negotiated
+from app.schemas.dataset import DatasetBody, PlotOptions, Rows
 from app.schemas.page import Page, before, page
 from app.schemas.problem import problems
+from app.services import Services
+
+JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
 DatasetPath = Annotated[str, Path(description="A dataset's id or name.", examples=["line"], max_length=200)]
 
+Split = Annotated[str, Query(pattern="^(all|train|test)$", description="Which split.", examples=["train"])]
+Accept = Annotated[str | None, Header(description="The media type to answer in.", examples=[None])]
+
+
+def content(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """Other media types that a call answers in, for the OpenAPI document."""
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    return {200: {"content": dict.fromkeys(media_types, binary)}}
+
 
 @router.get("", summary="List datasets", responses=problems(422))
 def list_datasets(services: ServicesDep, limit: Limit = 50, cursor: Cursor = None) -> Page[DatasetBody]:
     """Datasets, newest first."""
-    return page(services.catalogue.page(limit + 1, before(cursor)), limit, DatasetBody.of)
+    return page(services.catalogue.page(limit + 1, before(cursor)), limit, partial(_body, services))
 
 
 @router.get("/{dataset}", summary="Look at a dataset", responses=problems(404, 422))
 def get_dataset(dataset: DatasetPath, services: ServicesDep) -> DatasetBody:
     """One dataset: its columns with their statistics, its splits, the truth behind a synthetic one."""
-    return DatasetBody.of(services.catalogue.get(dataset))
+    return _body(services, services.catalogue.get(dataset))
 
 
-@router.get("/{dataset}/rows", summary="Read rows", responses=problems(404, 422))
+@router.get(
+    "/{dataset}/rows", summary="Read rows", response_model=Rows, responses=problems(404, 406, 422) | content(CSV)
+)
 def get_rows(
     dataset: DatasetPath,
     services: ServicesDep,
-    split: Annotated[str, Query(pattern="^(all|train|test)$", description="Which split.", examples=["train"])] = "all",
+    accept: Accept = None,
+    split: Split = "all",
     offset: Annotated[int, Query(ge=0, description="How many rows to skip.", examples=[0])] = 0,
     limit: Annotated[int, Query(ge=1, le=1000, description="How many rows at most.", examples=[10])] = 50,
-) -> Rows:
-    """Rows as objects by column name, in the dataset's own units."""
-    return Rows(items=services.catalogue.open(dataset).read(split, offset, limit))
+) -> Response:
+    """Rows as objects by column name, in the dataset's own units; or as CSV, by the Accept header."""
+    found = services.catalogue.open(dataset)
+    if negotiated(accept, (JSON, CSV)) == CSV:
+        return Response(b"".join(csv_of(found, found.range(split, offset, limit))), media_type=CSV)
+    return Response(Rows(items=found.read(split, offset, limit)).model_dump_json(), media_type=JSON)
+
+
+@router.get(
+    "/{dataset}/data",
+    summary="Download all rows",
+    response_class=StreamingResponse,
+    responses=problems(404, 422) | content(CSV, PARQUET),
+)
+def get_data(
+    dataset: DatasetPath,
+    services: ServicesDep,
+    form: Annotated[
+        Literal["csv", "parquet"], Query(alias="format", description="In which format.", examples=["csv"])
+    ] = "csv",
+) -> Response:
+    """The whole dataset as a file. Arrays are a column for each element in CSV, lists in Parquet."""
+    row = services.catalogue.get(dataset)
+    found = services.catalogue.files(row.id)
+    headers = {"Content-Disposition": f'attachment; filename="{row.name or row.id}.{form}"'}
+    if form == "csv":
+        return StreamingResponse(csv_of(found, found.split("all")), media_type=CSV, headers=headers)
+    return StreamingResponse(parquet_of(found), media_type=PARQUET, headers=headers)
+
+
+@router.get(
+    "/{dataset}/plot",
+    summary="See a dataset",
+    response_class=Response,
+    responses=problems(404, 406, 422) | content(SVG, PNG),
+)
+def get_plot(
+    dataset: DatasetPath, services: ServicesDep, plot: Annotated[PlotOptions, Query()], accept: Accept = None
+) -> Response:
+    """A histogram of one column, a scatter plot of two with the class as colour, or a grid of images with labels."""
+    media_type = negotiated(accept, (SVG, PNG))
+    picture = plotted(services.catalogue.open(dataset), Plot(**plot.model_dump()), media_type)
+    return Response(picture, media_type=media_type, headers={"Vary": "Accept"})
 
 
 @router.delete("/{dataset}", status_code=204, summary="Delete a dataset", responses=problems(404, 409, 422))
@@ -44,3 +104,7 @@ def delete_dataset(dataset: DatasetPath, services: ServicesDep) -> Response:
     """Remove a dataset and its files. Models trained on it stay."""
     services.catalogue.delete(dataset)
     return Response(status_code=204)
+
+
+def _body(services: Services, row: Any) -> DatasetBody:
+    return DatasetBody.of(row, services.catalogue.matrices.bytes(row.id))

@@ -1,6 +1,7 @@
 """POST /datasets: a JSON source, a raw table, or a multipart upload becomes a dataset."""
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import orjson
@@ -14,6 +15,7 @@ from app.datasets.ingest import Choices
 from app.datasets.kinds import Kind
 from app.datasets.readers import records
 from app.datasets.readers.content import Content
+from app.datasets.readers.csv_dialect import CsvOptions
 from app.datasets.readers.upload import Upload
 from app.datasets.synthetic import SyntheticLinear, SyntheticSoftmax
 from app.errors import Fault, InvalidRequest, TooLarge
@@ -29,7 +31,7 @@ from app.schemas.dataset import (
     SyntheticLinearSource,
 )
 from app.schemas.problem import problems
-from app.schemas.upload import FILE_PARTS, UploadOptions, request_body
+from app.schemas.upload import FILE_PARTS, IN_QUERY_ALONE, UploadOptions, request_body
 from app.services import Services
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
@@ -76,6 +78,7 @@ async def _json_body(request: Request, services: Services) -> bytes:
 
 
 def _from_source(body: bytes, options: UploadOptions, services: Services) -> Response:
+    _refuse(options, [name for name in options.model_fields_set if name not in IN_QUERY_ALONE], "a JSON source")
     asked = _parsed(body)
     kinds = _kinds(asked.columns)
     name = asked.name if asked.name is not None else options.name
@@ -90,16 +93,28 @@ def _content(source: Source, kinds: dict[str, Kind]) -> Content:
 
 
 def _from_upload(received: Received, query: UploadOptions, encoding: str | None, services: Services) -> Response:
-    options = _merged(query, received)
+    options, form = _merged(query, received), _reader(received)
+    others = {name for other in (*readers.FORMATS, readers.IDX) for name in other.options} - set(form.options)
+    _refuse(options, sorted(others), f"the format {form.name}")
     upload = Upload(
         files=received.files,
         unpacked_limit_bytes=services.settings.unpacked_limit_bytes,
         columns=_kinds(options.columns),
         class_names=tuple(options.class_names) if options.class_names is not None else None,
         encoding=encoding,
+        csv=CsvOptions(options.delimiter, options.quote, options.encoding, options.header),
     )
-    content = _reader(received).read(upload)
+    content = form.read(upload)
     return _create(content, Choices(options.target, upload.columns), options.name, options.dry_run, services)
+
+
+def _refuse(options: UploadOptions, names: Sequence[str], where: str) -> None:
+    """An option that has no meaning where it is given is a mistake, not something to pass over."""
+    faults = [
+        Fault(name, f"this option does not apply to {where}") for name in names if getattr(options, name) is not None
+    ]
+    if faults:
+        raise InvalidRequest(faults)
 
 
 def _reader(received: Received) -> readers.Format:

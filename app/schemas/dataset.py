@@ -10,6 +10,7 @@ from app.identifiers import NAME_PATTERN
 from app.tables import DatasetRow
 
 _ID = "01936f5e-8c1b-7c3e-9d55-2f6f1f0e4a10"
+_FORMAT = {"name": "csv", "delimiter": ",", "quote": '"', "encoding": "utf-8", "header": True}
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -98,6 +99,10 @@ class DatasetBody(BaseModel):
     created_at: datetime = Field(description="When it was created, in UTC.", examples=["2026-01-31T12:00:00Z"])
     rows: int = Field(description="How many rows, all splits together.", examples=[1000])
     bytes: int = Field(description="What it occupies on disk.", examples=[26744])
+    cached_bytes: int = Field(
+        description="What its encoded matrices occupy on disk besides; jobs share them, and make them anew.",
+        examples=[0],
+    )
     sha256: str = Field(
         description="Hash of the content: the same table has the same, whatever format it came in.",
         examples=["9f86d081…"],
@@ -125,11 +130,16 @@ class DatasetBody(BaseModel):
         description="The parameters that generated a synthetic set.",
         examples=[{"weights": [2, -3.4], "bias": 4.2}],
     )
+    format: dict[str, Any] | None = Field(
+        description="The format that it was uploaded in, with the dialect of a CSV file; null for a source in JSON.",
+        examples=[_FORMAT],
+    )
 
     @classmethod
-    def of(cls, row: DatasetRow) -> "DatasetBody":
+    def of(cls, row: DatasetRow, cached_bytes: int = 0) -> "DatasetBody":
         """The body of a row."""
-        return cls.model_validate(row, from_attributes=True)
+        names = (name for name in cls.model_fields if name != "cached_bytes")
+        return cls(cached_bytes=cached_bytes, **{name: getattr(row, name) for name in names})
 
 
 class DatasetPreview(BaseModel):
@@ -143,6 +153,34 @@ class DatasetPreview(BaseModel):
         examples=[[{"name": "x1", "kind": "numeric", "missing": 0, "mean": 0.01}]],
     )
     splits: dict[str, int] = Field(description="How many rows each split has.", examples=[{"train": 1000, "test": 0}])
+    format: dict[str, Any] | None = Field(
+        description="The format that was read, with the dialect that was found or asked for in a CSV file.",
+        examples=[_FORMAT],
+    )
+
+
+class PlotOptions(BaseModel):
+    """What to see of a dataset."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["histogram", "scatter", "images"] | None = Field(
+        None,
+        description="By default images where there are any, a scatter plot where x and y are given, else a histogram.",
+        examples=[None],
+    )
+    x: str | None = Field(None, description="The column to draw; by default the target, or the images.", examples=["y"])
+    y: str | None = Field(None, description="The second column of a scatter plot.", examples=[None])
+    color: str | None = Field(
+        None,
+        description="The column whose classes are the colours of a scatter plot; by default the target, if it has "
+        "few classes.",
+        examples=[None],
+    )
+    split: Literal["all", "train", "test"] = Field("all", description="Rows of which split.", examples=["all"])
+    limit: int | None = Field(
+        None, ge=1, le=20_000, description="How many points (2000 by default) or images (18) at most.", examples=[None]
+    )
 
 
 class Rows(BaseModel):

@@ -1,12 +1,18 @@
 """The options of an upload: form fields of a multipart body, query parameters of a raw one."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Json
+from pydantic import BaseModel, ConfigDict, Field, Json, StringConstraints
 
 from app.schemas.dataset import ColumnKind, Name
 
 FILE_PARTS = ("file", "images", "labels", "test_images", "test_labels")
+
+Delimiter = Annotated[str, StringConstraints(pattern=r"^([\t !#-&(-/:-@\[-`{-~]|tab|space)$")]
+"""One character that is no letter, digit or quote; or the name of one that is hard to type."""
+
+IN_QUERY_ALONE = ("name", "dry_run")
+"""What a JSON source takes from the query; all else belongs into its body."""
 
 
 class UploadOptions(BaseModel):
@@ -25,6 +31,26 @@ class UploadOptions(BaseModel):
     class_names: Json[list[str]] | None = Field(
         None,
         description="JSON: the names of the classes 0, 1, 2, … of an image set.",
+        examples=[None],
+    )
+    delimiter: Delimiter | None = Field(
+        None,
+        description="CSV: what stands between values: one character, `tab` or `space`. Found in the file by default.",
+        examples=[None],
+    )
+    quote: Literal['"', "'", "none"] | None = Field(
+        None, description="CSV: what encloses values, or `none`. Found in the file by default.", examples=[None]
+    )
+    encoding: str | None = Field(
+        None,
+        description="CSV: how the text is encoded. By default as its byte order mark says, else UTF-8.",
+        examples=[None],
+        max_length=40,
+    )
+    header: bool | None = Field(
+        None,
+        description="CSV: whether the first line names the columns. Found in the file by default; without names the "
+        "columns are `x1…xd`.",
         examples=[None],
     )
 

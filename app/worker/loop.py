@@ -37,7 +37,7 @@ class Worker:
             self._database, self._roster, settings.lease_seconds, settings.attempts, settings.queue_limit
         )
         self._registry = Registry(self._database, self._storage)
-        self._catalogue = Catalogue(self._database, self._storage)
+        self._catalogue = Catalogue(self._database, self._storage, settings.matrix_cache_bytes)
         checkpointer = Checkpointer(self._storage, settings.checkpoint_seconds)
         self._attendant = Attendant(
             self._database, self._queue, self._roster, self._bell, checkpointer, settings.lease_seconds / 5

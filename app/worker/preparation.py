@@ -1,9 +1,11 @@
 """Preparation: from a dataset on disk to the arrays that training takes, and the encoding that made them."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from app.datasets.catalogue import Catalogue
 from app.datasets.encoding import Encoding
+from app.datasets.matrix_cache import MatrixCache
 from app.datasets.splitting import Part, split
 from app.datasets.target_encoding import TargetEncoding
 from app.errors import DatasetNotFound
@@ -33,13 +35,15 @@ def prepare(spec: Spec, job: JobRow, catalogue: Catalogue, storage: Storage) -> 
     target = TargetEncoding.fit(dataset, spec.target, spec.model)
     parts = split(dataset, spec.validation, spec.seed, other)
     training, _ = target.labelled(parts.train)
-    encoding = Encoding.fit(training, spec.features, target, bool(spec.standardize))
-    validation = None if parts.validation is None else _rows(encoding, target.labelled(parts.validation)[0])
+    options = spec.max_categories, spec.missing_indicator
+    encoding = Encoding.fit(training, spec.features, target, bool(spec.standardize), *options)
+    rows = partial(_rows, catalogue.matrices, encoding)
+    validation = None if parts.validation is None else rows(target.labelled(parts.validation)[0])
     start = start_from(spec.init.model, encoding, storage) if isinstance(spec.init, ModelInit) else None
-    problem = Problem(_rows(encoding, training), validation, target.outputs, target.classes, start)
+    problem = Problem(rows(training), validation, target.outputs, target.classes, start)
     return Prepared(problem, encoding, dataset.description.sha256)
 
 
-def _rows(encoding: Encoding, part: Part) -> Rows:
-    design = encoding.matrix(part)
+def _rows(matrices: MatrixCache, encoding: Encoding, part: Part) -> Rows:
+    design = matrices.design(encoding, part)
     return Rows(design.X, encoding.targets(part), design.scale)

@@ -5,7 +5,7 @@ add a line to `FORMATS`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from app.datasets.readers import arrow_stream, csv, idx, ndjson, npz, parquet
@@ -21,17 +21,30 @@ class Format:
     name: str
     media_types: tuple[str, ...]
     suffixes: tuple[str, ...]
-    read: Callable[[Upload], Content]
+    reader: Callable[[Upload], Content]
+    options: tuple[str, ...] = ()
+    """The options of an upload that mean something to this format alone."""
+
+    def read(self, upload: Upload) -> Content:
+        """What is in the upload."""
+        content = self.reader(upload)
+        return replace(content, format={"name": self.name, **(content.format or {})})
 
 
 FORMATS = (
-    Format("csv", ("text/csv", "application/csv", "text/tab-separated-values"), (".csv", ".tsv"), csv.read),
+    Format(
+        "csv",
+        ("text/csv", "application/csv", "text/tab-separated-values"),
+        (".csv", ".tsv"),
+        csv.read,
+        ("delimiter", "quote", "encoding", "header"),
+    ),
     Format("ndjson", ("application/x-ndjson", "application/jsonl"), (".ndjson", ".jsonl"), ndjson.read),
     Format("parquet", ("application/vnd.apache.parquet",), (".parquet",), parquet.read),
     Format("arrow", ("application/vnd.apache.arrow.stream",), (".arrows", ".arrow"), arrow_stream.read),
     Format("npz", ("application/x-npz",), (".npz",), npz.read),
 )
-IDX = Format("idx", (), (), idx.read)
+IDX = Format("idx", (), (), idx.read, ("class_names",))
 """Known by its parts `images` and `labels`, since it needs more than one file."""
 
 _BY_MEDIA_TYPE: Mapping[str, Format] = {media_type: form for form in FORMATS for media_type in form.media_types}

@@ -28,6 +28,8 @@ class Content:
     target: str | None = None
     class_names: tuple[str, ...] | None = None
     truth: Mapping[str, Any] | None = None
+    format: Mapping[str, Any] | None = None
+    """What the source was, and what its reader found in it: the dialect of a CSV file."""
 
 
 def table_content(table: pa.Table, **about: Any) -> Content:

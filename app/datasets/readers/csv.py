@@ -5,7 +5,6 @@ file as text and finds the narrowest type that every value of a column has; then
 When a file cannot be read at all, `csv_faults` finds the rows and columns to blame.
 """
 
-import csv as text_csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,13 +13,13 @@ from pyarrow import csv
 
 from app.datasets.kinds import MISSING, Kind
 from app.datasets.readers.content import Content, TypesChanged
-from app.datasets.readers.csv_faults import CsvFaults
+from app.datasets.readers.csv_dialect import Dialect, recognised
+from app.datasets.readers.csv_faults import TOO_LONG, CsvFaults
 from app.datasets.readers.csv_types import survey
 from app.datasets.readers.upload import Upload
-from app.errors import Fault, InvalidData
 
-BLOCK_BYTES = 4 << 20
-_DELIMITERS = ",;\t|"
+BLOCK_BYTES = 2 << 20
+PIECE_BLOCKS = 2
 _DECLARED: Mapping[Kind, pa.DataType] = {
     Kind.NUMERIC: pa.float64(),
     Kind.CATEGORICAL: pa.string(),
@@ -30,34 +29,54 @@ _DECLARED: Mapping[Kind, pa.DataType] = {
 
 
 def read(upload: Upload) -> Content:
-    """A CSV file with a header line, delimited by comma, semicolon, tab or bar."""
-    table = CsvTable(upload.plain(), upload.columns)
-    return Content(batches=table.batches)
+    """A CSV file, with or without a header line."""
+    path, dialect, names = recognised(upload.plain(), upload.csv, upload.unpacked_limit_bytes)
+    table = CsvTable(path, dialect, names, upload.columns)
+    return Content(batches=table.batches, format=dialect.to_json())
 
 
 class CsvTable:
-    """One CSV file: its header, and its rows in typed batches."""
+    """One CSV file in UTF-8, whose rows come in typed batches."""
 
-    def __init__(self, path: Path, columns: Mapping[str, Kind]) -> None:
+    def __init__(self, path: Path, dialect: Dialect, names: list[str], columns: Mapping[str, Kind]) -> None:
         self._path = path
-        self.names, self.delimiter = _header(path)
+        self.dialect = dialect
+        self.names = names
         declared = {name: _DECLARED[kind] for name, kind in columns.items() if kind in _DECLARED}
         self._types: dict[str, pa.DataType] = {name: kind for name, kind in declared.items() if name in self.names}
         self._surveyed = False
-        CsvFaults(self).check_bytes(path)
+        self._is_plain = False
+        self._is_plain = CsvFaults(self).check_bytes(path)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows in order. Raises `TypesChanged` once at most, when the guessed types were too narrow."""
         try:
-            with self.open(self._types) as reader:
-                _refuse_bytes(reader.schema)
-                yield from reader
+            for batch in self._read_plain() if self._is_plain else self._read_quoted():
+                _refuse_bytes(batch.schema)
+                yield batch
         except pa.ArrowInvalid as error:
             CsvFaults(self).raise_structure(str(error))
             if self._surveyed:
                 CsvFaults(self).raise_conversion(self._types, str(error))
             self._widen()
             raise TypesChanged from error
+
+    def _read_quoted(self) -> Iterator[pa.RecordBatch]:
+        with self.open(self._types) as reader:
+            yield from reader
+
+    def _read_plain(self) -> Iterator[pa.RecordBatch]:
+        """Where nothing is quoted every line is a row: pieces of the file are parsed on all cores."""
+        types: Mapping[str, pa.DataType] = self._types
+        for number, piece in enumerate(whole_lines(self._path, PIECE_BLOCKS * BLOCK_BYTES)):
+            has_header = self.dialect.header and number == 0
+            if number and len(self.names) > 1 and not piece.strip():
+                continue
+            table = csv.read_csv(
+                pa.BufferReader(piece), self._reading(has_header, True), self._parsing(False), self._converting(types)
+            )
+            types = {field.name: field.type for field in table.schema}
+            yield from table.combine_chunks().to_batches()
 
     def _widen(self) -> None:
         """Find the types that hold for the whole file."""
@@ -80,63 +99,50 @@ class CsvTable:
         """A streaming reader with these types; the types of other columns come from the first block."""
         return csv.open_csv(
             self._path,
-            csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=threads),
-            csv.ParseOptions(
-                delimiter=self.delimiter,
-                newlines_in_values=True,
-                # With one column an empty line is a missing value, with more it is nothing.
-                ignore_empty_lines=len(self.names) > 1,
-                **parse,
-            ),
-            csv.ConvertOptions(
-                column_types=types,
-                null_values=MISSING,
-                strings_can_be_null=True,
-                true_values=["true", "True", "TRUE"],
-                false_values=["false", "False", "FALSE"],
-            ),
+            self._reading(self.dialect.header, threads),
+            self._parsing(not self._is_plain, **parse),
+            self._converting(types),
+        )
+
+    def _reading(self, has_header: bool, threads: bool) -> csv.ReadOptions:
+        names = None if has_header else self.names
+        return csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=threads, column_names=names)
+
+    def _parsing(self, quoted: bool, **more: object) -> csv.ParseOptions:
+        return csv.ParseOptions(
+            delimiter=self.dialect.delimiter,
+            quote_char=self.dialect.quote_character or False,
+            newlines_in_values=quoted,
+            # With one column an empty line is a missing value, with more it is nothing.
+            ignore_empty_lines=len(self.names) > 1,
+            **more,
+        )
+
+    def _converting(self, types: Mapping[str, pa.DataType]) -> csv.ConvertOptions:
+        return csv.ConvertOptions(
+            column_types=types,
+            null_values=MISSING,
+            strings_can_be_null=True,
+            true_values=["true", "True", "TRUE"],
+            false_values=["false", "False", "FALSE"],
         )
 
 
-def _header(path: Path) -> tuple[list[str], str]:
-    """The column names and the delimiter, from the first line that is not empty."""
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        head = file.read(BLOCK_BYTES).lstrip("\r\n")
-    if not head.strip():
-        raise InvalidData(Fault("file", "the file is empty"))
-    line = head.splitlines()[0]
-    delimiter = max(_DELIMITERS, key=line.count)
-    names = next(text_csv.reader(head.splitlines(keepends=True), delimiter=delimiter))
-    _check_names(names)
-    return names, delimiter
-
-
-def _check_names(names: list[str]) -> None:
-    for position, name in enumerate(names, 1):
-        if not _is_utf8(name):
-            raise InvalidData(Fault(f"header, column {position}", "not UTF-8 text; save the file as UTF-8"))
-        if not name.strip():
-            raise InvalidData(Fault(f"header, column {position}", "the column has no name"))
-        if name in names[: position - 1]:
-            raise InvalidData(Fault(f"header, column {position}", f"two columns are named {name!r}"))
-    if all(_is_number(name) for name in names):
-        raise InvalidData(Fault("header", "the first line holds numbers where the column names belong"))
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def whole_lines(path: Path, size: int) -> Iterator[bytes]:
+    """A file in pieces of about `size` bytes that end where a line does."""
+    rest = b""
+    with path.open("rb") as file:
+        while chunk := file.read(size):
+            end = chunk.rfind(b"\n") + 1
+            if end:
+                yield rest + chunk[:end]
+                rest = chunk[end:]
+            else:
+                rest += chunk
+                if len(rest) > size + BLOCK_BYTES:
+                    raise pa.ArrowInvalid(TOO_LONG)
+    if rest:
+        yield rest
 
 
 def _refuse_bytes(schema: pa.Schema) -> None:

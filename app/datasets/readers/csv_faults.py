@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _MOST = 10
 """How many faults are reported at once."""
 _CHUNK = 4 << 20
-_TOO_LONG = "straddling object"
+TOO_LONG = "straddling object"
 _NO_ROWS = "Empty CSV file"
 _NOT_TEXT = "invalid UTF8"
 _RAGGED = "Expected "
@@ -28,28 +28,36 @@ class CsvFaults:
     def __init__(self, table: "CsvTable") -> None:
         self._table = table
 
-    def check_bytes(self, path: Path) -> None:
-        """Refuse what pyarrow lets pass: NUL bytes, and a quote that is opened and never closed."""
-        quotes = 0
+    def check_bytes(self, path: Path) -> bool:
+        """Refuse what pyarrow lets pass: NUL bytes, and a quote that is opened and never closed.
+
+        Says whether nothing is quoted below the first line, so that every line is a row.
+        """
+        newlines, in_first_line = False, 0
+        quote, quotes = self._table.dialect.quote_character, 0
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 if b"\0" in chunk:
                     self._raise_first(lambda value: b"\0" in value, "a NUL byte; the file is not text")
-                quotes += chunk.count(b'"')
+                if not newlines and b"\n" in chunk:
+                    newlines = True
+                    in_first_line = quotes + (chunk[: chunk.index(b"\n")].count(quote.encode()) if quote else 0)
+                quotes += chunk.count(quote.encode()) if quote else 0
         # An odd number need not be a fault (a size in inches), but an open quote always makes it odd.
-        if quotes % 2:
-            _check_quotes(path, self._table.delimiter)
+        if quote and quotes % 2:
+            _check_quotes(path, self._table.dialect.delimiter, quote, 0 if self._table.dialect.header else 1)
+        return newlines and quotes == in_first_line
 
     def raise_structure(self, reason: str) -> None:
         """Raise if the file is no table of UTF-8 text at all."""
         if _NO_ROWS in reason:
             raise InvalidData(Fault("file", "there are column names but no rows"))
-        if _TOO_LONG in reason:
-            raise InvalidData(Fault("file", "one row is longer than 4 MiB; is a quote left open?"))
+        if TOO_LONG in reason:
+            raise InvalidData(Fault("file", "one row is longer than 2 MiB; is a quote left open?"))
         if _RAGGED in reason:
             raise InvalidData(list(self._ragged()) or Fault("file", "its rows differ in length"))
         if _NOT_TEXT in reason:
-            self._raise_first(_is_not_utf8, "not UTF-8 text; save the file as UTF-8")
+            self._raise_first(_is_not_utf8, "not UTF-8 text; save the file as UTF-8, or say which encoding it has")
 
     def raise_conversion(self, types: Mapping[str, pa.DataType], reason: str) -> None:
         """Raise for the values that are not of the type their column has been declared to be of."""
@@ -66,10 +74,11 @@ class CsvFaults:
         for _ in self._table.text_batches(pa.binary(), threads=False, invalid_row_handler=note):
             if len(found) >= _MOST:
                 break
-        width = len(self._table.names)
+        width, header = len(self._table.names), self._table.dialect.header
         for number, actual in found[:_MOST]:
             # The header is row 1 of the file; the first row of data is row 1 to people.
-            yield Fault(f"row {number - 1}", f"it has {actual} values, but the header names {width} columns")
+            says = "the header names" if header else "the first row has"
+            yield Fault(f"row {number - header}", f"it has {actual} values, but {says} {width} columns")
 
     def _unconvertible(self, types: Mapping[str, pa.DataType]) -> Iterator[Fault]:
         start = found = 0
@@ -109,11 +118,13 @@ def _misfits(column: pa.Array, kind: pa.DataType) -> Iterator[tuple[int, str]]:
             yield row, value
 
 
-def _check_quotes(path: Path, delimiter: str) -> None:
-    row = 0
+def _check_quotes(path: Path, delimiter: str, quote: str, first: int) -> None:
+    row = first
     text_csv.field_size_limit(_CHUNK)
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        reader = text_csv.reader((line.replace("\0", "") for line in file), delimiter=delimiter, strict=True)
+        reader = text_csv.reader(
+            (line.replace("\0", "") for line in file), delimiter=delimiter, quotechar=quote, strict=True
+        )
         try:
             for _ in reader:
                 row += 1

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+TIME_TYPES = (pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC"))
+"""How text may be a date or a time, from narrow to wide."""
 _BOOLEANS = pa.array(["true", "True", "TRUE", "false", "False", "FALSE"])
 
 
@@ -42,9 +44,7 @@ def _are_booleans(column: pa.Array) -> bool:
 _TESTS: Mapping[pa.DataType, Callable[[pa.Array], bool]] = {
     pa.int64(): casts_to(pa.int64()),
     pa.bool_(): _are_booleans,
-    pa.date32(): casts_to(pa.date32()),
-    pa.timestamp("us"): casts_to(pa.timestamp("us")),
-    pa.timestamp("us", "UTC"): casts_to(pa.timestamp("us", "UTC")),
+    **{kind: casts_to(kind) for kind in TIME_TYPES},
     pa.float64(): casts_to(pa.float64()),
 }
 

@@ -1,4 +1,7 @@
-"""NDJSON: one JSON object per line."""
+"""NDJSON: one JSON object per line, read in blocks of lines."""
+
+from collections.abc import Iterator
+from pathlib import Path
 
 import orjson
 
@@ -7,15 +10,21 @@ from app.datasets.readers.content import Content
 from app.datasets.readers.upload import Upload
 from app.errors import Fault, InvalidData
 
+BLOCK_BYTES = 4 << 20
+
 
 def read(upload: Upload) -> Content:
     """The lines as records."""
-    rows = []
-    with upload.plain().open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                rows.append(_record(line, number))
-    return records.read(rows, upload.columns)
+    path = upload.plain()
+    return records.read_blocks(lambda: _blocks(path), upload.columns, "file")
+
+
+def _blocks(path: Path) -> Iterator[list[dict[str, object]]]:
+    number = 0
+    with path.open("rb") as file:
+        while lines := file.readlines(BLOCK_BYTES):
+            yield [_record(line, row) for row, line in enumerate(lines, number + 1) if line.strip()]
+            number += len(lines)
 
 
 def _record(line: bytes, number: int) -> dict[str, object]:

@@ -1,6 +1,8 @@
 """NPZ: NumPy arrays `X` and `y`, an optional test pair `X_test` and `y_test`. Pickles are never opened."""
 
 import zipfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +10,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from app.datasets.readers.content import Content, table_content
+from app.datasets.readers.content import Content
 from app.datasets.readers.upload import Upload
 from app.errors import Fault, InvalidData, TooLarge
 
 _PARTS = ("X", "y", "X_test", "y_test")
+_BATCH_ROWS = 16_384
+_CHUNK = 1 << 20
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -23,28 +27,53 @@ def read(upload: Upload) -> Content:
     pairs = [train, _pair(arrays, "X_test", "y_test")] if "X_test" in arrays or "y_test" in arrays else [train]
     if len(pairs) == 2 and pairs[0][0].shape[1:] != pairs[1][0].shape[1:]:
         raise InvalidData(Fault("X_test", f"its rows have shape {list(pairs[1][0].shape[1:])}, not that of X"))
-    y = np.concatenate([labels for _, labels in pairs])
-    about = {"test_rows": len(y) - len(train[1]), "target": "y"}
-    if train[0].ndim == 2:
-        X = np.concatenate([features for features, _ in pairs])
-        columns = {f"x{i}": np.ascontiguousarray(X[:, i - 1]) for i in range(1, X.shape[1] + 1)}
-        return table_content(pa.table({**columns, "y": y}), **about)
-    return table_content(pa.table({"y": y}), arrays={"X": tuple(features for features, _ in pairs)}, **about)
+    kind = np.result_type(*(labels.dtype for _, labels in pairs))
+    number = np.result_type(*(features.dtype for features, _ in pairs))
+    is_table = train[0].ndim == 2
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for X, y in pairs:
+            for start in range(0, len(y), _BATCH_ROWS):
+                rows = slice(start, start + _BATCH_ROWS)
+                yield pa.record_batch({**(_columns(X[rows], number) if is_table else {}), "y": y[rows].astype(kind)})
+
+    return Content(
+        batches=batches,
+        arrays={} if is_table else {"X": tuple(features for features, _ in pairs)},
+        test_rows=sum(len(labels) for _, labels in pairs[1:]),
+        target="y",
+    )
+
+
+def _columns(X: NDArray[Any], number: np.dtype[Any]) -> dict[str, NDArray[Any]]:
+    """In one type in every batch; float16 is none that columns have."""
+    kind = np.float64 if number.kind == "f" else number
+    return {f"x{position}": column for position, column in enumerate(np.ascontiguousarray(X.T, kind), 1)}
 
 
 def _load(path: Path, limit: int) -> Arrays:
     try:
         with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > limit:
-                raise TooLarge(f"The arrays are larger than {limit} bytes once they are decompressed.")
-        # The entries are read one by one and only up to the size that was checked above.
-        with np.load(path, allow_pickle=False) as file:
-            unknown = [name for name in file.files if name not in _PARTS]
+            names = [entry.filename.removesuffix(".npy") for entry in archive.infolist()]
+            unknown = [name for name in names if name not in _PARTS]
             if unknown:
                 raise InvalidData(Fault(unknown[0], f"not expected; an NPZ here holds {', '.join(_PARTS)}"))
-            return {name: file[name] for name in file.files}
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, KeyError) as error:
+            return {name: _unpacked(archive, name, path, limit) for name in names}
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, NotImplementedError) as error:
         raise InvalidData(Fault("file", "not a whole NPZ of plain arrays (no objects, no pickles)")) from error
+
+
+def _unpacked(archive: zipfile.ZipFile, name: str, path: Path, limit: int) -> NDArray[Any]:
+    """One array, decompressed beside the file and mapped, so that none has to fit into memory."""
+    target = path.with_name(f"{path.name}.{name}.npy")
+    left = limit
+    with archive.open(f"{name}.npy") as source, target.open("wb") as sink:
+        while chunk := source.read(_CHUNK):
+            left -= sink.write(chunk)
+            if left < 0:
+                raise TooLarge(f"The array {name} is larger than {limit} bytes once it is decompressed.")
+    mapped: NDArray[Any] = np.load(target, mmap_mode="r", allow_pickle=False)
+    return mapped
 
 
 def _pair(arrays: Arrays, features: str, target: str) -> tuple[NDArray[Any], NDArray[Any]]:

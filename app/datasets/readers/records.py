@@ -1,75 +1,152 @@
-"""Records: a list of JSON objects, one per row.
+"""Records: JSON objects, one per row, in blocks.
 
-The columns are the keys in order of appearance. A value is a number, a text, a boolean or null; an absent key
-is null.
+The columns are the keys in order of appearance. A value is a number, a text, a boolean, a list of numbers or null; an
+absent key is null. Texts that are all dates or times are read as such, as in CSV. The records are walked through twice:
+first for the names and types, which therefore hold for all of them, then for the values.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from app.datasets.kinds import Kind
-from app.datasets.readers.content import Content, table_content
+from app.datasets.readers.content import Content
+from app.datasets.readers.csv_types import TIME_TYPES, casts_to
 from app.errors import Fault, InvalidData
 
-_NAMES: dict[type, str] = {bool: "a boolean", float: "a number", str: "a text"}
+Block = Sequence[Mapping[str, Any]]
+_NAMES: dict[type, str] = {bool: "a boolean", float: "a number", str: "a text", list: "a list"}
+_TYPES: dict[type, type] = {bool: bool, int: float, float: float, str: str, list: list}
+_AS_TEXT = (Kind.CATEGORICAL, Kind.IGNORE)
 
 
-def read(records: Sequence[Mapping[str, Any]], columns: Mapping[str, Kind]) -> Content:
-    """The records as a table. Columns declared categorical take values of any type, as text."""
-    if not records:
-        raise InvalidData(Fault("records", "there are no records"))
-    names = list(dict.fromkeys(name for record in records for name in record))
-    if not names or "" in names:
-        raise InvalidData(Fault("records", "every column needs a name" if names else "the records have no columns"))
-    arrays = {name: _column(records, name, columns.get(name)) for name in names}
-    return table_content(pa.table(arrays))
+def read(records: Block, columns: Mapping[str, Kind]) -> Content:
+    """Records that are in memory. Columns declared categorical take values of any type, as text."""
+    return read_blocks(lambda: iter([records]), columns, "records")
 
 
-def _column(records: Sequence[Mapping[str, Any]], name: str, declared: Kind | None) -> pa.Array:
-    values = [record.get(name) for record in records]
-    found: type | None = None
-    for row, value in enumerate(values, 1):
-        kind = _scalar_type(value, f"row {row}, column {name}")
-        if found and kind and kind is not found and declared not in (Kind.CATEGORICAL, Kind.IGNORE):
-            message = f"{value!r} is {_NAMES[kind]}, but {_NAMES[found]} stands above it in this column"
-            raise InvalidData(Fault(f"row {row}, column {name}", message))
-        found = found or kind
-    if found is float and all(value is None or isinstance(value, int) for value in values) and _fits(values):
-        return pa.array(values, pa.int64())
-    if declared in (Kind.CATEGORICAL, Kind.IGNORE):
-        return pa.array([None if value is None else _text(value) for value in values], pa.string())
-    if found is float:
-        return pa.array(
-            [_float(value, f"row {row}, column {name}") for row, value in enumerate(values, 1)], pa.float64()
-        )
-    return pa.array(values, {bool: pa.bool_(), str: pa.string()}.get(found or float, pa.null()))
+def read_blocks(blocks: Callable[[], Iterable[Block]], columns: Mapping[str, Kind], location: str) -> Content:
+    """Records that come in blocks; `blocks` starts over at every call."""
+    types = _surveyed(blocks(), columns, location)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for block in blocks():
+            arrays = [_array([record.get(name) for record in block], kind) for name, kind in types.items()]
+            yield pa.RecordBatch.from_arrays(arrays, names=list(types))
+
+    return Content(batches=batches)
 
 
-def _scalar_type(value: Any, location: str) -> type | None:
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return bool
-    if isinstance(value, int | float):
-        return float
-    if isinstance(value, str):
-        return str
-    raise InvalidData(Fault(location, f"a value is a number, a text, a boolean or null, not {type(value).__name__}"))
+def _surveyed(blocks: Iterable[Block], declared: Mapping[str, Kind], location: str) -> dict[str, pa.DataType]:
+    """The type of each column, from all records."""
+    columns: dict[str, _Column] = {}
+    row = 0
+    for block in blocks:
+        for name in dict.fromkeys(name for record in block for name in record):
+            columns.setdefault(name, _Column(name, declared.get(name)))
+        for column in columns.values():
+            column.look([record.get(column.name) for record in block], row)
+        row += len(block)
+    if not row:
+        raise InvalidData(Fault(location, "there are no records"))
+    if not columns or "" in columns:
+        problem = "every column needs a name" if columns else "the records have no columns"
+        raise InvalidData(Fault(location, problem))
+    return {name: column.type() for name, column in columns.items()}
+
+
+class _Column:
+    """What the values of a column have turned out to be so far."""
+
+    def __init__(self, name: str, declared: Kind | None) -> None:
+        self.name = name
+        self._declared = declared
+        self._found: type | None = None
+        self._whole = True
+        self._lists: pa.DataType = pa.null()
+        self._times = [] if declared in _AS_TEXT else list(TIME_TYPES)
+
+    def look(self, values: list[Any], start: int) -> None:
+        """Take in the values of a block whose first row is `start`."""
+        present = set(map(type, values)) - {type(None)}
+        kinds = {_TYPES.get(kind) for kind in present} | ({self._found} if self._found else set())
+        if None in kinds or (len(kinds) > 1 and self._declared not in _AS_TEXT):
+            self._refuse(values, start)
+        self._found = self._found or next(iter(kinds), None)
+        if float in present or (int in present and self._whole):
+            self._whole = self._whole and float not in present and _fits(values)
+        if str in present and self._times:
+            texts = pa.array(values, pa.string())
+            self._times = [kind for kind in self._times if casts_to(kind)(texts)]
+        if list in present:
+            self._look_at_lists(values, start)
+
+    def _look_at_lists(self, values: list[Any], start: int) -> None:
+        try:
+            found = pa.array(values)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+            message = "a list holds numbers, or lists of numbers"
+            raise InvalidData(Fault(f"row {start + 1} and after, column {self.name}", message)) from error
+        self._lists = _wider_list(self._lists, found.type)
+
+    def type(self) -> pa.DataType:
+        """The type that all values have."""
+        if self._declared in _AS_TEXT and self._found is not None and self._found is not list:
+            return pa.string()
+        if self._found is float:
+            return pa.int64() if self._whole else pa.float64()
+        if self._found is str:
+            return self._times[0] if self._times else pa.string()
+        return {bool: pa.bool_(), list: self._lists}.get(self._found or float, pa.null())
+
+    def _refuse(self, values: list[Any], start: int) -> None:
+        found = self._found
+        for row, value in enumerate(values, start + 1):
+            if value is None:
+                continue
+            location, kind = f"row {row}, column {self.name}", _TYPES.get(type(value))
+            if kind is None:
+                message = f"a value is a number, a text, a boolean, a list or null, not {type(value).__name__}"
+                raise InvalidData(Fault(location, message))
+            if found and kind is not found and self._declared not in _AS_TEXT:
+                message = f"{value!r} is {_NAMES[kind]}, but {_NAMES[found]} stands above it in this column"
+                raise InvalidData(Fault(location, message))
+            found = found or kind
+
+
+def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    if kind == pa.float64():
+        return pa.array([None if value is None else _float(value) for value in values], kind)
+    if kind == pa.string():
+        return pa.array([_text(value) for value in values], kind)
+    if kind in TIME_TYPES:
+        return pc.cast(pc.utf8_trim_whitespace(pa.array(values, pa.string())), kind)
+    return pa.array(values, kind)
+
+
+def _wider_list(first: pa.DataType, second: pa.DataType) -> pa.DataType:
+    """The type that holds the lists of both: whole numbers become numbers."""
+    if pa.types.is_list(first) and pa.types.is_list(second):
+        return pa.list_(_wider_list(first.value_type, second.value_type))
+    return second if pa.types.is_null(first) or second == pa.float64() else first
 
 
 def _fits(values: list[Any]) -> bool:
     return all(value is None or -(2**63) <= value < 2**63 for value in values)
 
 
-def _float(value: float | None, location: str) -> float | None:
+def _float(value: float) -> float:
     try:
-        return None if value is None else float(value)
-    except OverflowError as error:
-        raise InvalidData(Fault(location, "the number is too large")) from error
+        return float(value)
+    except OverflowError:
+        # What no number holds is refused where all numbers that are too large are, with its place.
+        return float("inf") if value > 0 else float("-inf")
 
 
-def _text(value: Any) -> str:
+def _text(value: Any) -> str | None:
     """A value as JSON writes it, so that 1 and true are not 1.0 and True."""
+    if value is None or isinstance(value, str):
+        return value
     return str(value).lower() if isinstance(value, bool) else str(value)

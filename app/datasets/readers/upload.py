@@ -6,6 +6,7 @@ from pathlib import Path
 
 from app.datasets.kinds import Kind
 from app.datasets.readers.compression import unpacked
+from app.datasets.readers.csv_dialect import CsvOptions
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Upload:
     class_names: tuple[str, ...] | None = None
     encoding: str | None = None
     """The Content-Encoding of a raw body."""
+    csv: CsvOptions = field(default_factory=CsvOptions)
 
     def plain(self, part: str = "file") -> Path:
         """The decompressed file of a part."""

@@ -6,8 +6,9 @@ import pytest
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
-from app.datasets.encoding import Encoding, standardize_by_default
-from app.datasets.instances import encode_records
+from app.datasets import splitting
+from app.datasets.encoding import Encoding, check_options, standardize_by_default
+from app.datasets.instances import encode_instances, encode_records
 from app.datasets.splitting import Part, split
 from app.datasets.synthetic import SyntheticLinear
 from app.datasets.target_encoding import TargetEncoding
@@ -187,3 +188,68 @@ def test_least_squares_on_the_encoded_housing_table_is_as_good_as_scikit_learns(
     weights, bias = encoding.fold(solution[:-1, None], solution[-1:])
 
     assert r2_score(y, (raw @ weights + bias)[:, 0]) == pytest.approx(oracle.score(validation, y), abs=1e-4)
+
+
+def test_rare_levels_share_a_column_and_so_does_a_level_never_seen(build: Build):
+    dataset = build({"town": ["a", "b", "b", "c", "a", None, "d"], "y": [1, 2, 3, 4, 5, 6, 7]})
+    part = Part(dataset, dataset.split("all"))
+    encoding = Encoding.fit(part, None, TargetEncoding.fit(dataset, "y", "linear"), True, max_categories=2)
+    raw = encode_records(encoding, [{"town": town} for town in ("a", "c", "z", None)])
+
+    assert encoding.names == ["town=a", "town=b", "town=other", "town=unknown"]
+    assert raw.tolist() == [[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    X = encoding.matrix(part).X
+    assert X.mean(axis=0) == pytest.approx(np.zeros(4), abs=1e-6)
+    assert X.std(axis=0) == pytest.approx(np.ones(4), rel=1e-5)
+    assert Encoding.from_json(json.loads(json.dumps(encoding.to_json()))) == encoding
+
+
+def test_as_many_levels_as_there_is_room_for_need_no_column_for_others(build: Build):
+    dataset = build({"town": ["a", "b"], "y": [1, 2]})
+    part = Part(dataset, dataset.split("all"))
+    encoding = Encoding.fit(part, None, TargetEncoding.fit(dataset, "y", "linear"), False, max_categories=2)
+
+    assert encoding.names == ["town=a", "town=b", "town=unknown"]
+
+
+def test_a_missing_value_can_have_an_indicator(build: Build):
+    dataset = build({"a": [1.0, None, 3.0], "b": [True, False, None], "c": [1, 2, 3], "y": [1, 2, 3]})
+    part = Part(dataset, dataset.split("all"))
+    encoding = Encoding.fit(part, None, TargetEncoding.fit(dataset, "y", "linear"), True, missing_indicator=True)
+    raw = encode_records(encoding, [{"a": None, "b": True, "c": 5}, {"a": 7}])
+
+    assert encoding.names == ["a", "a=missing", "b", "b=missing", "c"]
+    assert raw.tolist() == [[2, 1, 1, 0, 5], [7, 0, 0.5, 1, 2]]
+    X = encoding.matrix(part).X
+    assert X.mean(axis=0) == pytest.approx(np.zeros(5), abs=1e-6)
+    assert X.std(axis=0) == pytest.approx(np.ones(5), rel=1e-5)
+    assert encode_instances(encoding, [[1, True, 2]]).tolist() == [[1, 0, 1, 0, 2]]
+    assert Encoding.from_json(json.loads(json.dumps(encoding.to_json()))) == encoding
+
+
+@pytest.mark.parametrize("form", ["slice", "fraction"])
+def test_an_encoding_is_learned_and_applied_in_blocks(build: Build, monkeypatch: pytest.MonkeyPatch, form: str):
+    generator = np.random.default_rng(5)
+    numbers, towns = generator.normal(1e6, 1, (2, 999)), generator.choice(["x", "y", None], 999)
+    dataset = build({"a": numbers[0], "c": towns, "y": numbers[1]})
+    part = Part(dataset, dataset.split("all")) if form == "slice" else split(dataset, {"fraction": 0.3}, 1).train
+    whole = Encoding.fit(part, None, TargetEncoding.fit(dataset, "y", "linear"), True)
+    expected, y = whole.matrix(part).X, whole.targets(part)
+    monkeypatch.setattr(splitting, "BLOCK_ROWS", 10)
+
+    blocks = Encoding.fit(part, None, TargetEncoding.fit(dataset, "y", "linear"), True)
+
+    assert np.asarray(blocks.mean) == pytest.approx(np.asarray(whole.mean))
+    assert np.asarray(blocks.std) == pytest.approx(np.asarray(whole.std))
+    assert pytest.approx(expected) == whole.matrix(part).X
+    assert np.array_equal(whole.targets(part), y)
+
+
+def test_options_that_would_change_nothing_are_refused(build: Build):
+    dataset = build({"a": [1.0, 2.0], "c": ["x", "y"], "y": [1, 2]})
+
+    check_options(dataset, ["a", "c"], 5, True)
+    with pytest.raises(InvalidSpec, match="max_categories"):
+        check_options(dataset, ["a"], 5, False)
+    with pytest.raises(InvalidSpec, match="missing_indicator"):
+        check_options(dataset, ["c"], None, True)

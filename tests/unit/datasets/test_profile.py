@@ -1,8 +1,10 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from app.datasets import profile
-from app.datasets.profile import QUANTILES, profile_array
+from app.datasets import distinct, number_profile, profile
+from app.datasets.number_profile import QUANTILES
+from app.datasets.profile import profile_array
 from tests.unit.datasets.conftest import Build
 
 
@@ -35,7 +37,7 @@ def test_categories_are_listed_by_their_count(build: Build, monkeypatch: pytest.
 
 
 def test_a_long_column_says_that_its_quantiles_are_approximate(build: Build, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(profile, "SAMPLE_ROWS", 100)
+    monkeypatch.setattr(number_profile, "SAMPLE_ROWS", 100)
 
     about = build({"a": np.random.default_rng(0).uniform(0, 1, 1001)}).description.columns[0]
 
@@ -62,7 +64,7 @@ def test_pixels_are_described_exactly(monkeypatch: pytest.MonkeyPatch, shape: tu
     assert about["mean"] == pytest.approx(values.mean())
     assert about["std"] == pytest.approx(values.std())
     assert (about["min"], about["max"]) == (values.min(), values.max())
-    assert list(about["quantiles"].values()) == list(np.quantile(values, QUANTILES, method="lower"))
+    assert list(about["quantiles"].values()) == pytest.approx(list(np.quantile(values, QUANTILES)))
 
 
 def test_float_arrays_are_described(monkeypatch: pytest.MonkeyPatch):
@@ -74,3 +76,90 @@ def test_float_arrays_are_described(monkeypatch: pytest.MonkeyPatch):
     assert about["mean"] == pytest.approx(values.mean(dtype=np.float64))
     assert about["std"] == pytest.approx(values.std(dtype=np.float64))
     assert (about["min"], about["max"]) == (values.min(), values.max())
+
+
+def histogram_of(values: np.ndarray) -> dict[str, object]:
+    counts, edges = np.histogram(values, 20)
+    return {"start": edges[0], "width": pytest.approx(edges[1] - edges[0]), "counts": counts.tolist()}
+
+
+@pytest.mark.parametrize("chunk", [7, 1 << 18])
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_histogram_and_the_distinct_values_are_those_of_numpy(
+    build: Build, monkeypatch: pytest.MonkeyPatch, whole: bool, chunk: int
+):
+    monkeypatch.setattr(profile, "CHUNK_ROWS", chunk)
+    values = np.random.default_rng(3).integers(-50, 100, 500) / (1 if whole else 64)
+
+    about = build({"a": pa.array(values.astype(int) if whole else values)}).description.columns[0]
+
+    assert about["histogram"] == histogram_of(values)
+    assert about["distinct"] == len(np.unique(values))
+    assert (about["mean"], about["std"]) == (pytest.approx(values.mean()), pytest.approx(values.std()))
+    assert list(about["quantiles"].values()) == pytest.approx(np.quantile(values, QUANTILES))
+    assert "quantiles_approximate" not in about
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float64()])
+def test_few_whole_numbers_are_listed_as_classes_are(build: Build, kind: pa.DataType):
+    about = build({"a": pa.array([3, 1, 3, None, 0, 3], kind)}).description.columns[0]
+
+    assert about["categories"] == [{"value": 0, "count": 1}, {"value": 1, "count": 1}, {"value": 3, "count": 3}]
+    assert about["distinct"] == 3
+
+
+def test_one_value_throughout_is_one_bin(build: Build):
+    about = build({"a": [2.5, 2.5], "b": [7, 7]}).description.columns
+
+    assert [column["histogram"] for column in about] == [
+        {"start": 2.5, "width": 0.0, "counts": [2]}, {"start": 7.0, "width": 0.0, "counts": [2]},
+    ]  # fmt: skip
+
+
+def test_what_comes_from_a_sample_is_close_and_says_so(build: Build, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(number_profile, "SAMPLE_ROWS", 1000)
+    monkeypatch.setattr(distinct, "KEPT", 1000)
+    values = np.random.default_rng(4).uniform(0, 1, 20_000)
+
+    about = build({"a": values}).description.columns[0]
+
+    assert about["distinct"] == pytest.approx(20_000, rel=0.1)
+    assert sum(about["histogram"]["counts"]) == pytest.approx(20_000, rel=0.01)
+    assert about["distinct_approximate"]
+    assert about["histogram_approximate"]
+    assert (about["min"], about["max"], about["mean"]) == (values.min(), values.max(), pytest.approx(values.mean()))
+
+
+def test_more_texts_than_can_be_tracked_are_counted_approximately(build: Build, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(profile, "CHUNK_ROWS", 100)
+    monkeypatch.setattr(profile, "MOST_TRACKED", 200)
+    monkeypatch.setattr(distinct, "KEPT", 256)
+
+    about = build({"a": [f"id{i}" if i % 2 else "often" for i in range(4000)]}).description.columns[0]
+
+    assert about["categories"][0] == {"value": "often", "count": 2000}
+    assert about["distinct"] == pytest.approx(2001, rel=0.25)
+    assert about["categories_approximate"]
+    assert about["distinct_approximate"]
+
+
+def test_whole_numbers_have_the_same_profile_as_integers_and_as_floats(build: Build, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(profile, "CHUNK_ROWS", 7)
+    values = np.random.default_rng(3).integers(-50, 10_000, 500)
+
+    integers, floats = (build({"a": pa.array(values, kind)}).description.columns for kind in (pa.int64(), pa.float64()))
+
+    assert integers == floats
+
+
+def test_a_late_fraction_among_whole_numbers_is_described(build: Build, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(profile, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(number_profile, "HANDED_ROWS", 3)
+    values = np.append(np.random.default_rng(3).integers(0, 9, 500), [0.5, 8]).astype(float)
+
+    about = build({"a": values}).description.columns[0]
+
+    assert about["mean"] == pytest.approx(values.mean())
+    assert about["std"] == pytest.approx(values.std())
+    assert about["distinct"] == 10
+    assert list(about["quantiles"].values()) == pytest.approx(np.quantile(values, QUANTILES))

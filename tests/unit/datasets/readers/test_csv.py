@@ -6,6 +6,7 @@ import pytest
 
 from app.datasets.readers import csv
 from app.datasets.readers.csv import CsvTable
+from app.datasets.readers.csv_dialect import CsvOptions, Dialect
 from app.errors import InvalidData, InvalidRequest, OnelayerError
 from tests.unit.datasets.conftest import Build
 
@@ -56,7 +57,7 @@ def test_the_streamed_types_are_those_that_pyarrow_infers_from_the_whole_file(
     rows = [f"{i},{i / 2},{'x' if i == 400 else i},{'true' if i % 2 else 'false'},2020-01-01" for i in range(500)]
     path.write_text("a,b,c,d,e\n" + "\n".join(rows))
     monkeypatch.setattr(csv, "BLOCK_BYTES", 512)
-    table = CsvTable(path, {})
+    table = CsvTable(path, Dialect(",", '"', "utf-8", True), list("abcde"), {})
     with pytest.raises(csv.TypesChanged):
         list(table.batches())
 
@@ -110,7 +111,8 @@ BAD = {
     "a ragged first row": (b"a,b\n1\n", "row 1", "1 values"),
     "two columns of one name": (b"a,b,a\n1,2,3\n", "header, column 3", "named 'a'"),
     "a column without a name": (b",a\n0,1\n", "header, column 1", "no name"),
-    "no header": (b"5.1,3.5\n4.9,3.0\n", "header", "column names"),
+    "names or values": (b"country,2019,2020\nFrance,1,2\n", "header", "say header=true or header=false"),
+    "counted columns": (b"0,1,2\n5,6,7\n", "header", "say header=true or header=false"),
     "invalid UTF-8": (b"a,b\n1,ok\n2,\xff\xfe\n", "row 2, column b", "UTF-8"),
     "invalid UTF-8 in the header": (b"a,\xff\n1,2\n", "header, column 2", "UTF-8"),
     "a NUL byte": (b"a,b\n1,x\n2,y\x00\n", "row 2, column b", "NUL"),
@@ -184,3 +186,74 @@ def test_an_encoding_that_is_declared_must_be_true_and_known(build: Build):
     with pytest.raises(OnelayerError) as caught:
         build(b"a,b\n1,2\n", encoding="br")
     assert caught.value.status == 415
+
+
+DIALECTS = {
+    "semicolons beside decimal commas": (b"a;b\n1,5;x\n2,5;y\n", [{"a": "1,5", "b": "x"}, {"a": "2,5", "b": "y"}]),
+    "commas inside the header's quotes": (b'"a, b, c";d\n1;2\n', [{"a, b, c": 1, "d": 2}]),
+    "single quotes": (b"'a','b'\n'it,s','x'\n", [{"a": "it,s", "b": "x"}]),
+    "an apostrophe": (b"a,b\nit's,x\n", [{"a": "it's", "b": "x"}]),
+    "UTF-16 with its mark": ("a,b\n1,é\n".encode("utf-16"), [{"a": 1, "b": "é"}]),
+    "no header": (b"5.1,3.5,setosa\n4.9,3.0,virginica\n", [
+        {"x1": 5.1, "x2": 3.5, "x3": "setosa"}, {"x1": 4.9, "x2": 3.0, "x3": "virginica"},
+    ]),
+    "years above numbers, beside a name": (b"id,2019,2020\n7,1,2\n", [{"id": 7, "2019": 1, "2020": 2}]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DIALECTS)
+def test_the_dialect_is_found_in_the_file(build: Build, case: str):
+    body, rows = DIALECTS[case]
+
+    assert build(body).read() == rows
+
+
+CHOSEN = {
+    "a delimiter": (b"a:b,c\n1:2,3\n", {"delimiter": ":"}, [{"a": 1, "b,c": "2,3"}]),
+    "a delimiter by its name": (b"a b\n1 2\n", {"delimiter": "space"}, [{"a": 1, "b": 2}]),
+    "no quotes": (b'a,b\n5",x\n', {"quote": "none"}, [{"a": '5"', "b": "x"}]),
+    "an encoding": ("a,b\n1,é\n".encode("windows-1252"), {"encoding": "windows-1252"}, [{"a": 1, "b": "é"}]),
+    "names that are years": (b"country,2019\nFrance,1\n", {"header": True}, [{"country": "France", "2019": 1}]),
+    "values that look like names": (b"a,b\nc,d\n", {"header": False}, [{"x1": "a", "x2": "b"}, {"x1": "c", "x2": "d"}]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CHOSEN)
+def test_the_client_may_say_the_dialect(build: Build, case: str):
+    body, options, rows = CHOSEN[case]
+
+    assert build(body, csv=CsvOptions(**options)).read() == rows
+
+
+def test_the_dialect_that_was_effective_is_kept(build: Build):
+    found = {"name": "csv", "delimiter": ";", "quote": '"', "encoding": "utf-8", "header": True}
+
+    assert build(b"a;b\n1;2\n").description.format == found
+
+
+MISTAKEN = {
+    "no header where one is promised": (b"5.1,3.5\n4.9,3.0\n", {"header": True}, "header", "column names"),
+    "a ragged row without a header": (b"1.5,2\n3\n", {"header": False}, "row 2", "the first row has 2"),
+    "a wrong quote": (b"a,b\n'x,y',1\n", {"quote": '"'}, "row 1", "3 values"),
+    "an open quote without a header": (b'a,1\n"b,2\n', {"header": False}, "row 2", "never closed"),
+    "text of another encoding": (b"a\nx\n\xff\n", {"encoding": "shift_jis"}, "line 3", "shift_jis"),
+    "UTF-16 without its last byte": ("a\nx\n".encode("utf-16")[:-1], {}, "line 2", "utf-16"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKEN)
+def test_a_dialect_that_is_not_true_is_refused(build: Build, case: str):
+    body, options, location, message = MISTAKEN[case]
+
+    with pytest.raises(InvalidData) as caught:
+        build(body, csv=CsvOptions(**options))
+
+    assert caught.value.faults[0].location == location
+    assert message in caught.value.faults[0].message
+
+
+def test_an_encoding_that_is_no_text_is_refused(build: Build):
+    with pytest.raises(InvalidRequest) as caught:
+        build(b"a\n1\n", csv=CsvOptions(encoding="zip"))
+
+    assert caught.value.faults[0].location == "encoding"

@@ -9,7 +9,8 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from app.datasets.readers import format_of, records
+from app.datasets.readers import format_of, ndjson, records
+from app.datasets.readers.content import Content
 from app.errors import InvalidData, TooLarge, UnsupportedMediaType
 from tests.unit.datasets.conftest import Build
 
@@ -70,9 +71,112 @@ def test_a_truncated_file_is_refused(build: Build, form: str):
 
 def test_nested_columns_are_refused_by_name(build: Build):
     with pytest.raises(InvalidData) as caught:
-        build({"deep": [[1], [2, 3]]})
+        build({"deep": [{"a": 1}, {"a": 2}]})
 
     assert caught.value.faults[0].location == "column deep"
+
+
+BAD_LISTS = {
+    "ragged": ([[1, 2], [1, 2, 3]], "row 2, column a"),
+    "ragged inside": ([[[1], [2]], [[1], [2, 3]]], "row 2, column a"),
+    "a missing list": ([[1], None], "row 2, column a"),
+    "a missing element": ([[1, 2], [3, 4], [None, 5]], "row 3, column a"),
+    "an empty list": ([[], []], "row 1, column a"),
+    "texts": ([["x"], ["y"]], "column a"),
+    "an endless number": ([[1.0], [float("inf")]], "row 2, column a"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_LISTS)
+def test_lists_that_are_no_arrays_of_one_shape_are_refused(build: Build, case: str):
+    values, location = BAD_LISTS[case]
+
+    with pytest.raises(InvalidData) as caught:
+        build({"a": values, "y": list(range(len(values)))})
+
+    assert caught.value.faults[0].location == location
+
+
+def test_arrays_alone_are_refused(build: Build):
+    with pytest.raises(InvalidData, match="a label"):
+        build({"a": [[1, 2], [3, 4]]})
+
+
+def lists(form: str, values: np.ndarray, kind: pa.DataType) -> bytes:
+    """Arrays with labels, in several pieces."""
+    table = pa.table({"image": pa.array(values.tolist(), kind), "y": pa.array(range(len(values)))})
+    sink = io.BytesIO()
+    if form == "parquet":
+        pyarrow.parquet.write_table(table, sink, row_group_size=2)
+    elif form == "arrow":
+        with pa.ipc.new_stream(sink, table.schema) as stream:
+            stream.write_table(table, max_chunksize=2)
+    else:
+        sink.write(b"\n".join(orjson.dumps(row) for row in table.to_pylist()))
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow"])
+@pytest.mark.parametrize("fixed", [True, False])
+def test_lists_of_bytes_are_images(build: Build, form: str, fixed: bool):
+    values = np.random.default_rng(0).integers(0, 256, (5, 3, 2)).astype(np.uint8)
+    kind = pa.list_(pa.list_(pa.uint8(), 2), 3) if fixed else pa.list_(pa.large_list(pa.uint8()))
+
+    dataset = build(lists(form, values, kind), form)
+
+    assert dataset.array("image").dtype == np.uint8
+    assert np.array_equal(dataset.array("image"), values)
+    assert [row["y"] for row in dataset.read()] == [0, 1, 2, 3, 4]
+    alike = build(Content(lambda: iter([pa.record_batch({"y": range(5)})]), {"image": (values[:2], values[2:])}))
+    assert dataset.description.sha256 == alike.description.sha256
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow", "ndjson"])
+def test_lists_of_numbers_are_arrays(build: Build, form: str):
+    values = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+
+    dataset = build(lists(form, values, pa.list_(pa.float32())), form)
+
+    assert np.array_equal(dataset.array("image"), values)
+
+
+def test_tensors_of_arrow_are_arrays(build: Build):
+    values = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    table = pa.table({"t": pa.FixedShapeTensorArray.from_numpy_ndarray(values), "y": [0, 1]})
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+
+    assert np.array_equal(build(sink.getvalue(), "arrow").array("t"), values)
+
+
+def test_dates_in_json_are_dates_as_in_csv(build: Build):
+    rows = [{"d": "2020-01-02", "t": "2020-01-02T10:00:00Z", "s": "2020-01-02"}, {"d": None, "t": None, "s": "soon"}]
+    lines = b"\n".join(orjson.dumps(row) for row in rows)
+
+    kinds = {name: kind.value for name, kind in build(lines, "ndjson").kinds.items()}
+
+    assert kinds == {"d": "ignore", "t": "ignore", "s": "categorical"}
+    as_csv = b"d,t,s\n2020-01-02,2020-01-02T10:00:00Z,2020-01-02\n,,soon\n"
+    assert build(lines, "ndjson").description.sha256 == build(as_csv).description.sha256
+    declared = build(lines, "ndjson", columns={"d": "categorical"})
+    assert declared.read()[0]["d"] == "2020-01-02"
+
+
+def test_lines_are_read_in_blocks_and_their_types_hold_for_all(build: Build, monkeypatch: pytest.MonkeyPatch):
+    rows = [{"a": 1, "l": [1, 2]}, {"a": 2, "l": [3, 4]}, {"b": "x", "a": 2.5, "l": [0.5, 1]}]
+    lines = b"\n\n".join(orjson.dumps(row) for row in rows)
+    whole = build(lines, "ndjson")
+    monkeypatch.setattr(ndjson, "BLOCK_BYTES", 1)
+
+    blocks = build(lines, "ndjson")
+
+    assert blocks.read() == whole.read()
+    assert blocks.description.sha256 == whole.description.sha256
+    assert whole.read()[0] == {"l": [1.0, 2.0], "a": 1.0, "b": None}
+    with pytest.raises(InvalidData) as caught:
+        build(lines + b'\n{"a": "y"}', "ndjson")
+    assert caught.value.faults[0].location == "row 4, column a"
 
 
 BAD_RECORDS = {
@@ -80,7 +184,9 @@ BAD_RECORDS = {
     "no columns": ([{}], "records"),
     "mixed types": ([{"a": 1}, {"a": None}, {"a": "x"}], "row 3, column a"),
     "a boolean among numbers": ([{"a": 1}, {"a": True}], "row 2, column a"),
-    "a list": ([{"a": 1, "b": [1]}], "row 1, column b"),
+    "a list among numbers": ([{"a": 1, "b": 1}, {"a": 1, "b": [1]}], "row 2, column b"),
+    "an object": ([{"a": 1, "b": {"c": 1}}], "row 1, column b"),
+    "lists of different depth": ([{"y": 1, "b": [1]}, {"y": 2, "b": [[1]]}], "row 1 and after, column b"),
     "an endless number": ([{"a": 1.5}, {"a": float("inf")}], "row 2, column a"),
     "an immense number": ([{"a": 1}, {"a": 10**400}], "row 2, column a"),
 }

@@ -1,0 +1,110 @@
+"""MatrixCache: encoded matrices on disk, mapped into memory and shared by all jobs with the same encoding.
+
+matrices/<dataset id>/<key>/matrix.npy      the key is a hash of the encoding and of the rows
+
+A matrix is written block by block, so that it may be larger than memory, and appears whole or not at all. Together they
+keep within a budget: those that were used longest ago go first. One that a job has mapped may go too; its bytes are
+freed when the job is over. What is smaller than `LEAST_BYTES` is encoded sooner than it is found, and stays in memory.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.datasets.array_writer import ArrayWriter
+from app.datasets.encoding import PIXEL_LEVELS, Design, Encoding
+from app.datasets.splitting import Part
+from app.storage import Storage
+
+COLLECTION = "matrices"
+MATRIX_FILE = "matrix.npy"
+LEAST_BYTES = 4 << 20
+
+Mapped = NDArray[np.float32] | NDArray[np.uint8]
+
+
+class MatrixCache:
+    """Finds a matrix, or encodes it and keeps it."""
+
+    def __init__(self, storage: Storage, budget_bytes: int) -> None:
+        self._storage = storage
+        self._budget_bytes = budget_bytes
+
+    def design(self, encoding: Encoding, part: Part) -> Design:
+        """The matrix of some rows, mapped from disk where it is large. Shapes: (n, d), float32 or uint8."""
+        size = len(part) * len(encoding.names) * (1 if encoding.are_pixels else 4)
+        if size < LEAST_BYTES or (encoding.are_pixels and isinstance(part.rows, slice)):
+            return encoding.matrix(part)
+        scale = 1.0 / PIXEL_LEVELS if encoding.are_pixels else 1.0
+        key = f"{COLLECTION}/{part.dataset.folder.name}/{_digest(encoding, part)}"
+        found = self._found(key)
+        return Design(found if found is not None else self._made(key, encoding, part, size), scale)
+
+    def bytes(self, dataset_id: str) -> int:
+        """What the matrices of a dataset occupy."""
+        return sum(size for _, size, _ in self._entries(dataset_id))
+
+    def forget(self, dataset_id: str) -> None:
+        """Free the matrices of a dataset."""
+        self._storage.delete(f"{COLLECTION}/{dataset_id}")
+
+    def _found(self, key: str) -> Mapped | None:
+        folder = self._storage.path(key)
+        try:
+            os.utime(folder)
+            return _mapped(folder)
+        except FileNotFoundError:
+            return None
+
+    def _made(self, key: str, encoding: Encoding, part: Part, size: int) -> Mapped:
+        self._make_room(size)
+        with self._storage.stage() as stage:
+            with ArrayWriter("matrix", stage.path / MATRIX_FILE) as writer:
+                for _, block in encoding.blocks(part):
+                    writer.write(block)
+                writer.finish()
+            mapped = _mapped(stage.path)
+            # Beyond the budget it serves this job alone: the file goes now, its bytes when nobody maps it any more.
+            if size <= self._budget_bytes and not self._storage.path(key).exists():
+                stage.publish(key)
+        return mapped
+
+    def _make_room(self, size: int) -> None:
+        entries = sorted(self._entries("*"))
+        excess = sum(stored for _, stored, _ in entries) + size - self._budget_bytes
+        for _, stored, key in entries:
+            if excess <= 0:
+                return
+            self._storage.delete(key)
+            excess -= stored
+
+    def _entries(self, dataset_id: str) -> list[tuple[float, int, str]]:
+        """When each matrix was used last, its size, and its key."""
+        entries = []
+        for file in self._storage.root.glob(f"{COLLECTION}/{dataset_id}/*/{MATRIX_FILE}"):
+            try:
+                key = str(file.parent.relative_to(self._storage.root))
+                entries.append((file.parent.stat().st_mtime, file.stat().st_size, key))
+            except FileNotFoundError:
+                continue  # another worker has just freed it
+        return entries
+
+
+def _mapped(folder: Path) -> Mapped:
+    mapped: Mapped = np.load(folder / MATRIX_FILE, mmap_mode="r")
+    return mapped
+
+
+def _digest(encoding: Encoding, part: Part) -> str:
+    """What decides about the matrix: the features with their statistics, and which rows."""
+    about = {name: value for name, value in encoding.to_json().items() if name != "target"}
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    if isinstance(part.rows, slice):
+        digest.update(f"{part.rows.start}:{part.rows.stop}".encode())
+    else:
+        digest.update(np.ascontiguousarray(part.rows, "<i8").data)
+    return digest.hexdigest()

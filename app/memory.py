@@ -1,0 +1,25 @@
+"""Memory: what the process frees goes back to the system.
+
+By default both Arrow's allocator and that of the C library keep what was freed, each thread for itself, so that a large
+upload would leave its mark on the process for ever. Settings of the C library exist with glibc alone; elsewhere
+nothing happens.
+"""
+
+import ctypes
+import os
+import sys
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_KEPT_BYTES = 1 << 20
+
+
+def give_back() -> None:
+    """To be called before Arrow is imported, and before there are threads."""
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    if not sys.platform.startswith("linux"):
+        return
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt") and hasattr(library, "gnu_get_libc_version"):
+        library.mallopt(_ARENA_MAX, 2)
+        library.mallopt(_MMAP_THRESHOLD, _KEPT_BYTES)
+        library.mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
