@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from app.training.epoch import Epoch, Pause
 from app.training.objective import Measured, Objective, packed, unpacked
+from app.training.scaling import Scaling
 from app.training.setting import Setting
 from app.training.state import State
 
@@ -30,8 +31,12 @@ STILL = {True: 1e-15, False: 1e-8}
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Where the search stands: the objective and its gradient there, penalty included."""
+    """Where the search stands: the objective there, penalty included, and its gradient in the search's coordinates.
 
+    phi are those coordinates (see `scaling`), theta = [W; b].
+    """
+
+    phi: Matrix
     theta: Matrix
     value: float
     gradient: Matrix
@@ -51,11 +56,13 @@ class Search:
         self._steps = list(memory["steps"]) if "steps" in memory else []
         self._changes = list(memory["changes"]) if "changes" in memory else []
         self._first_slope = float(memory["first_slope"][0]) if "first_slope" in memory else None
+        self._scaling = Scaling.of(setting.problem.train)
+        self._phi = memory["phi"] if "phi" in memory else self._scaling.inside(packed(setting.start))
         self._done = resume.epoch if resume else 0
 
     def run(self) -> Iterator[Epoch | Pause]:
         """An epoch for each iteration, until the gradient vanishes or the objective no longer falls."""
-        point = yield from self._at(packed(self._setting.start))
+        point = yield from self._at(self._phi)
         if self._first_slope is None:
             self._first_slope = max(float(np.abs(point.gradient).max()), 1e-300)
         for number in range(self._done + 1, (self._setting.options.epochs or 0) + 1):
@@ -63,7 +70,7 @@ class Search:
                 return
             before = point
             point, length = yield from self._improved(before)
-            self._remember(point.theta - before.theta, point.gradient - before.gradient)
+            self._remember(point.phi - before.phi, point.gradient - before.gradient)
             yield (yield from self._epoch(number, point, length))
             if before.value - point.value <= STILL[self._objective.precise] * abs(point.value):
                 return
@@ -72,8 +79,9 @@ class Search:
         assert self._first_slope is not None
         return float(np.abs(point.gradient).max()) <= FLAT[self._objective.precise] * self._first_slope
 
-    def _at(self, theta: Matrix) -> Generator[Pause, None, Point]:
-        """The point at theta; a generator, whose pauses are passed on."""
+    def _at(self, phi: Matrix) -> Generator[Pause, None, Point]:
+        """The point at phi; a generator, whose pauses are passed on."""
+        theta = self._scaling.outside(phi)
         for step in self._objective.at(theta):
             if isinstance(step, Pause):
                 yield step
@@ -82,7 +90,7 @@ class Search:
         gradient = found.gradient
         gradient[:-1] += self._decay * theta[:-1]
         value = found.loss + 0.5 * float((self._decay * theta[:-1] ** 2).sum())
-        return Point(theta, value, gradient, found)
+        return Point(phi, theta, value, self._scaling.gradient(gradient), found)
 
     def _improved(self, point: Point) -> Generator[Pause, None, tuple[Point, float]]:
         """The next point and the length of the step there; the same point where none is better."""
@@ -91,7 +99,7 @@ class Search:
         length = 1.0 if self._steps else min(1.0, 1.0 / max(float(np.abs(point.gradient).sum()), 1e-300))
         for _ in range(TRIALS):
             with np.errstate(over="ignore", invalid="ignore"):
-                trial = yield from self._at(point.theta + length * direction)
+                trial = yield from self._at(point.phi + length * direction)
             if trial.value <= point.value + SUFFICIENT * length * slope:
                 return trial, length
             excess = trial.value - point.value - length * slope
@@ -139,7 +147,7 @@ class Search:
         )
 
     def _state(self, number: int, point: Point) -> State:
-        memory = {"first_slope": np.array([self._first_slope], np.float64)}
+        memory = {"phi": point.phi, "first_slope": np.array([self._first_slope], np.float64)}
         if self._steps:
             memory |= {"steps": np.array(self._steps), "changes": np.array(self._changes)}
         return self._setting.state(number, unpacked(point.theta), None, **memory)
