@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from app import __version__, logs, problems
 from app.jobs.presence import Presence
 from app.migrate import migrate
-from app.routers import datasets, docs, jobs, models, operations, predict, upload
+from app.routers import datasets, docs, inference_v2, jobs, models, operations, predict, predictions, upload
 from app.schemas.document import describe
 from app.services import Services, assemble
 from app.settings import Settings
@@ -31,7 +31,7 @@ def create_app(settings: Settings | None = None) -> problems.ProblemDocuments:
     api.state.services = assemble(settings)
     problems.install(api)
     api.include_router(upload.router, max_body_size=settings.upload_limit_bytes)
-    for module in (datasets, jobs, models, predict, operations, docs):
+    for module in (datasets, jobs, models, predictions, predict, inference_v2, operations, docs):
         api.include_router(module.router)
     describe(api)
     return problems.ProblemDocuments(api)
@@ -43,6 +43,7 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     migrate(services.database)
     services.catalogue.sweep()
     services.registry.sweep()
+    services.results.sweep(services.queue.is_known)
     launcher = Launcher(services.settings) if services.settings.workers else None
     if launcher is not None:
         launcher.start()

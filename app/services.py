@@ -8,10 +8,14 @@ from app.jobs.bell import Bell
 from app.jobs.queue import Queue
 from app.jobs.roster import Roster
 from app.jobs.watch import Watch
+from app.models import importing
 from app.models.predictor import Predictor
 from app.models.registry import Registry
-from app.settings import Settings
+from app.models.results import Results
+from app.models.revision import Revision
+from app.settings import MEBIBYTE, Settings
 from app.storage import Storage
+from app.tables import ModelRow
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,12 @@ class Services:
     queue: Queue
     registry: Registry
     predictor: Predictor
+    results: Results
     watch: Watch
+
+    def import_model(self, content: bytes, name: str | None) -> ModelRow:
+        """Keep an exported model as a new one."""
+        return importing.add(content, name, self.registry, self.storage)
 
     def close(self) -> None:
         """Give the port and the connections back."""
@@ -56,6 +65,7 @@ def assemble(settings: Settings) -> Services:
         catalogue=Catalogue(database, storage),
         queue=Queue(database, roster, settings.lease_seconds, settings.attempts),
         registry=registry,
-        predictor=Predictor(registry, storage),
+        predictor=Predictor(registry, storage, Revision(database), settings.model_cache_mib * MEBIBYTE),
+        results=Results(storage),
         watch=Watch(bell, settings.poll_seconds),
     )

@@ -32,8 +32,7 @@ async def submit_job(spec: Spec, request: Request, services: ServicesDep, wait: 
     """Queue a training job. With `Prefer: wait=N` the reply is held until the job is over, at most N seconds."""
     submitted, ports = await run_in_threadpool(_submit, spec, services)
     services.bell.ring(ports)
-    job = await _until_over(submitted, services, wait)
-    return _reply(job, {"Location": f"/jobs/{job.id}", **_applied(wait)}, waited=wait > 0)
+    return await hold(submitted, services, wait)
 
 
 @router.get("", summary="List jobs", responses=problems(404, 422))
@@ -114,7 +113,14 @@ def cancel_job(job: JobId, services: ServicesDep) -> JobBody:
 def delete_job(job: JobId, services: ServicesDep) -> Response:
     """Remove a job and its history; its model stays."""
     services.queue.delete(job)
+    services.results.delete(job)
     return Response(status_code=204)
+
+
+async def hold(submitted: JobBody, services: Services, wait: float) -> Response:
+    """The reply to a submission, held until the job is over or `wait` seconds have passed."""
+    job = await _until_over(submitted, services, wait)
+    return _reply(job, {"Location": f"/jobs/{job.id}", **_applied(wait)}, waited=wait > 0)
 
 
 def accepts_csv(accept: str | None) -> bool:

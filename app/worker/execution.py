@@ -35,6 +35,7 @@ from app.worker.attendant import Attendant
 from app.worker.evaluation import evaluate
 from app.worker.preparation import Prepared, prepare
 from app.worker.receipt import receipt
+from app.worker.statistics import statistics
 
 log = structlog.get_logger(__name__)
 
@@ -128,7 +129,7 @@ class Execution:
         weights = Weights(*encoding.fold(outcome.parameters.weights, outcome.parameters.bias))
         model_id = new_id()
         with self._storage.stage() as stage:
-            weights.save(stage.path, encoding)
+            weights.save(stage.path, encoding, statistics(prepared.problem.train, encoding, spec, outcome.parameters))
             stage.publish(key(model_id))
             self._finish(outcome, self._model(model_id, spec, prepared, outcome), model_id=model_id, receipt=record)
 

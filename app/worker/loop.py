@@ -16,6 +16,7 @@ from app.storage import Storage
 from app.tables import JobRow
 from app.training import devices
 from app.worker.attendant import Attendant, is_orphan_of
+from app.worker.batch_prediction import BatchPrediction
 from app.worker.execution import Execution
 
 log = structlog.get_logger(__name__)
@@ -58,7 +59,8 @@ class Worker:
     def _execute(self, worker_id: str, job: JobRow) -> None:
         claim = (job.id, worker_id, job.attempt)
         self._attendant.take(claim)
-        execution = Execution(job, claim, self._storage, self._catalogue, self._registry, self._queue, self._attendant)
+        rooms = (self._storage, self._catalogue, self._registry, self._queue, self._attendant)
+        execution = BatchPrediction(job, claim, *rooms) if job.kind == "predict" else Execution(job, claim, *rooms)
         try:
             execution.run()
         except LeaseLost:
