@@ -15,8 +15,8 @@ from app.settings import Settings
 from app.worker.launcher import Launcher
 
 
-def create_app(settings: Settings | None = None) -> problems.ProblemDocuments:
-    """The ASGI application of one API process."""
+def create_app(settings: Settings | None = None, workers: Launcher | None = None) -> problems.ProblemDocuments:
+    """The ASGI application of one API process, with its workers, which may be starting already."""
     settings = settings or Settings()
     logs.configure(settings.log_level)
     api = FastAPI(
@@ -29,6 +29,7 @@ def create_app(settings: Settings | None = None) -> problems.ProblemDocuments:
         separate_input_output_schemas=False,
     )
     api.state.services = assemble(settings)
+    api.state.workers = workers or Launcher(settings)
     problems.install(api)
     api.include_router(upload.router, max_body_size=settings.upload_limit_bytes)
     for module in (datasets, jobs, models, predictions, predict, inference_v2, operations, docs):
@@ -40,17 +41,15 @@ def create_app(settings: Settings | None = None) -> problems.ProblemDocuments:
 @asynccontextmanager
 async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     services: Services = api.state.services
+    workers: Launcher = api.state.workers
+    workers.start()
     migrate(services.database)
     services.catalogue.sweep()
     services.registry.sweep()
     services.results.sweep(services.queue.is_known)
-    launcher = Launcher(services.settings) if services.settings.workers else None
-    if launcher is not None:
-        launcher.start()
     services.watch.start()
     with Presence(services.database, services.roster, services.bell, services.settings.lease_seconds):
         yield
         services.watch.close()
-    if launcher is not None:
-        launcher.stop()
+    workers.stop()
     services.close()

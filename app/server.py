@@ -11,8 +11,8 @@ from typing import Any
 import uvicorn
 
 from app.jobs.watch import Watch
-from app.main import create_app
 from app.settings import Settings
+from app.worker.launcher import Launcher
 
 GRACE_SECONDS = 3
 SOURCE = Path(__file__).parent
@@ -34,7 +34,12 @@ class Server(uvicorn.Server):
 
 def serve(settings: Settings) -> None:
     """Run one API process, and its workers, until a signal."""
-    app = create_app(settings)
+    workers = Launcher(settings)
+    # They load torch while this process imports the rest.
+    workers.start()
+    from app.main import create_app
+
+    app = create_app(settings, workers)
     config = uvicorn.Config(app, **_options(settings))
     # uvicorn raises the signal anew once it has stopped; by then it has done its work, and the exit status is 0.
     signal.signal(signal.SIGTERM, lambda *_: None)

@@ -28,7 +28,12 @@ class Launcher:
         self._keeper = threading.Thread(target=self._keep, name="launcher", daemon=True)
 
     def start(self) -> None:
-        """Start the workers and return at once; they sign in on the roster when they are ready."""
+        """Start the workers, if there are to be any and they are not there yet, and return at once.
+
+        They sign in on the roster when they are ready.
+        """
+        if self._process is not None or not self._settings.workers:
+            return
         self._process = self._launch()
         self._keeper.start()
 

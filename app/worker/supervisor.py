@@ -14,11 +14,13 @@ import structlog
 from app.database import Database
 from app.jobs.queue import Queue
 from app.jobs.roster import Roster
+from app.migrate import is_current
 from app.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 GRACE_SECONDS = 3.0
+SCHEMA_POLL_SECONDS = 0.02
 SHORT_LIFE_SECONDS = 5.0
 LONGEST_BACKOFF_SECONDS = 30.0
 
@@ -39,6 +41,7 @@ class Supervisor:
         """Supervise until told to stop; returns the exit status."""
         self._listen()
         _load(self._settings)
+        self._await_schema()
         self._bury()
         while not self._stopping:
             self._start_missing()
@@ -70,6 +73,16 @@ class Supervisor:
                 self._stopping = True
             else:
                 os.read(key.fd, 4096)
+
+    def _await_schema(self) -> None:
+        """Wait until the database has the schema that this code needs: the server may still be migrating it."""
+        self._settings.data_dir.mkdir(parents=True, exist_ok=True)
+        database = Database(self._settings.resolved_database_url)
+        try:
+            while not self._stopping and not is_current(database):
+                self._await(SCHEMA_POLL_SECONDS)
+        finally:
+            database.dispose()
 
     def _start_missing(self) -> None:
         while len(self._children) < self._settings.workers and time.monotonic() >= self._next_start:
