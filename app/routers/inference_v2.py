@@ -4,7 +4,6 @@ Clients of the protocol look for `error` in a failed reply: it stands in the pro
 """
 
 import json
-import zlib
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
@@ -17,11 +16,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from app import __version__, problems
-from app.errors import Fault, InvalidRequest, OnelayerError, TooLarge, UnsupportedMediaType
+from app.errors import Fault, InvalidRequest, OnelayerError
 from app.identifiers import is_id
 from app.models.open_inference import Output, default_outputs, infer, metadata, reply
 from app.models.predictor import Loaded
 from app.models.tensors import Tail, decoded
+from app.models.unpacking import unpacked
 from app.problems import faults_of
 from app.routers.dependencies import ServicesDep
 from app.schemas.inference_v2 import (
@@ -181,7 +181,7 @@ def _metadata(services: Services, name: str, reference: str) -> ModelMetadata:
 async def _infer(request: Request, name: str, reference: str) -> Response:
     services: Services = request.app.state.services
     # No media type is asked for: Triton's client sends JSON without one.
-    body = _unpacked(await request.body(), request.headers.get("content-encoding"), services)
+    body = unpacked(await request.body(), request.headers.get("content-encoding"), services.settings.body_limit_bytes)
     length = request.headers.get(LENGTH_HEADER)
     loaded = services.predictor.cached(reference)
     if loaded is None or len(body) > (SMALL_BYTES if length is not None else SMALL_JSON_BYTES):
@@ -236,25 +236,6 @@ def _parse(body: bytes) -> InferRequest:
         return InferRequest.model_validate(given)
     except ValidationError as error:
         raise InvalidRequest(faults_of(error.errors(include_url=False), given)) from error
-
-
-def _unpacked(body: bytes, encoding: str | None, services: Services) -> bytes:
-    """The body as it was before the client compressed it, up to the limit of all bodies."""
-    if encoding is None or encoding == "identity":
-        return body
-    windows = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
-    if encoding not in windows:
-        raise UnsupportedMediaType("A compressed body is gzip or deflate.")
-    unpacker = zlib.decompressobj(windows[encoding])
-    try:
-        content = unpacker.decompress(body, services.settings.body_limit_bytes)
-    except zlib.error as error:
-        raise InvalidRequest(Fault("body", f"it is not {encoding}, as Content-Encoding says")) from error
-    if unpacker.unconsumed_tail:
-        raise TooLarge("The body is larger than this server takes once it is unpacked.")
-    if not unpacker.eof:
-        raise InvalidRequest(Fault("body", f"the {encoding} is cut short"))
-    return content
 
 
 def _failed(error: OnelayerError) -> Response:

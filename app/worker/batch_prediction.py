@@ -1,6 +1,7 @@
 """One batch prediction, from its job's row to the file that is downloaded: the sibling of a training's execution."""
 
 import time
+from dataclasses import dataclass
 
 import structlog
 
@@ -24,26 +25,17 @@ log = structlog.get_logger(__name__)
 REPORT_SECONDS = 0.5
 
 
+@dataclass(frozen=True)
 class BatchPrediction:
     """Carries one claimed batch prediction out."""
 
-    def __init__(
-        self,
-        job: JobRow,
-        claim: Claim,
-        storage: Storage,
-        catalogue: Catalogue,
-        registry: Registry,
-        queue: Queue,
-        attendant: Attendant,
-    ) -> None:
-        self._job = job
-        self._claim = claim
-        self._storage = storage
-        self._catalogue = catalogue
-        self._registry = registry
-        self._queue = queue
-        self._attendant = attendant
+    job: JobRow
+    claim: Claim
+    storage: Storage
+    catalogue: Catalogue
+    registry: Registry
+    queue: Queue
+    attendant: Attendant
 
     def run(self) -> None:
         """Predict and save; every end but a lost lease is written into the job's row."""
@@ -54,40 +46,40 @@ class BatchPrediction:
         except OnelayerError as error:
             self._finish(Status.FAILED, {"code": error.code, "detail": error.detail})
         except Exception:
-            log.exception("a batch prediction failed", job=self._job.id)
-            detail = f"A fault of the worker; its log holds more under {self._job.id}."
+            log.exception("a batch prediction failed", job=self.job.id)
+            detail = f"A fault of the worker; its log holds more under {self.job.id}."
             self._finish(Status.FAILED, {"code": "internal-error", "detail": detail})
 
     def _predict(self) -> None:
-        if self._job.dataset_id is None:
-            raise DatasetNotFound(str(self._job.spec["dataset"]))
-        dataset = self._catalogue.files(self._job.dataset_id)
-        row = self._registry.get(str(self._job.spec["model"]))
-        loaded = Loaded(row, *stored.load(self._storage.path(model_key(row.id))))
+        if self.job.dataset_id is None:
+            raise DatasetNotFound(str(self.job.spec["dataset"]))
+        dataset = self.catalogue.files(self.job.dataset_id)
+        row = self.registry.get(str(self.job.spec["model"]))
+        loaded = Loaded(row, *stored.load(self.storage.path(model_key(row.id))))
         started = reported = time.perf_counter()
-        with self._storage.stage() as stage:
-            for done in batches.write(loaded, dataset, Batch.of(self._job.spec), stage.path):
-                if self._attendant.should_stop():
+        with self.storage.stage() as stage:
+            for done in batches.write(loaded, dataset, Batch.of(self.job.spec), stage.path):
+                if self.attendant.should_stop():
                     self._stopped()
                     return
                 now = time.perf_counter()
                 if now - reported > REPORT_SECONDS:
                     reported = now
-                    self._queue.report(self._claim, done, done / (now - started))
+                    self.queue.report(self.claim, done, done / (now - started))
             # An attempt before this one may have died between its file and its row.
-            self._storage.delete(key(self._job.id))
-            stage.publish(key(self._job.id))
-            self._finish(Status.SUCCEEDED, epoch=self._job.epochs)
+            self.storage.delete(key(self.job.id))
+            stage.publish(key(self.job.id))
+            self._finish(Status.SUCCEEDED, epoch=self.job.epochs)
 
     def _stopped(self) -> None:
-        if self._attendant.lease_lost.is_set():
-            raise LeaseLost(self._job.id)
-        if not self._attendant.cancel_requested.is_set():
-            self._queue.hand_back(self._claim)
-            raise LeaseLost(self._job.id)
+        if self.attendant.lease_lost.is_set():
+            raise LeaseLost(self.job.id)
+        if not self.attendant.cancel_requested.is_set():
+            self.queue.hand_back(self.claim)
+            raise LeaseLost(self.job.id)
         self._finish(Status.CANCELLED)
 
     def _finish(self, status: Status, error: dict[str, str] | None = None, **values: int) -> None:
-        self._attendant.conclude(
-            lambda session, _, __: self._queue.finish(session, self._claim, status, error=error, device="cpu", **values)
+        self.attendant.conclude(
+            lambda session, _, __: self.queue.finish(session, self.claim, status, error=error, device="cpu", **values)
         )
