@@ -1,14 +1,16 @@
 """Every way in which a request can fail, as one tree.
 
     OnelayerError
-    ├── NotFound                 404   DatasetNotFound · JobNotFound · ModelNotFound · PageNotFound
+    ├── NotFound                 404   DatasetNotFound · JobNotFound · ModelNotFound · AliasNotFound · …
     ├── Conflict                 409   NameTaken · DatasetInUse · JobStillRunning · JobOver · JobNotReplayable
     │                                  IdempotencyConflict · RequestInProgress
     ├── Unprocessable            422
     │   ├── InvalidRequest             a field of the request: unknown, missing, out of range
     │   ├── InvalidData                a place in uploaded data: row and column
     │   ├── InvalidSpec                a job that cannot be trained as asked
-    │   └── InvalidInstances           rows given to /predict
+    │   ├── InvalidInstances           rows given to /predict
+    │   ├── InvalidModel               a file that is imported as a model
+    │   └── Unsupported                what this model cannot say
     ├── BadRequest               400
     ├── MethodNotAllowed         405
     ├── NotAcceptable            406
@@ -90,6 +92,21 @@ class ModelNotFound(NotFound):
 
     def __init__(self, model: str) -> None:
         super().__init__(f"No model is called {model!r}; GET /models lists those there are.")
+
+
+class AliasNotFound(NotFound):
+    """No version of this name has the alias."""
+
+    code, title = "alias-not-found", "No such alias"
+
+    def __init__(self, name: str, alias: str) -> None:
+        super().__init__(f"No version of {name!r} has the alias {alias!r}; GET /models?name={name} lists them.")
+
+
+class ResultNotFound(NotFound):
+    """A job has left no predictions."""
+
+    code, title = "result-not-found", "No such result"
 
 
 class MethodNotAllowed(OnelayerError):
@@ -221,6 +238,18 @@ class InvalidInstances(Unprocessable):
     """The rows to predict do not fit the model."""
 
     code, title = "invalid-instances", "The rows do not fit the model"
+
+
+class InvalidModel(Unprocessable):
+    """The file is no exported model, or contradicts itself."""
+
+    code, title = "invalid-model", "The file is no model"
+
+
+class Unsupported(Unprocessable):
+    """What is asked for does not exist of this model; the detail says why."""
+
+    code, title = "unsupported", "The model cannot say that"
 
 
 class Busy(OnelayerError):

@@ -9,7 +9,19 @@ from app import __version__, logs, problems
 from app.jobs.presence import Presence
 from app.jobs.upkeep import Upkeep
 from app.migrate import migrate
-from app.routers import datasets, docs, events, history, jobs, models, operations, predict, upload
+from app.routers import (
+    datasets,
+    docs,
+    events,
+    history,
+    inference_v2,
+    jobs,
+    models,
+    operations,
+    predict,
+    predictions,
+    upload,
+)
 from app.routers.idempotency import IdempotencyKeys
 from app.schemas.document import describe
 from app.services import Services, assemble
@@ -35,7 +47,7 @@ def create_app(settings: Settings | None = None, workers: Launcher | None = None
     problems.install(api)
     api.add_middleware(IdempotencyKeys, keys=api.state.services.keys)
     api.include_router(upload.router, max_body_size=settings.upload_limit_bytes)
-    for module in (datasets, jobs, history, events, models, predict, operations, docs):
+    for module in (datasets, jobs, history, events, models, predictions, predict, inference_v2, operations, docs):
         api.include_router(module.router)
     describe(api)
     return problems.ProblemDocuments(api)
@@ -49,6 +61,7 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     migrate(services.database)
     services.catalogue.sweep()
     services.registry.sweep()
+    services.results.sweep(services.queue.is_known)
     services.watch.start()
     settings = services.settings
     with Presence(services.database, services.roster, services.bell, settings.lease_seconds) as presence:

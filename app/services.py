@@ -13,10 +13,14 @@ from app.jobs.queue import Queue
 from app.jobs.roster import Roster
 from app.jobs.upkeep import Chore
 from app.jobs.watch import Watch
+from app.models import importing
 from app.models.predictor import Predictor
 from app.models.registry import Registry
-from app.settings import Settings
+from app.models.results import Results
+from app.models.revision import Revision
+from app.settings import MEBIBYTE, Settings
 from app.storage import Storage
+from app.tables import ModelRow
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,13 @@ class Services:
     keys: Keys
     registry: Registry
     predictor: Predictor
+    results: Results
     watch: Watch
     feeds: Feeds
+
+    def import_model(self, content: bytes, name: str | None) -> ModelRow:
+        """Keep an exported model as a new one."""
+        return importing.add(content, name, self.registry, self.storage)
 
     def close(self) -> None:
         """Give the port and the connections back."""
@@ -86,7 +95,8 @@ def assemble(settings: Settings) -> Services:
         queue=queue,
         keys=Keys(database, roster.is_alive, settings.keep_idempotency_hours),
         registry=registry,
-        predictor=Predictor(registry, storage),
+        predictor=Predictor(registry, storage, Revision(database), settings.model_cache_mib * MEBIBYTE),
+        results=Results(storage),
         watch=watch,
         feeds=Feeds(database, queue, watch),
     )

@@ -2,6 +2,7 @@
 
 datasets ──< jobs ──< epochs          models keep the id of the job and dataset they came from as plain text,
                                       since they outlive both
+models ──< aliases                    words for versions; model_names counts the versions of each name
 processes                             who is alive: API processes and workers, with the port that wakes them
 idempotency_keys                      POSTs that carried a key, with the reply that the first of them got
 """
@@ -66,6 +67,7 @@ class JobRow(Row):
         ForeignKey("datasets.id", ondelete="SET NULL"), index=True
     )
     model: Mapped[str] = mapped_column(String(16))
+    kind: Mapped[str] = mapped_column(String(8), default="train", server_default="train")
     requested_device: Mapped[str] = mapped_column(String(16))
     # The priority with its sign turned, so that the smallest comes first.
     rank: Mapped[int] = mapped_column(default=0, server_default="0")
@@ -126,6 +128,26 @@ class ModelRow(Row):
     metrics: Mapped[dict[str, Any]]
     partial: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime]
+
+
+class ModelNameRow(Row):
+    """A name that models have or had: its versions count on, so that no number is ever given twice."""
+
+    __tablename__ = "model_names"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    newest_version: Mapped[int]
+
+
+class AliasRow(Row):
+    """A word for one version of a name, such as `champion`; it moves in one statement and goes with its model."""
+
+    __tablename__ = "aliases"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    alias: Mapped[str] = mapped_column(String(100), primary_key=True)
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"), index=True)
+    moved_at: Mapped[datetime]
 
 
 class ProcessRow(Row):

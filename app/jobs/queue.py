@@ -42,6 +42,7 @@ class Order:
     requested_device: str
     rank: int = 0
     replay_of: str | None = None
+    kind: str = "train"
 
 
 class Queue:
@@ -117,6 +118,11 @@ class Queue:
                 raise JobStillRunning(job_id)
             session.execute(delete(JobRow).where(JobRow.id == job_id))
 
+    def is_known(self, job_id: str) -> bool:
+        """Whether there is such a job."""
+        with self._database.read() as session:
+            return session.get(JobRow, job_id) is not None
+
     # ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def claim(self, worker_id: str, devices: list[str]) -> JobRow | None:
@@ -170,6 +176,11 @@ class Queue:
         if Status.RUNNING not in sources(status) or status in LIVING:
             raise ValueError(f"a job does not end as {status}")
         self.guarded(session, claim, status=status, finished_at=DatabaseTime(), lease_until=None, **values)
+
+    def report(self, claim: Claim, done: int, per_second: float) -> None:
+        """Say how far a job is that leaves no loss history."""
+        with self._database.write() as session:
+            self.guarded(session, claim, epoch=done, samples_per_second=per_second)
 
     def hand_back(self, claim: Claim) -> None:
         """Put a job back because its worker is asked to stop: no fault of the job, so no attempt is counted."""

@@ -4,21 +4,19 @@ from typing import Any
 
 import numpy as np
 
+from app.models.inference import Inference
 from app.models.predictor import Loaded
-from app.models.registry import key
-from app.models.statistics import Statistics
-from app.storage import Storage
 from app.training.distributions import quantile, two_sided_p
 
 CONFIDENCE = 0.95
 
 
-def coefficients(loaded: Loaded, truth: dict[str, Any] | None, storage: Storage) -> dict[str, Any]:
+def coefficients(loaded: Loaded, truth: dict[str, Any] | None) -> dict[str, Any]:
     """Every weight by feature and output, the bias by output, their statistics, and the errors against a truth."""
     outputs = loaded.row.classes or loaded.row.target
     features = loaded.encoding.names
     weights, bias = loaded.weights.weights, loaded.weights.bias
-    statistics = Statistics.load(storage.path(key(loaded.row.id)))
+    statistics = loaded.inference
     tested = _tests(statistics, np.vstack([weights, bias]))
     return {
         "coefficients": [
@@ -35,7 +33,7 @@ def coefficients(loaded: Loaded, truth: dict[str, Any] | None, storage: Storage)
     }
 
 
-def _tests(statistics: Statistics, values: Any) -> Any:
+def _tests(statistics: Inference, values: Any) -> Any:
     """Standard error, statistic, p-value and interval of the coefficient in a row and column of `values`."""
     if statistics.errors is None:
         return lambda row, column: {}
@@ -57,7 +55,7 @@ def _tests(statistics: Statistics, values: Any) -> Any:
     return tested
 
 
-def _about(statistics: Statistics) -> dict[str, Any]:
+def _about(statistics: Inference) -> dict[str, Any]:
     available = statistics.errors is not None
     return {
         "available": available,

@@ -1,61 +1,156 @@
-"""A prediction: rows in, numbers or classes out, with what else the client asked for."""
+"""A prediction: rows of the design matrix in, numbers or classes out, with what else the client asked for."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from app.datasets.instances import encode_instances, encode_records
 from app.errors import Fault, InvalidInstances, InvalidRequest
-from app.models.predictor import Loaded, softmax, top
+from app.models.explanation import baseline, contribution_names, contributions, drift, intervals
+from app.models.predictor import Loaded
 from app.models.weights import Matrix
 
+OUTPUTS = {
+    "probabilities": "softmax: of each row, in the order of the model's classes",
+    "contributions": "what each feature adds to the output, against the mean of the training rows",
+    "interval": "linear: where a new observation lies with probability `interval_level`",
+    "drift": "of each row, the features outside what the training rows had",
+}
+"""What may be asked for beside the predictions."""
 
-def predict(
-    loaded: Loaded,
-    instances: Sequence[Any] | None,
-    records: Sequence[dict[str, Any]] | None,
-    outputs: Sequence[str] = (),
-    top_k: int | None = None,
-) -> dict[str, Any]:
-    """What /predict answers: the model, the predictions, and of a classifier its probabilities when asked."""
-    _check(loaded, outputs, top_k)
-    features = _features(loaded, instances, records)
-    row = loaded.row
-    reply: dict[str, Any] = {"model": {"id": row.id, "name": row.name, "version": row.version}}
-    values = loaded.outputs(features)
-    _check_finite(values)
-    if row.kind == "linear":
-        reply["predictions"] = np.ascontiguousarray(values[:, 0]) if values.shape[1] == 1 else values
+
+@dataclass(frozen=True)
+class Wish:
+    """What a client wants to know beside the predictions."""
+
+    outputs: frozenset[str] = frozenset()
+    top_k: int | None = None
+    interval_level: float = 0.95
+
+
+PLAIN = Wish()
+_PER_ROW = ("predictions", "probabilities", "top_k", "contributions", "intervals", "drift")
+
+
+@dataclass
+class Answer:
+    """What a model says of some rows; what was not asked for is None."""
+
+    loaded: Loaded
+    predictions: Any
+    """Numbers (n,) or (n, targets) of a linear model, the classes as a list of a softmax model."""
+    probabilities: Matrix | None = None
+    top_k: list[list[dict[str, Any]]] | None = None
+    contributions: Matrix | None = None
+    """(n, features, outputs)"""
+    intervals: Matrix | None = None
+    """(n, targets, 2)"""
+    drift: list[list[dict[str, Any]]] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The reply of /predict. A linear model of one target has no axis for its outputs."""
+        reply: dict[str, Any] = {"model": self.loaded.reference, "predictions": self.predictions}
+        single = self.loaded.row.kind == "linear" and len(self.loaded.row.target) == 1
+        if self.probabilities is not None:
+            reply["probabilities"] = self.probabilities
+        if self.top_k is not None:
+            reply["top_k"] = self.top_k
+        if self.contributions is not None:
+            base = baseline(self.loaded)
+            reply["contributions"] = {
+                "features": contribution_names(self.loaded),
+                "outputs": self.loaded.outputs_names,
+                "baseline": float(base[0]) if single else base,
+                "values": np.ascontiguousarray(self.contributions[:, :, 0]) if single else self.contributions,
+            }
+        if self.intervals is not None:
+            reply["intervals"] = np.ascontiguousarray(self.intervals[:, 0]) if single else self.intervals
+        if self.drift is not None:
+            reply["drift"] = self.drift
         return reply
-    classes = row.classes or []
-    reply["predictions"] = [classes[index] for index in values.argmax(axis=1).tolist()]
-    probabilities = softmax(values)
-    if "probabilities" in outputs:
-        reply["probabilities"] = probabilities
-    if top_k is not None:
-        reply["top_k"] = top(probabilities, classes, top_k)
-    return reply
 
 
-def _features(loaded: Loaded, instances: Sequence[Any] | None, records: Sequence[dict[str, Any]] | None) -> Matrix:
-    if instances is not None:
-        return encode_instances(loaded.encoding, instances)
-    return encode_records(loaded.encoding, records or [])
+def predict(loaded: Loaded, X: Matrix, wish: Wish = PLAIN) -> Answer:
+    """What the model says of the rows of a design matrix."""
+    values = loaded.outputs(X)
+    _check_finite(values)
+    row = loaded.row
+    if row.kind == "linear":
+        answer = Answer(loaded, values.ravel() if values.shape[1] == 1 else values)
+    else:
+        classes = row.classes or []
+        answer = Answer(loaded, [classes[index] for index in values.argmax(axis=1).tolist()])
+    if wish is not PLAIN:
+        _complete(answer, X, values, wish)
+    return answer
 
 
 def _check_finite(values: Matrix) -> None:
+    if np.isfinite(values).all():
+        return
     beyond = np.flatnonzero(~np.isfinite(values).all(axis=1))
-    if len(beyond):
-        raise InvalidInstances([Fault(f"row {row + 1}", "its prediction is beyond all numbers") for row in beyond[:10]])
+    raise InvalidInstances([Fault(f"row {row + 1}", "its prediction is beyond all numbers") for row in beyond[:10]])
 
 
-def _check(loaded: Loaded, outputs: Sequence[str], top_k: int | None) -> None:
+def joined(answers: Sequence[Answer]) -> Answer:
+    """The answers to successive batches as one."""
+    if len(answers) == 1:
+        return answers[0]
+    parts = {name: [getattr(answer, name) for answer in answers] for name in _PER_ROW}
+    return Answer(answers[0].loaded, **{name: _together(values) for name, values in parts.items()})
+
+
+def _together(values: list[Any]) -> Any:
+    if values[0] is None:
+        return None
+    return np.concatenate(values) if isinstance(values[0], np.ndarray) else [row for part in values for row in part]
+
+
+def check(loaded: Loaded, wish: Wish) -> None:
     """Refuse what a model of this kind cannot say."""
     if loaded.row.kind == "linear":
-        if outputs:
-            raise InvalidRequest(Fault("outputs[0]", f"{outputs[0]} is said of softmax models only"))
-        if top_k is not None:
+        if "probabilities" in wish.outputs:
+            raise InvalidRequest(Fault("outputs", "probabilities are said of softmax models only"))
+        if wish.top_k is not None:
             raise InvalidRequest(Fault("top_k", "classes are named by softmax models only"))
-    elif top_k is not None and top_k > len(loaded.row.classes or []):
-        raise InvalidRequest(Fault("top_k", f"the model has {len(loaded.row.classes or [])} classes"))
+    else:
+        if "interval" in wish.outputs:
+            raise InvalidRequest(Fault("outputs", "an interval is said of linear models only; ask for probabilities"))
+        if wish.top_k is not None and wish.top_k > len(loaded.row.classes or []):
+            raise InvalidRequest(Fault("top_k", f"the model has {len(loaded.row.classes or [])} classes"))
+
+
+def _complete(answer: Answer, X: Matrix, values: Matrix, wish: Wish) -> None:
+    loaded = answer.loaded
+    check(loaded, wish)
+    if "probabilities" in wish.outputs or wish.top_k is not None:
+        probabilities = softmax(values)
+        answer.probabilities = probabilities if "probabilities" in wish.outputs else None
+        answer.top_k = top(probabilities, loaded.row.classes or [], wish.top_k) if wish.top_k is not None else None
+    if "contributions" in wish.outputs:
+        answer.contributions = contributions(loaded, X)
+    if "interval" in wish.outputs:
+        answer.intervals = np.stack(intervals(loaded, X, values, wish.interval_level), axis=2)
+    if "drift" in wish.outputs:
+        answer.drift = drift(loaded, X)
+
+
+def softmax(logits: Matrix) -> Matrix:
+    """P = exp(o) / Σ exp(o), from logits minus their row maximum, so that nothing overflows (d2l §4.1).
+
+    Shapes:  logits (n, k) → (n, k), rows sum to 1
+    """
+    with np.errstate(over="ignore", under="ignore"):  # a difference beyond all numbers is a probability of 0
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+
+
+def top(probabilities: Matrix, classes: Sequence[str], count: int) -> list[list[dict[str, Any]]]:
+    """Of each row the `count` most probable classes, most probable first."""
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
+    best = np.take_along_axis(probabilities, order, axis=1).tolist()
+    return [
+        [{"class": classes[index], "probability": value} for index, value in zip(row, values, strict=True)]
+        for row, values in zip(order.tolist(), best, strict=True)
+    ]

@@ -1,22 +1,26 @@
-"""The predictor: loaded models, and the one matrix product that answers /predict."""
+"""The predictor: what a reference means now, and the weights last used, in memory."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Lock
-from typing import Any
 
 import numpy as np
 
 from app.datasets.encoding import Encoding
-from app.errors import ModelNotFound
+from app.datasets.feature_encoding import ArrayFeature, NumericFeature
+from app.errors import ModelNotFound, Unsupported
 from app.models import weights as stored
+from app.models.inference import UNTESTED, Inference
 from app.models.registry import Registry, key
+from app.models.revision import Revision
+from app.models.statistics import Statistics
 from app.models.weights import Matrix, Weights
 from app.storage import Storage
 from app.tables import ModelRow
 
-CACHED_BYTES = 256 * 1024 * 1024
+_NAME_BYTES = 120
+"""What the name of a design column occupies, about."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,40 @@ class Loaded:
     row: ModelRow
     weights: Weights
     encoding: Encoding
+    statistics: Statistics | None = None
+    inference: Inference = UNTESTED
 
     @property
     def bytes(self) -> int:
         """What it occupies."""
-        return self.weights.weights.nbytes + self.weights.bias.nbytes
+        own = self.weights.weights.nbytes + self.weights.bias.nbytes + _NAME_BYTES * len(self.weights.weights)
+        return own + (self.statistics.bytes if self.statistics is not None else 0)
+
+    @cached_property
+    def reference(self) -> dict[str, str | int | None]:
+        """How a reply says which model answered."""
+        return {"id": self.row.id, "name": self.row.name, "version": self.row.version}
+
+    @cached_property
+    def outputs_names(self) -> list[str]:
+        """What the columns of the weights are: classes, or targets."""
+        return list(self.row.classes or self.row.target)
+
+    @cached_property
+    def plain_width(self) -> int | None:
+        """The number of values of a row, if all are numbers that go into the matrix as they are; else None."""
+        features = self.encoding.features
+        if len(features) == 1 and isinstance(features[0], ArrayFeature):
+            return features[0].width
+        plain = all(isinstance(feature, NumericFeature) and not feature.boolean for feature in features)
+        return len(features) if plain else None
+
+    @property
+    def training(self) -> Statistics:
+        """What it remembers of its training rows, or the reason that it says nothing about them."""
+        if self.statistics is None:
+            raise Unsupported((), "The model was saved without statistics of its training rows; train it again.")
+        return self.statistics
 
     def outputs(self, features: Matrix) -> Matrix:
         """ŷ, or the logits of a classifier: X·W + b.
@@ -43,52 +76,73 @@ class Loaded:
 
 
 class Predictor:
-    """Finds a model by reference, keeps the weights last used in memory, and predicts."""
+    """Finds a model by reference, and keeps models in memory up to a number of bytes, the last used ones."""
 
-    def __init__(self, registry: Registry, storage: Storage, cached_bytes: int = CACHED_BYTES) -> None:
+    def __init__(self, registry: Registry, storage: Storage, revision: Revision, cached_bytes: int) -> None:
         self._registry = registry
         self._storage = storage
+        self._revision = revision
         self._cached_bytes = cached_bytes
         self._cache: OrderedDict[str, Loaded] = OrderedDict()
+        self._bytes = 0
+        self._meanings: dict[str, str] = {}
+        self._seen: int | None = None
         self._lock = Lock()
+        self._loading = Lock()
+
+    def cached(self, reference: str) -> Loaded | None:
+        """The model that a reference means now, if that is known and the model is in memory. Never waits."""
+        revision = self._revision.now()
+        with self._lock:
+            if revision is None or revision != self._seen:
+                self._meanings.clear()
+                self._seen = revision
+                return None
+            model_id = self._meanings.get(reference)
+            return self._find(model_id) if model_id is not None else None
 
     def load(self, reference: str) -> Loaded:
         """The model that a reference means now; a model never changes, so its weights are read once."""
+        found = self.cached(reference)
+        if found is not None:
+            return found
+        revision = self._revision.now()
         row = self._registry.get(reference)
+        self._remember(reference, row.id, revision)
         with self._lock:
-            if row.id in self._cache:
-                self._cache.move_to_end(row.id)
-                return self._cache[row.id]
-        try:
-            loaded = Loaded(row, *stored.load(self._storage.path(key(row.id))))
-        except FileNotFoundError as error:
-            # It was deleted between the look at its row and now.
-            raise ModelNotFound(reference) from error
-        self._keep(loaded)
+            found = self._find(row.id)
+        return found if found is not None else self._read(row)
+
+    def _find(self, model_id: str) -> Loaded | None:
+        found = self._cache.get(model_id)
+        if found is not None:
+            self._cache.move_to_end(model_id)
+        return found
+
+    def _remember(self, reference: str, model_id: str, revision: int | None) -> None:
+        with self._lock:
+            # If the database has moved on since the look, the next request clears this again.
+            if revision is not None and revision == self._seen:
+                self._meanings[reference] = model_id
+
+    def _read(self, row: ModelRow) -> Loaded:
+        with self._loading:  # once, however many ask for it at the same time
+            with self._lock:
+                if (found := self._find(row.id)) is not None:
+                    return found
+            try:
+                folder = self._storage.path(key(row.id))
+                loaded = Loaded(row, *stored.load(folder), Inference.load(folder))
+            except FileNotFoundError as error:
+                # Deleted since its row was read.
+                raise ModelNotFound(row.name or row.id) from error
+            self._keep(loaded)
         return loaded
 
     def _keep(self, loaded: Loaded) -> None:
         with self._lock:
             self._cache[loaded.row.id] = loaded
-            while len(self._cache) > 1 and sum(entry.bytes for entry in self._cache.values()) > self._cached_bytes:
-                self._cache.popitem(last=False)
-
-
-def softmax(logits: Matrix) -> Matrix:
-    """P = exp(o) / Σ exp(o), from logits minus their row maximum, so that nothing overflows (d2l §4.1).
-
-    Shapes:  logits (n, k) → (n, k), rows sum to 1
-    """
-    with np.errstate(over="ignore", under="ignore"):  # a difference beyond all numbers is a probability of 0
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
-
-
-def top(probabilities: Matrix, classes: Sequence[str], count: int) -> list[list[dict[str, Any]]]:
-    """Of each row the `count` most probable classes, most probable first."""
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
-    best = np.take_along_axis(probabilities, order, axis=1).tolist()
-    return [
-        [{"class": classes[index], "probability": value} for index, value in zip(row, values, strict=True)]
-        for row, values in zip(order.tolist(), best, strict=True)
-    ]
+            self._bytes += loaded.bytes
+            while self._bytes > self._cached_bytes:
+                _, dropped = self._cache.popitem(last=False)
+                self._bytes -= dropped.bytes

@@ -1,20 +1,22 @@
-"""The registry: which models there are, and what `fashion` or `fashion:2` means at this moment."""
+"""The registry: which models there are, and what `fashion`, `fashion:2` or `fashion@champion` means at this moment."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session
 
 from app.database import Database, DatabaseTime
-from app.errors import ModelNotFound
-from app.identifiers import is_id
+from app.errors import AliasNotFound, Fault, InvalidRequest, ModelNotFound
+from app.identifiers import NAME_PATTERN, is_id
 from app.storage import Storage
-from app.tables import ModelRow
+from app.tables import AliasRow, ModelNameRow, ModelRow
 
 COLLECTION = "models"
 
 _VERSIONED = re.compile(r"^(?P<name>[^:@]+):(?P<version>[1-9][0-9]{0,8})$")
+_ALIASED = re.compile(r"^(?P<name>[^:@]+)@(?P<alias>[^:@]+)$")
 
 
 def key(model_id: str) -> str:
@@ -23,7 +25,7 @@ def key(model_id: str) -> str:
 
 
 class Registry:
-    """Adds, finds, lists and deletes models."""
+    """Adds, finds, lists, aliases and deletes models."""
 
     def __init__(self, database: Database, storage: Storage) -> None:
         self._database = database
@@ -31,21 +33,22 @@ class Registry:
 
     def add(self, session: Session, model_id: str, name: str | None, **fields: Any) -> ModelRow:
         """Add a model in the caller's transaction, as the next version of its name."""
-        version = None
-        if name is not None:
-            newest = session.scalar(select(func.max(ModelRow.version)).where(ModelRow.name == name))
-            version = (newest or 0) + 1
+        version = _next_version(session, name) if name is not None else None
         row = ModelRow(id=model_id, name=name, version=version, created_at=DatabaseTime(), **fields)
         session.add(row)
         return row
 
+    def create(self, model_id: str, name: str | None, **fields: Any) -> ModelRow:
+        """Add a model in a transaction of its own."""
+        with self._database.write() as session:
+            row = self.add(session, model_id, name, **fields)
+            session.flush()
+            return find(session, row.id)
+
     def get(self, reference: str) -> ModelRow:
-        """The model that an id, a name (its newest version), or `name:version` means."""
+        """The model that an id, a name (its newest version), `name:version` or `name@alias` means."""
         with self._database.read() as session:
-            model = session.scalars(_meaning(reference)).first()
-        if model is None:
-            raise ModelNotFound(reference)
-        return model
+            return find(session, reference)
 
     def page(self, limit: int, before: str | None = None, name: str | None = None) -> list[ModelRow]:
         """Models, newest first, older than the model `before`."""
@@ -57,14 +60,43 @@ class Registry:
         with self._database.read() as session:
             return list(session.scalars(query))
 
-    def delete(self, reference: str) -> None:
-        """Remove a model and its files."""
-        model_id = self.get(reference).id
+    def versions(self, name: str) -> list[ModelRow]:
+        """Every version of a name, oldest first."""
+        with self._database.read() as session:
+            return list(session.scalars(select(ModelRow).where(ModelRow.name == name).order_by(ModelRow.version)))
+
+    def aliases(self, models: Sequence[ModelRow]) -> dict[str, list[str]]:
+        """The aliases of some models, by their ids."""
+        found: dict[str, list[str]] = {model.id: [] for model in models}
+        query = select(AliasRow).where(AliasRow.model_id.in_(found)).order_by(AliasRow.alias)
+        with self._database.read() as session:
+            for row in session.scalars(query):
+                found[row.model_id].append(row.alias)
+        return found
+
+    def set_alias(self, name: str, alias: str, version: int) -> ModelRow:
+        """Give a version an alias, taking it from the version that had it, in one transaction."""
+        if re.fullmatch(NAME_PATTERN, alias) is None:
+            raise InvalidRequest(Fault("alias", "at most 100 letters, digits, '.', '_' and '-', first no sign"))
         with self._database.write() as session:
-            row = session.get(ModelRow, model_id)
+            model = find(session, f"{name}:{version}")
+            session.merge(AliasRow(name=name, alias=alias, model_id=model.id, moved_at=DatabaseTime()))
+            return model
+
+    def remove_alias(self, name: str, alias: str) -> None:
+        """Take an alias away; the model stays."""
+        with self._database.write() as session:
+            row = session.get(AliasRow, (name, alias))
             if row is None:
-                raise ModelNotFound(reference)
+                raise AliasNotFound(name, alias)
             session.delete(row)
+
+    def delete(self, reference: str) -> None:
+        """Remove a model, its aliases and its files. From the moment the row is gone, nobody finds it."""
+        with self._database.write() as session:
+            row = find(session, reference)
+            session.delete(row)
+            model_id = row.id
         self._storage.delete(key(model_id))
 
     def sweep(self) -> list[str]:
@@ -77,10 +109,35 @@ class Registry:
             return session.get(ModelRow, model_id) is not None
 
 
+def find(session: Session, reference: str) -> ModelRow:
+    """The model that a reference means."""
+    model = session.scalars(_meaning(reference)).first()
+    if model is None:
+        raise ModelNotFound(reference)
+    return model
+
+
 def _meaning(reference: str) -> Select[ModelRow]:
     if is_id(reference):
         return select(ModelRow).where(ModelRow.id == reference)
     if versioned := _VERSIONED.fullmatch(reference):
         name, version = versioned["name"], int(versioned["version"])
         return select(ModelRow).where(ModelRow.name == name, ModelRow.version == version)
+    if aliased := _ALIASED.match(reference):
+        is_meant = (AliasRow.name == aliased["name"], AliasRow.alias == aliased["alias"])
+        return select(ModelRow).join(AliasRow, AliasRow.model_id == ModelRow.id).where(*is_meant)
     return select(ModelRow).where(ModelRow.name == reference).order_by(ModelRow.version.desc()).limit(1)
+
+
+def _next_version(session: Session, name: str) -> int:
+    """Count the name's versions on. The row is locked until the commit, so that no two models get one number."""
+    count = update(ModelNameRow).where(ModelNameRow.name == name)
+    count = count.values(newest_version=ModelNameRow.newest_version + 1)
+    version = session.scalar(count.returning(ModelNameRow.newest_version))
+    if version is None:
+        # A name that models had before names were counted, or a new one.
+        newest = session.scalar(select(func.max(ModelRow.version)).where(ModelRow.name == name))
+        version = (newest or 0) + 1
+        session.add(ModelNameRow(name=name, newest_version=version))
+        session.flush()
+    return version

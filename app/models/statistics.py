@@ -1,45 +1,80 @@
-"""Inference statistics on disk: one safetensors file beside the weights, or the reason why there are none."""
+"""What a model remembers of its training rows: means, ranges, and of a linear model what its uncertainty takes.
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
+All of it is in raw design columns, the units that the weights act on. It lies in the weights' safetensors file:
+
+    mean, minimum, maximum     (d,)        of each design column; contributions and drift are measured against them
+    inverse_gram               (p, p)      (X̃ᵀX̃)⁺ of the columns and a last one of ones: p = d + 1
+    residual_variance          (k,)        Σ (y − ŷ)² / degrees_of_freedom, of the model as trained
+    standard_errors            (p, k)      of each coefficient; not a number where the data cannot tell it
+    degrees_of_freedom         (1,)        rows − rank of X̃
+    distance                   (1,)        how far the weights are from least squares, in standard errors
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import save_file
 
-STATISTICS_FILE = "statistics.safetensors"
+Matrix = NDArray[np.float64]
+
+NEAR = 0.1
+"""Weights this near to least squares, in standard errors, have the standard errors of least squares."""
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """The covariance of a linear model's coefficients: residual_variance · inverse_gram for each output."""
+
+    inverse_gram: Matrix
+    residual_variance: Matrix
+    standard_errors: Matrix
+    degrees_of_freedom: Matrix
+    distance: Matrix
+
+    @property
+    def is_at_optimum(self) -> bool:
+        """Whether the weights are those of least squares, as far as the data can tell."""
+        return bool(self.distance[0] <= NEAR)
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Standard errors of the weights and the bias, in raw units; NaN where a coefficient is not determined.
+    """Means and ranges of the training rows, and the uncertainty where there is one."""
 
-    degrees    of freedom of Student's t, None for the normal distribution
-    reference  the class whose weights are 0, of a softmax model
-    reason     why there are no errors
-    Shapes:    errors (d + 1, k), bias last
-    """
+    mean: Matrix
+    minimum: Matrix
+    maximum: Matrix
+    uncertainty: Uncertainty | None = None
 
-    errors: NDArray[np.float64] | None
-    degrees: int | None = None
-    reference: str | None = None
-    reason: str | None = None
-
-    def save(self, folder: Path) -> None:
-        """Write the file into a folder that is being staged."""
-        about = {"degrees": self.degrees, "reference": self.reference, "reason": self.reason}
-        tensors = {} if self.errors is None else {"errors": np.ascontiguousarray(self.errors)}
-        save_file(tensors, folder / STATISTICS_FILE, metadata={"about": json.dumps(about)})
+    def tensors(self) -> dict[str, Matrix]:
+        """By name, as they stand in a file."""
+        own = {"mean": self.mean, "minimum": self.minimum, "maximum": self.maximum}
+        return own | (vars(self.uncertainty) if self.uncertainty is not None else {})
 
     @classmethod
-    def load(cls, folder: Path) -> "Statistics":
-        """Read a model's statistics; a model without the file has none."""
-        path = folder / STATISTICS_FILE
-        if not path.is_file():
-            return cls(None, reason="no statistics were kept with this model")
-        with safe_open(path, framework="numpy") as file:
-            about = json.loads(file.metadata()["about"])
-            errors = file.get_tensor("errors") if "errors" in file.keys() else None  # noqa: SIM118 — no mapping
-        return cls(errors, **about)
+    def of(cls, tensors: Mapping[str, Matrix]) -> Self | None:
+        """Those of a file, or None where it has none."""
+        names = ("mean", "minimum", "maximum")
+        if not all(name in tensors for name in names):
+            return None
+        parts = [field.name for field in fields(Uncertainty)]
+        uncertainty = Uncertainty(*(tensors[part] for part in parts)) if all(p in tensors for p in parts) else None
+        mean, minimum, maximum = (tensors[name] for name in names)
+        return cls(mean, minimum, maximum, uncertainty)
+
+    @property
+    def bytes(self) -> int:
+        """What it occupies in memory."""
+        return sum(tensor.nbytes for tensor in self.tensors().values())
+
+
+def shapes(features: int, outputs: int) -> dict[str, tuple[int, ...]]:
+    """The shape that each tensor has in a model of so many design columns and outputs."""
+    p = features + 1
+    return {
+        "mean": (features,), "minimum": (features,), "maximum": (features,),
+        "inverse_gram": (p, p), "residual_variance": (outputs,), "standard_errors": (p, outputs),
+        "degrees_of_freedom": (1,), "distance": (1,),
+    }  # fmt: skip

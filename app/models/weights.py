@@ -1,4 +1,4 @@
-"""Weights on disk: one safetensors file, `weights` (d × k) and `bias` (k), beside the encoding as JSON."""
+"""Weights on disk: one safetensors file, `weights` (d × k), `bias` (k) and statistics, beside the encoding as JSON."""
 
 import json
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from app.datasets.encoding import Encoding
+from app.models.statistics import Statistics
 
 WEIGHTS_FILE = "weights.safetensors"
 ENCODING_FILE = "encoding.json"
@@ -28,15 +29,17 @@ class Weights:
     weights: Matrix
     bias: Matrix
 
-    def save(self, folder: Path, encoding: Encoding) -> None:
+    def save(self, folder: Path, encoding: Encoding, statistics: Statistics | None = None) -> None:
         """Write both files into a folder that is being staged."""
         tensors = {"weights": np.ascontiguousarray(self.weights), "bias": np.ascontiguousarray(self.bias)}
+        if statistics is not None:
+            tensors |= {name: np.ascontiguousarray(values) for name, values in statistics.tensors().items()}
         save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": FORMAT})
         (folder / ENCODING_FILE).write_text(json.dumps(encoding.to_json(), ensure_ascii=False), encoding="utf-8")
 
 
-def load(folder: Path) -> tuple[Weights, Encoding]:
-    """Read both files of a model."""
+def load(folder: Path) -> tuple[Weights, Encoding, Statistics | None]:
+    """Read both files of a model. Those saved before statistics were kept have none."""
     tensors = load_file(folder / WEIGHTS_FILE)
     encoding = Encoding.from_json(json.loads((folder / ENCODING_FILE).read_text(encoding="utf-8")))
-    return Weights(tensors["weights"], tensors["bias"]), encoding
+    return Weights(tensors["weights"], tensors["bias"]), encoding, Statistics.of(tensors)

@@ -49,8 +49,7 @@ async def submit_job(
         return Response(body.model_dump_json(), media_type="application/json")
     submitted, ports = await run_in_threadpool(_submit, spec, services)
     services.bell.ring(ports)
-    job = await _until_over(submitted, services, wait)
-    return _reply(job, {"Location": f"/jobs/{job.id}", **_applied(wait)}, waited=wait > 0)
+    return await hold(submitted, services, wait)
 
 
 @router.get("", summary="List jobs", responses=problems(404, 422))
@@ -124,7 +123,14 @@ async def replay_job(job: JobId, services: ServicesDep, wait: WaitSeconds) -> Re
 def delete_job(job: JobId, services: ServicesDep) -> Response:
     """Remove a job and its history; its model stays."""
     services.queue.delete(job)
+    services.results.delete(job)
     return Response(status_code=204)
+
+
+async def hold(submitted: JobBody, services: Services, wait: float) -> Response:
+    """The reply to a submission, held until the job is over or `wait` seconds have passed."""
+    job = await _until_over(submitted, services, wait)
+    return _reply(job, {"Location": f"/jobs/{job.id}", **_applied(wait)}, waited=wait > 0)
 
 
 def _submit(spec: Spec, services: Services) -> tuple[JobBody, list[int]]:

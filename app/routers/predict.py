@@ -1,4 +1,8 @@
-"""POST /predict: rows in, predictions out."""
+"""POST /predict: rows in, predictions out.
+
+Bodies are read by hand, because the framework would take most of the time. What is small and whose model is in memory
+is answered on the event loop, where a switch to a thread would cost more than the work; everything else in a thread.
+"""
 
 import json
 from typing import Any
@@ -10,45 +14,115 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from app.errors import Fault, InvalidRequest, UnsupportedMediaType
-from app.models.prediction import predict
+from app.models.bodies import NPY, READERS, answer_body, answer_records, answer_rows
+from app.models.prediction import PLAIN, Answer, Wish
+from app.models.predictor import Loaded
+from app.models.replies import JSON, WRITERS, chosen
 from app.problems import faults_of
-from app.routers.dependencies import ServicesDep
-from app.schemas.predict import PredictReply, PredictRequest
+from app.schemas.predict import PredictOptions, PredictReply, PredictRequest
 from app.schemas.problem import problems
 from app.services import Services
 
 router = APIRouter(tags=["predict"])
 
-# The body is read by hand, because pydantic would take most of the time; the document still shows its schema.
+SMALL_JSON_BYTES = 64 * 1024
+SMALL_NPY_BYTES = 1024 * 1024
+"""An array costs a product, JSON costs its reading: each of these takes about a millisecond."""
+
+_TYPES = (JSON, *READERS)
+_SCHEMAS = {JSON: {"schema": {"$ref": "#/components/schemas/PredictRequest"}}}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_PARAMETERS = [
+    {"name": name, "in": "query", "required": False, "schema": schema, "examples": [None],
+     "description": f"With a body that is no JSON: {PredictOptions.model_fields[name].description}"}
+    for name, schema in (
+        ("model", {"type": "string"}),
+        ("outputs", {"type": "array", "items": {"type": "string"}}),
+        ("top_k", {"type": "integer"}),
+        ("interval_level", {"type": "number"}),
+    )
+]  # fmt: skip
 _BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/PredictRequest"}}},
-    }
+    "parameters": _PARAMETERS,
+    "requestBody": {"required": True, "content": {name: _SCHEMAS.get(name, _BINARY) for name in _TYPES}},
 }
+_REPLIES: dict[int | str, dict[str, Any]] = {200: {"content": dict.fromkeys(READERS, _BINARY)}}
 
 
 @router.post(
     "/predict",
     summary="Predict rows with a trained model",
     response_model=PredictReply,
-    responses=problems(404, 413, 415, 422),
+    responses=problems(400, 404, 406, 413, 415, 422) | _REPLIES,
     openapi_extra=_BODY,
 )
-async def predict_rows(request: Request, services: ServicesDep) -> Response:
-    """Predict rows, given as lists in feature order or as objects by column name."""
-    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if media_type != "application/json" and not media_type.endswith("+json"):
-        raise UnsupportedMediaType("POST /predict reads application/json.")
+async def predict_rows(request: Request) -> Response:
+    """Predict rows: JSON (lists in feature order, or objects by column name), CSV, an Arrow stream or NPY."""
+    services: Services = request.app.state.services
+    headers = request.headers
+    given = headers.get("content-type", JSON)
+    media_type = given if given == JSON else given.partition(";")[0].strip().lower()
+    accepted = chosen(headers.get("accept"))
     body = await request.body()
-    return await run_in_threadpool(_answer, body, services)
+    if media_type == JSON or media_type.endswith("+json"):
+        if request.scope["query_string"]:
+            raise InvalidRequest(Fault("query", "with a JSON body the options stand in the body, not in the address"))
+        if len(body) > SMALL_JSON_BYTES:
+            return await run_in_threadpool(_answer_json, body, accepted, services)
+        asked = _parse(body)
+        loaded = services.predictor.cached(asked.model)
+        if loaded is None:
+            return await run_in_threadpool(_answer_asked, asked, None, accepted, services)
+        return _answer_asked(asked, loaded, accepted, services)
+    if media_type not in READERS:
+        raise UnsupportedMediaType(f"POST /predict reads {', '.join(_TYPES)}.")
+    options = _options(request)
+    loaded = services.predictor.cached(options.model)
+    if loaded is None or media_type != NPY or len(body) > SMALL_NPY_BYTES:
+        return await run_in_threadpool(_answer_body, options, media_type, body, accepted, services)
+    return _reply(answer_body(loaded, media_type, body, _wish(options), _most_rows(services)), accepted)
 
 
-def _answer(body: bytes, services: Services) -> Response:
-    asked = _parse(body)
-    loaded = services.predictor.load(asked.model)
-    reply = predict(loaded, asked.instances, asked.records, asked.outputs, asked.top_k)
-    return Response(orjson.dumps(reply, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
+def _answer_json(body: bytes, accepted: str, services: Services) -> Response:
+    return _answer_asked(_parse(body), None, accepted, services)
+
+
+def _answer_asked(asked: PredictRequest, loaded: Loaded | None, accepted: str, services: Services) -> Response:
+    loaded = loaded if loaded is not None else services.predictor.load(asked.model)
+    wish, most = _wish(asked), _most_rows(services)
+    if asked.instances is not None:
+        return _reply(answer_rows(loaded, asked.instances, wish, most), accepted)
+    return _reply(answer_records(loaded, asked.records or [], wish, most), accepted)
+
+
+def _answer_body(options: PredictOptions, media_type: str, body: bytes, accepted: str, services: Services) -> Response:
+    loaded = services.predictor.load(options.model)
+    return _reply(answer_body(loaded, media_type, body, _wish(options), _most_rows(services)), accepted)
+
+
+def _most_rows(services: Services) -> int:
+    return services.settings.predict_rows_limit
+
+
+def _wish(asked: PredictOptions) -> Wish:
+    if not asked.outputs and asked.top_k is None:
+        return PLAIN
+    return Wish(frozenset(asked.outputs), asked.top_k, asked.interval_level)
+
+
+def _reply(answer: Answer, accepted: str) -> Response:
+    return Response(WRITERS[accepted](answer), media_type=accepted)
+
+
+def _options(request: Request) -> PredictOptions:
+    query = request.query_params
+    given: dict[str, Any] = dict(query)
+    if "outputs" in query:
+        given["outputs"] = [name for value in query.getlist("outputs") for name in value.split(",")]
+    try:
+        return PredictOptions.model_validate(given)
+    except ValidationError as error:
+        raise InvalidRequest(faults_of(error.errors(include_url=False), given)) from error
 
 
 def _parse(body: bytes) -> PredictRequest:

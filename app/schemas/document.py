@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from app.schemas.dataset import DatasetRequest
+from app.schemas.inference_v2 import InferRequest
 from app.schemas.predict import PredictRequest
 from app.schemas.problem import Problem, problems
 
@@ -23,10 +24,11 @@ _TAGS = [
         "description": "What training leaves: weights, encoding, metrics. A model never changes.",
     },
     {"name": "predict", "description": "Rows in, predictions out."},
+    {"name": "inference v2", "description": "The Open Inference Protocol v2, for its existing clients."},
     {"name": "operations", "description": "For whoever runs the service."},
 ]
 
-_BY_HAND = (DatasetRequest, PredictRequest, Problem)
+_BY_HAND = (DatasetRequest, PredictRequest, InferRequest, Problem)
 
 
 def describe(api: FastAPI) -> None:

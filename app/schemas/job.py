@@ -48,6 +48,7 @@ class JobBody(BaseModel):
     """A training job."""
 
     id: str = Field(description="Sortable by time of creation.", examples=[_ID])
+    kind: str = Field(description="`train`, or `predict` for a batch prediction.", examples=["train"])
     status: Status = Field(description="Where it stands.", examples=["succeeded"])
     spec: dict[str, Any] = Field(
         description="What was asked for, with every default that took effect.",

@@ -18,8 +18,11 @@ class ModelBody(BaseModel):
         description="Its name; models of one name are versions of each other.", examples=["houses"]
     )
     version: int | None = Field(description="1, 2, 3, … among the models of its name.", examples=[1])
+    aliases: list[str] = Field(
+        description="The aliases of this version: `name@alias` means it.", examples=[["champion"]]
+    )
     kind: str = Field(description="`linear` or `softmax`.", examples=["linear"])
-    job_id: str | None = Field(description="The job that trained it.", examples=[_ID])
+    job_id: str | None = Field(description="The job that trained it; null if it was imported.", examples=[_ID])
     dataset_id: str | None = Field(description="The dataset it was trained on.", examples=[_ID])
     features: list[dict[str, Any]] = Field(
         description="What it takes, in order: each column's name, kind and, where it has them, categories or shape.",
@@ -37,6 +40,7 @@ class ModelBody(BaseModel):
     created_at: datetime = Field(description="When it was saved, in UTC.", examples=["2026-01-31T12:00:00Z"])
 
     @classmethod
-    def of(cls, row: ModelRow) -> "ModelBody":
+    def of(cls, row: ModelRow, aliases: list[str]) -> "ModelBody":
         """The body of a row."""
-        return cls.model_validate(row, from_attributes=True)
+        names = cls.model_fields.keys() - {"aliases"}
+        return cls.model_validate({name: getattr(row, name) for name in names} | {"aliases": aliases})

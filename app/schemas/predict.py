@@ -4,19 +4,37 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Output = Literal["probabilities", "contributions", "interval", "drift"]
 
-class PredictRequest(BaseModel):
+_OUTPUTS = (
+    "What to add to the predictions: `probabilities` (softmax) of each row in the order of the model's classes; "
+    "`contributions`, what each feature adds to the output against the mean of the training rows; `interval` (linear), "
+    "where a new observation lies with probability `interval_level`; `drift`, which features lie outside what the "
+    "training rows had."
+)
+_LEVEL = "The probability with which a new observation lies in its interval."
+_TOP_K = "Softmax: also name each row's k most probable classes."
+_MODEL = "A model's id, its name (the newest version), `name:version` or `name@alias`."
+
+
+class PredictOptions(BaseModel):
+    """What to say about the rows. With a body that is no JSON they are query parameters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str = Field(description=_MODEL, examples=["houses"], max_length=210)
+    outputs: list[Output] = Field(default_factory=list, description=_OUTPUTS, examples=[[]])
+    top_k: int | None = Field(None, ge=1, le=1000, description=_TOP_K, examples=[None])
+    interval_level: float = Field(0.95, gt=0, lt=1, description=_LEVEL, examples=[0.95])
+
+
+class PredictRequest(PredictOptions):
     """Rows to predict, and what to say about them."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"model": "line", "instances": [[1.0, 2.0], [0.5, -0.5]]}]}
     )
 
-    model: str = Field(
-        description="A model's id, its name (the newest version), or `name:version`.",
-        examples=["houses"],
-        max_length=200,
-    )
     instances: list[Any] | None = Field(
         None,
         description="Rows in feature order, each a list of values in the dataset's own units (pixels are 0 to 255, "
@@ -27,19 +45,6 @@ class PredictRequest(BaseModel):
         None,
         description="Rows as objects by column name, in the dataset's own units and categories. Give either "
         "`instances` or `records`.",
-        examples=[None],
-    )
-    outputs: list[Literal["probabilities"]] = Field(
-        default_factory=list,
-        description="What to add to the predictions; `probabilities` (softmax) gives each row's, in the order of the "
-        "model's classes.",
-        examples=[[]],
-    )
-    top_k: int | None = Field(
-        None,
-        ge=1,
-        le=1000,
-        description="Softmax: also name each row's k most probable classes.",
         examples=[None],
     )
 
@@ -65,6 +70,31 @@ class ClassProbability(BaseModel):
     probability: float = Field(description="Its probability.", examples=[0.93])
 
 
+class Contributions(BaseModel):
+    """What each feature adds: the baseline and a row's values sum to its prediction, or to its logits."""
+
+    features: list[str] = Field(description="The columns, or the elements of an array.", examples=[["x1", "x2"]])
+    outputs: list[str] = Field(description="The classes, or the targets.", examples=[["y"]])
+    baseline: float | list[float] = Field(
+        description="The output for the mean of the training rows; a list by output unless there is one target.",
+        examples=[4.2],
+    )
+    values: list[Any] = Field(
+        description="By row and feature, and by output unless there is one target: weight × (value − training mean).",
+        examples=[[[2.0, 3.4]]],
+    )
+
+
+class Drift(BaseModel):
+    """A feature of a row that lies outside what the training rows had."""
+
+    feature: str = Field(description="The column.", examples=["x1"])
+    reason: str = Field(description="In words.", examples=["outside the training range -3.2 to 3.1"])
+    value: float | None = Field(None, description="A number's value.", examples=[17.0])
+    min: float | None = Field(None, description="The least value of the training rows.", examples=[-3.2])
+    max: float | None = Field(None, description="The greatest value of the training rows.", examples=[3.1])
+
+
 class PredictReply(BaseModel):
     """The predictions, one for each row, in the order of the rows."""
 
@@ -80,3 +110,10 @@ class PredictReply(BaseModel):
         examples=[[[0.9, 0.1]]],
     )
     top_k: list[list[ClassProbability]] | None = Field(None, description="Each row's most probable classes.")
+    contributions: Contributions | None = Field(None, description="What each feature adds to the outputs.")
+    intervals: list[Any] | None = Field(
+        None,
+        description="Each row's prediction interval, `[low, high]` (one for each target if there are several).",
+        examples=[[[11.5, 11.7], [3.4, 3.6]]],
+    )
+    drift: list[list[Drift]] | None = Field(None, description="Each row's features outside the training rows' range.")

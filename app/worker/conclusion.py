@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from app.models.inference import Inference
 from app.models.statistics import Statistics
 from app.training.hyperparameters import Hyperparameters
 from app.training.inference import Refused, infer
@@ -12,17 +13,27 @@ from app.worker.preparation import Prepared
 BY_STEPS = "the model was trained by steps, which end near the optimum but not at it; use the solver exact or lbfgs"
 
 
-def statistics(spec: Hyperparameters, prepared: Prepared, parameters: Parameters) -> tuple[Statistics, Parameters]:
+def inference(
+    spec: Hyperparameters, prepared: Prepared, parameters: Parameters, remembered: Statistics
+) -> tuple[Inference, Parameters]:
     """The statistics, and the parameters that they mean (softmax: shifted so that the first class has weights 0)."""
     if spec.solver == "sgd":
-        return Statistics(None, reason=BY_STEPS), parameters
+        return _by_steps(remembered), parameters
     encoding = prepared.encoding
     try:
         found = infer(prepared.problem, parameters, spec, encoding.scale, encoding.centre)
     except Refused as refused:
-        return Statistics(None, reason=str(refused)), parameters
+        return Inference(None, reason=str(refused)), parameters
     reference = encoding.target.classes[0] if encoding.target.classes else None
-    return Statistics(found.errors, found.degrees, reference), found.parameters
+    return Inference(found.errors, found.degrees, reference), found.parameters
+
+
+def _by_steps(remembered: Statistics) -> Inference:
+    """Steps may end at least squares as far as the data can tell; then its standard errors hold."""
+    found = remembered.uncertainty
+    if found is None or not found.is_at_optimum:
+        return Inference(None, reason=BY_STEPS)
+    return Inference(found.standard_errors, int(found.degrees_of_freedom[0]))
 
 
 def nearness(spec: Hyperparameters, prepared: Prepared, parameters: Parameters) -> dict[str, Any]:

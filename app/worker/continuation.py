@@ -14,7 +14,7 @@ def start_from(model_id: str, encoding: Encoding, storage: Storage) -> Parameter
 
     A level or a class that the model did not know starts at 0, as a weight that is not learned yet.
     """
-    weights, theirs = stored.load(storage.path(key(model_id)))
+    weights, theirs, _ = stored.load(storage.path(key(model_id)))
     rows, columns = _positions(encoding.names, theirs.names), _positions(_outputs(encoding), _outputs(theirs))
     raw, bias = np.zeros((len(rows), len(columns))), np.zeros(len(columns))
     known = np.ix_(rows >= 0, columns >= 0)

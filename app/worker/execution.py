@@ -24,6 +24,7 @@ from app.jobs.spec import Spec
 from app.jobs.status import Status
 from app.models.features import describe
 from app.models.registry import Registry, key
+from app.models.statistics import Statistics
 from app.models.weights import Weights
 from app.storage import Storage
 from app.tables import JobRow
@@ -35,12 +36,13 @@ from app.training.problem import Parameters, Problem
 from app.training.state import State
 from app.worker.attendant import Attendant
 from app.worker.checkpoint import Checkpoint, identity
-from app.worker.conclusion import nearness, statistics
+from app.worker.conclusion import inference, nearness
 from app.worker.evaluation import evaluate
 from app.worker.preparation import Prepared, prepare
 from app.worker.progress import Progress
 from app.worker.receipt import receipt
 from app.worker.replay import Replay
+from app.worker.statistics import statistics
 
 log = structlog.get_logger(__name__)
 
@@ -148,8 +150,9 @@ class Execution:
         if outcome.parameters is None:
             self._finish(outcome, receipt=record)
             return
-        found, parameters = statistics(self._options(spec), prepared, outcome.parameters)
         encoding = prepared.encoding
+        remembered = statistics(prepared.problem.train, encoding, spec, outcome.parameters)
+        found, parameters = inference(self._options(spec), prepared, outcome.parameters, remembered)
         weights = Weights(*encoding.fold(parameters.weights, parameters.bias))
         if self._job.replay_of is not None:
             self._finish(outcome, receipt=record, replay=Replay(self._job, self._storage, weights, record))
@@ -157,7 +160,7 @@ class Execution:
         near = nearness(self._options(spec), prepared, parameters)
         model_id = new_id()
         with self._storage.stage() as stage:
-            _save(weights, stage.path, encoding)
+            _save(weights, stage.path, encoding, remembered)
             found.save(stage.path)
             stage.publish(key(model_id))
             model = self._model(model_id, spec, prepared, outcome)
@@ -214,9 +217,9 @@ class Execution:
                 return
 
 
-def _save(weights: Weights, folder: Path, encoding: Encoding) -> None:
+def _save(weights: Weights, folder: Path, encoding: Encoding, remembered: Statistics) -> None:
     try:
-        weights.save(folder, encoding)
+        weights.save(folder, encoding, remembered)
     except SafetensorError as error:
         if "No space left" in str(error) or "os error 28" in str(error):
             raise StorageFull("The disk under the data directory is full: the model could not be saved.") from error

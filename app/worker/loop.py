@@ -17,6 +17,7 @@ from app.storage import Storage
 from app.tables import JobRow
 from app.training import devices
 from app.worker.attendant import Attendant, is_orphan_of
+from app.worker.batch_prediction import BatchPrediction
 from app.worker.checkpoint import Checkpointer
 from app.worker.execution import Execution
 
@@ -65,9 +66,15 @@ class Worker:
     def _execute(self, worker_id: str, job: JobRow) -> None:
         claim = (job.id, worker_id, job.attempt)
         self._attendant.take(claim)
-        execution = Execution(
-            job, claim, self._database, self._storage, self._catalogue, self._registry, self._queue, self._attendant
-        )
+        execution: Execution | BatchPrediction
+        if job.kind == "predict":
+            execution = BatchPrediction(
+                job, claim, self._storage, self._catalogue, self._registry, self._queue, self._attendant
+            )
+        else:
+            execution = Execution(
+                job, claim, self._database, self._storage, self._catalogue, self._registry, self._queue, self._attendant
+            )
         try:
             execution.run()
         except LeaseLost:

@@ -52,7 +52,7 @@ class Replay:
         if first.model_id is None:
             return []
         try:
-            kept, _ = load(self._storage.path(key(first.model_id)))
+            kept, *_ = load(self._storage.path(key(first.model_id)))
         except FileNotFoundError:
             return ["the first model is deleted, so that its weights cannot be compared"]
         alike = (

@@ -1,0 +1,170 @@
+"""Rows to predict, as each media type has them: JSON, CSV, an Arrow stream, or one NumPy array.
+
+What comes as a stream is read and predicted in batches, so that the design matrix of a long table never exists whole.
+"""
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import csv
+
+from app.datasets.instances import encode_instances, encode_records
+from app.datasets.kinds import MISSING
+from app.errors import BadRequest, Fault, InvalidInstances, InvalidRequest, TooLarge
+from app.models.prediction import Answer, Wish, check, joined, predict
+from app.models.predictor import Loaded
+from app.models.tabular import check_columns, encode_table
+from app.models.weights import Matrix
+
+CSV = "text/csv"
+ARROW = "application/vnd.apache.arrow.stream"
+NPY = "application/x-npy"
+BATCH_ROWS = 16_384
+_NPY_START = 10
+"""Magic, version and the length of the header, as version 1.0 of the format has them."""
+
+
+def answer_rows(loaded: Loaded, rows: Sequence[Any] | NDArray[Any], wish: Wish, most_rows: int) -> Answer:
+    """Rows in feature order."""
+    limit_rows(len(rows), most_rows)
+    check_not_empty(len(rows), "instances")
+    X = _plain(loaded, rows)
+    return predict(loaded, X if X is not None else encode_instances(loaded.encoding, rows), wish)
+
+
+def answer_records(loaded: Loaded, records: Sequence[Any], wish: Wish, most_rows: int) -> Answer:
+    """Objects by column name. One that some records lack is a missing value there; one that all lack is refused."""
+    limit_rows(len(records), most_rows)
+    check_not_empty(len(records), "records")
+    X = encode_records(loaded.encoding, records)
+    seen = {name for record in records for name in record}
+    absent = [feature.name for feature in loaded.encoding.features if feature.name not in seen]
+    if absent:
+        message = "the model needs it, and no record has it; null says that a value is missing"
+        raise InvalidInstances([Fault(f"row 1, column {name}", message) for name in absent[:10]])
+    return predict(loaded, X, wish)
+
+
+def answer_body(loaded: Loaded, media_type: str, body: bytes, wish: Wish, most_rows: int) -> Answer:
+    """A body in one of the media types of `READERS`."""
+    check(loaded, wish)
+    if media_type == NPY:
+        return answer_rows(loaded, _array(body), wish, most_rows)
+    answers: list[Answer] = []
+    count = 0
+    for batch in _TABLES[media_type](body, loaded):
+        limit_rows(count + len(batch), most_rows)
+        answers += [predict(loaded, X, wish) for X in _encoded(loaded, batch, count)]
+        count += len(batch)
+    check_not_empty(count, "body")
+    return joined(answers)
+
+
+def limit_rows(count: int, most_rows: int) -> None:
+    """Refuse more rows than one request may have."""
+    if count > most_rows:
+        raise TooLarge(
+            f"A request may have {most_rows} rows; send fewer at a time, or upload them as a dataset and use "
+            "POST /models/{model}/predictions."
+        )
+
+
+def check_not_empty(count: int, location: str) -> None:
+    """Refuse nothing at all: it is a mistake more often than a wish."""
+    if not count:
+        raise InvalidRequest(Fault(location, "there are no rows; give at least one"))
+
+
+def _plain(loaded: Loaded, rows: Sequence[Any] | NDArray[Any]) -> Matrix | None:
+    """Numbers in rows of the right width, by one conversion; None where something needs a closer look."""
+    if loaded.plain_width is None:
+        return None
+    try:
+        values = np.asarray(rows)
+    except ValueError:
+        return None
+    if values.ndim != 2 or values.shape[1] != loaded.plain_width:
+        return None
+    kind = values.dtype.kind
+    if kind in "iu":
+        return values.astype(np.float64)
+    return values.astype(np.float64, copy=False) if kind == "f" and np.isfinite(values).all() else None
+
+
+def _array(body: bytes) -> NDArray[Any]:
+    try:
+        offset = _NPY_START + int.from_bytes(body[8:_NPY_START], "little")
+        shape, by_columns, kind = _npy_header(body[:offset])
+        values: NDArray[Any] = np.frombuffer(body, kind, offset=offset)
+        values = values.reshape(shape, order="F" if by_columns else "C")
+    except (ValueError, EOFError, TypeError, SyntaxError) as error:
+        raise BadRequest("The body is no NPY file of numbers, or it is cut short; numpy.save writes one.") from error
+    if values.ndim < 2 or kind.kind not in "fiubU":
+        raise InvalidRequest(Fault("body", "an array of numbers with a row for each instance is needed"))
+    return values
+
+
+@lru_cache(maxsize=256)
+def _npy_header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type of an NPY file. Clients send the same header over and over, and parsing it is slow."""
+    file = io.BytesIO(head)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("a version of NPY for structured arrays")
+    shape, by_columns, kind = np.lib.format.read_array_header_1_0(file)
+    if kind.hasobject:
+        raise ValueError("objects, which are pickles")
+    return shape, by_columns, kind
+
+
+def _csv(body: bytes, loaded: Loaded) -> Iterator[pa.RecordBatch]:
+    """All columns as text: each feature then reads its own."""
+    names = _csv_names(body)
+    check_columns(loaded.encoding, names)
+    convert = csv.ConvertOptions(
+        column_types=dict.fromkeys(names, pa.string()), null_values=list(MISSING), strings_can_be_null=True,
+        quoted_strings_can_be_null=True,
+    )  # fmt: skip
+    parse = csv.ParseOptions(newlines_in_values=True)
+    try:
+        with csv.open_csv(io.BytesIO(body), parse_options=parse, convert_options=convert) as reader:
+            yield from reader
+    except pa.ArrowInvalid as error:
+        raise InvalidInstances(Fault("body", f"this is no CSV with a header: {_first_line(error)}")) from error
+
+
+def _csv_names(body: bytes) -> list[str]:
+    try:
+        with csv.open_csv(io.BytesIO(body), parse_options=csv.ParseOptions(newlines_in_values=True)) as reader:
+            return list(reader.schema.names)
+    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        raise InvalidInstances(Fault("body", f"this is no CSV with a header: {_first_line(error)}")) from error
+
+
+def _arrow(body: bytes, loaded: Loaded) -> Iterator[pa.RecordBatch]:
+    try:
+        with pa.ipc.open_stream(body) as reader:
+            check_columns(loaded.encoding, reader.schema.names)
+            for batch in reader:
+                batch.validate(full=True)
+                yield batch
+    except (pa.ArrowException, OSError) as error:
+        raise BadRequest("The body is no whole Arrow stream; it is damaged or cut short.") from error
+
+
+def _encoded(loaded: Loaded, batch: pa.RecordBatch, before: int) -> Iterator[Matrix]:
+    for start in range(0, len(batch), BATCH_ROWS):
+        yield encode_table(loaded.encoding, batch.slice(start, BATCH_ROWS), before + start)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:200]
+
+
+_TABLES: Mapping[str, Callable[[bytes, Loaded], Iterator[pa.RecordBatch]]] = {CSV: _csv, ARROW: _arrow}
+READERS = (*_TABLES, NPY)
+"""The media types that are read beside JSON."""

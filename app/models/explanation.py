@@ -1,0 +1,99 @@
+"""Explanations of predictions: what each feature contributed, how sure the model is, what it has never seen."""
+
+from typing import Any
+
+import numpy as np
+
+from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature
+from app.errors import TooLarge, Unsupported
+from app.models.predictor import Loaded
+from app.models.statistics import Uncertainty
+from app.models.weights import Matrix
+from app.training.distributions import quantile
+
+MOST_CONTRIBUTIONS = 20_000_000
+_SLACK = 1e-6
+"""Of a feature's range: the ranges were measured on the training matrix, which is single precision."""
+
+
+def contribution_names(loaded: Loaded) -> list[str]:
+    """What contributes: a column of the table, with all its levels, or one element of an array."""
+    named = [(f.names if isinstance(f, ArrayFeature) else [f.name]) for f in loaded.encoding.features]
+    return [name for names in named for name in names]
+
+
+def baseline(loaded: Loaded) -> Matrix:
+    """The output for the mean of the training rows: b + x̄·W. Shapes: (k,)."""
+    return np.asarray(loaded.outputs(loaded.training.mean))
+
+
+def contributions(loaded: Loaded, X: Matrix) -> Matrix:
+    """(x − x̄)·w of each feature and output, exact: with the baseline they sum to the output.
+
+    Shapes:  X (n, d) → (n, features, k)
+    """
+    weights, mean = loaded.weights.weights, loaded.training.mean
+    if len(X) * weights.size > MOST_CONTRIBUTIONS:
+        most = max(1, MOST_CONTRIBUTIONS // weights.size)
+        raise TooLarge(f"Contributions of this model can be asked for {most} rows at a time; send fewer rows.")
+    each = (X - mean)[:, :, None] * weights
+    widths = [[1] * f.width if isinstance(f, ArrayFeature) else [len(f.names)] for f in loaded.encoding.features]
+    starts = np.cumsum([0, *(width for feature in widths for width in feature)])[:-1]
+    return np.asarray(each if len(starts) == X.shape[1] else np.add.reduceat(each, starts, axis=1))
+
+
+def intervals(loaded: Loaded, X: Matrix, values: Matrix, level: float) -> tuple[Matrix, Matrix]:
+    """Where a new observation lies with probability `level`: ŷ ± t · σ √(1 + x̃ᵀ(X̃ᵀX̃)⁺x̃).
+
+    Shapes:  X (n, d), values (n, k) → low and high, (n, k)
+    """
+    told = uncertainty(loaded)
+    C = told.inverse_gram
+    leverage = np.einsum("ij,ij->i", X @ C[:-1, :-1] + 2 * C[-1, :-1], X) + C[-1, -1]
+    spread = np.sqrt(1 + np.maximum(leverage, 0.0))
+    reach = quantile(level, float(told.degrees_of_freedom[0])) * np.outer(spread, np.sqrt(told.residual_variance))
+    return values - reach, values + reach
+
+
+def uncertainty(loaded: Loaded) -> Uncertainty:
+    """What intervals are made of, or the reason that there are none."""
+    if loaded.row.kind != "linear":
+        raise Unsupported((), "Intervals are told of linear models; ask a softmax model for its probabilities.")
+    found = loaded.training.uncertainty
+    if found is None:
+        raise Unsupported(
+            (),
+            "The model has no covariance: it exists for linear models trained on the squared loss without l1 and l2, "
+            "with at most 500 encoded features and more rows than those.",
+        )
+    return found
+
+
+def drift(loaded: Loaded, X: Matrix) -> list[list[dict[str, Any]]]:
+    """Of each row the features that lie outside what the training rows had."""
+    training = loaded.training
+    slack = _SLACK * (training.maximum - training.minimum)
+    outside = (training.minimum - slack > X) | (training.maximum + slack < X)
+    found: list[list[dict[str, Any]]] = [[] for _ in range(len(X))]
+    start = 0
+    for feature in loaded.encoding.features:
+        stop = start + len(feature.names)
+        for row in np.flatnonzero(outside[:, start:stop].any(axis=1)).tolist():
+            found[row].append(_stray(loaded, feature, X[row], outside[row], start))
+        start = stop
+    return found
+
+
+def _stray(loaded: Loaded, feature: Any, x: Matrix, outside: Any, start: int) -> dict[str, Any]:
+    training = loaded.training
+    stop = start + len(feature.names)
+    if isinstance(feature, CategoricalFeature):
+        return {"feature": feature.name, "reason": "a category, or a missing value, that the training rows never had"}
+    if isinstance(feature, ArrayFeature):
+        count = int(outside[start:stop].sum())
+        return {"feature": feature.name, "reason": f"{count} of {stop - start} elements outside their training range"}
+    low, high = float(training.minimum[start]), float(training.maximum[start])
+    return {
+        "feature": feature.name, "reason": f"outside the training range {low:g} to {high:g}",
+        "value": float(x[start]), "min": low, "max": high,
+    }  # fmt: skip

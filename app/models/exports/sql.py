@@ -1,0 +1,115 @@
+"""SQL: a query that SQLite, PostgreSQL and DuckDB run alike, with one expression for each output.
+
+It reads the table `input`, whose columns are the model's features in their own units, and adds columns to it. A null is
+a missing value. It needs SQLite 3.35, PostgreSQL 12 or any DuckDB. Sums are nested in halves, because SQLite takes
+expressions of a depth of 1000 at most.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature, Feature
+from app.models.predictor import Loaded
+from app.models.weights import Matrix
+
+
+def write(loaded: Loaded) -> bytes:
+    """The query as text."""
+    row = loaded.row
+    header = [
+        f"-- {row.kind} regression{f', model {row.name} version {row.version}' if row.name else ''}, by Onelayer.",
+        '-- Runs in SQLite, PostgreSQL and DuckDB. Name your table in place of "input"; a null is a missing value.',
+    ]
+    body = _softmax(loaded) if row.classes else _linear(loaded)
+    return ("\n".join([*header, *body]) + ";\n").encode()
+
+
+def _linear(loaded: Loaded) -> list[str]:
+    names = _prefixed("prediction", loaded.outputs_names) if len(loaded.row.target) > 1 else ["prediction"]
+    expressions = [f"  {_output(loaded, j)} AS {_quoted(name)}" for j, name in enumerate(names)]
+    return ["SELECT *,", ",\n".join(expressions), 'FROM "input"']
+
+
+def _softmax(loaded: Loaded) -> list[str]:
+    """Logits, then their maximum by rounds of pairs, then the exponentials, then probabilities and the class."""
+    names = loaded.outputs_names
+    logits = [_quoted(f"logit:{name}") for name in names]
+    columns = ",\n".join(f"  {_output(loaded, j)} AS {logit}" for j, logit in enumerate(logits))
+    steps = [("_logits", "\n" + columns + "\n", '"input"')]
+    best = logits[0]
+    for number, (expressions, winner) in enumerate(_rounds(logits)):
+        steps.append((f"_round{number}", " " + ", ".join(expressions), steps[-1][0]))
+        best = winner
+    # PostgreSQL refuses an exponential that is too small for a number instead of calling it zero.
+    powers = ", ".join(
+        f"CASE WHEN {logit} - {best} < -700 THEN 0.0 ELSE EXP({logit} - {best}) END AS _e{j}"
+        for j, logit in enumerate(logits)
+    )
+    steps.append(("_powers", " " + powers, steps[-1][0]))
+    steps.append(("_total", f" {_sum([f'_e{j}' for j in range(len(names))])} AS _sum", "_powers"))
+    cases = " ".join(f"WHEN {logit} = {best} THEN {_text(name)}" for logit, name in zip(logits, names, strict=True))
+    shares = [f"_e{j} / _sum AS {_quoted(f'probability:{name}')}" for j, name in enumerate(names)]
+    tail = [f'SELECT *, CASE {cases} END AS "prediction",', "  " + ",\n  ".join(shares), "FROM _total"]
+    # Materialised, or SQLite would put each step's expressions into those of the next, which multiplies them.
+    tables = [f"{name} AS MATERIALIZED (SELECT *,{chosen} FROM {source})" for name, chosen, source in steps]  # noqa: S608 - quoted
+    return ["WITH " + ",\n".join(tables), *tail]
+
+
+def _rounds(rivals: Sequence[str]) -> Iterator[tuple[list[str], str]]:
+    """The rounds of a knock-out for the greatest: expressions for the winners of each, and the first winner's name."""
+    number, standing = 0, list(rivals)
+    while len(standing) > 1:
+        pairs = [standing[i : i + 2] for i in range(0, len(standing), 2)]
+        winners = [f"_m{number}_{i}" for i in range(len(pairs))]
+        expressions = [
+            f"CASE WHEN {pair[0]} >= {pair[-1]} THEN {pair[0]} ELSE {pair[-1]} END AS {winner}"
+            for pair, winner in zip(pairs, winners, strict=True)
+        ]
+        yield expressions, winners[0]
+        number, standing = number + 1, winners
+
+
+def _output(loaded: Loaded, output: int) -> str:
+    terms, start = [repr(float(loaded.weights.bias[output]))], 0
+    for feature in loaded.encoding.features:
+        stop = start + len(feature.names)
+        terms += _terms(feature, loaded.weights.weights[start:stop, output])
+        start = stop
+    return _sum(terms)
+
+
+def _terms(feature: Feature, weights: Matrix) -> list[str]:
+    numbers = [repr(float(weight)) for weight in weights]
+    if isinstance(feature, CategoricalFeature):
+        cases = " ".join(f"WHEN {_text(level)} THEN {w}" for level, w in zip(feature.levels, numbers[:-1], strict=True))
+        return [f"CASE {_quoted(feature.name)} {cases} ELSE {numbers[-1]} END"]
+    if isinstance(feature, ArrayFeature):
+        return [f"{w} * {_number(name)}" for name, w in zip(feature.names, numbers, strict=True)]
+    if feature.boolean:
+        value = f"CASE WHEN {_quoted(feature.name)} THEN 1.0 WHEN NOT {_quoted(feature.name)} THEN 0.0 END"
+        return [f"{numbers[0]} * COALESCE({value}, {feature.mean!r})"]
+    return [f"{numbers[0]} * COALESCE({_number(feature.name)}, {float(feature.mean)!r})"]
+
+
+def _number(name: str) -> str:
+    return f"CAST({_quoted(name)} AS DOUBLE PRECISION)"
+
+
+def _sum(terms: Sequence[str]) -> str:
+    """A sum whose depth is the logarithm of its length."""
+    if len(terms) <= 2:
+        return f"({' + '.join(terms)})"
+    half = len(terms) // 2
+    return f"({_sum(terms[:half])} + {_sum(terms[half:])})"
+
+
+def _prefixed(prefix: str, names: Sequence[str]) -> list[str]:
+    return [f"{prefix}:{name}" for name in names]
+
+
+def _quoted(name: str) -> str:
+    """A column's name: a quote inside is doubled."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

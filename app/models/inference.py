@@ -1,0 +1,49 @@
+"""Inference statistics on disk: one safetensors file beside the weights, or the reason why there are none."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+STATISTICS_FILE = "statistics.safetensors"
+
+
+@dataclass(frozen=True)
+class Inference:
+    """Standard errors of the weights and the bias, in raw units; NaN where a coefficient is not determined.
+
+    degrees    of freedom of Student's t, None for the normal distribution
+    reference  the class whose weights are 0, of a softmax model
+    reason     why there are no errors
+    Shapes:    errors (d + 1, k), bias last
+    """
+
+    errors: NDArray[np.float64] | None
+    degrees: int | None = None
+    reference: str | None = None
+    reason: str | None = None
+
+    def save(self, folder: Path) -> None:
+        """Write the file into a folder that is being staged."""
+        about = {"degrees": self.degrees, "reference": self.reference, "reason": self.reason}
+        tensors = {} if self.errors is None else {"errors": np.ascontiguousarray(self.errors)}
+        save_file(tensors, folder / STATISTICS_FILE, metadata={"about": json.dumps(about)})
+
+    @classmethod
+    def load(cls, folder: Path) -> "Inference":
+        """Read a model's statistics; a model without the file has none."""
+        path = folder / STATISTICS_FILE
+        if not path.is_file():
+            return UNTESTED
+        with safe_open(path, framework="numpy") as file:
+            about = json.loads(file.metadata()["about"])
+            errors = file.get_tensor("errors") if "errors" in file.keys() else None  # noqa: SIM118 — no mapping
+        return cls(errors, **about)
+
+
+UNTESTED = Inference(None, reason="no statistics were kept with this model")
+"""Of a model that was imported."""

@@ -1,0 +1,160 @@
+"""The Open Inference Protocol v2: what a model takes and gives as tensors, and inference on them.
+
+A model whose row is numbers takes one tensor `X` [n, d]; an image model also takes it in the image's shape. Models on
+tables take a tensor for each column as well, and only so where a column is a category. A classifier gives `predict`
+(BYTES) and `probabilities`, a regression `predict`; `contributions`, `baseline` and `interval` are given when asked.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature, Feature
+from app.errors import Fault, InvalidRequest
+from app.models.bodies import answer_rows, check_not_empty, limit_rows
+from app.models.explanation import baseline, contribution_names
+from app.models.prediction import Answer, Wish, predict
+from app.models.predictor import Loaded
+from app.models.tabular import check_columns, encode_table
+from app.models.tensors import BYTES, Tensor, encoded
+
+PLATFORM = "onelayer"
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output that a client asks for."""
+
+    name: str
+    as_bytes: bool
+
+
+def metadata(loaded: Loaded, name: str, versions: Sequence[str]) -> dict[str, Any]:
+    """What the protocol calls model metadata."""
+    return {
+        "name": name, "versions": list(versions), "platform": f"{PLATFORM}_{loaded.row.kind}",
+        "inputs": _inputs(loaded), "outputs": _outputs(loaded),
+    }  # fmt: skip
+
+
+def infer(loaded: Loaded, inputs: Sequence[Tensor], asked: Sequence[Output], most_rows: int) -> Answer:
+    """The answer to the tensors of one request."""
+    wish = _wish(loaded, asked)
+    names = [tensor.name for tensor in inputs]
+    if names == ["X"] and not any(feature.name == "X" for feature in loaded.encoding.features):
+        return answer_rows(loaded, _rows(loaded, inputs[0]), wish, most_rows)
+    check_columns(loaded.encoding, names)
+    counts = {tensor.name: tensor.shape[0] for tensor in inputs}
+    if len(set(counts.values())) > 1:
+        raise InvalidRequest(Fault("inputs", f"the tensors have different numbers of rows: {counts}"))
+    limit_rows(inputs[0].shape[0], most_rows)
+    check_not_empty(inputs[0].shape[0], "inputs")
+    features = {feature.name: feature for feature in loaded.encoding.features}
+    columns = {tensor.name: _column(features[tensor.name], tensor, i) for i, tensor in enumerate(inputs)}
+    return predict(loaded, encode_table(loaded.encoding, pa.table(columns)), wish)
+
+
+def reply(answer: Answer, asked: Sequence[Output], head: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    """The JSON of a response, and the bytes that follow it."""
+    parts = [encoded(output.name, _value(answer, output.name), output.as_bytes) for output in asked]
+    document = {**head, "outputs": [about for about, _ in parts]}
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY), b"".join(content for _, content in parts)
+
+
+def default_outputs(loaded: Loaded) -> list[str]:
+    """What is given when nothing is asked for."""
+    return ["predict", "probabilities"] if loaded.row.kind == "softmax" else ["predict"]
+
+
+def _wish(loaded: Loaded, asked: Sequence[Output]) -> Wish:
+    known = [
+        *default_outputs(loaded),
+        "contributions",
+        "baseline",
+        *(["interval"] if loaded.row.kind == "linear" else []),
+    ]
+    for position, output in enumerate(asked):
+        if output.name not in known:
+            message = f"the model has no output {output.name!r}; it has {', '.join(known)}"
+            raise InvalidRequest(Fault(f"outputs[{position}].name", message))
+    return Wish(frozenset(output.name for output in asked if output.name not in ("predict", "baseline")))
+
+
+def _value(answer: Answer, name: str) -> Any:
+    if name == "baseline":
+        return baseline(answer.loaded)
+    fields = {"predict": "predictions", "interval": "intervals"}
+    return getattr(answer, fields.get(name, name))
+
+
+def _rows(loaded: Loaded, tensor: Tensor) -> Any:
+    """The rows of `X`: an array, or lists where only a closer look can name what is wrong."""
+    if any(isinstance(feature, CategoricalFeature) for feature in loaded.encoding.features):
+        takes = ", ".join(feature.name for feature in loaded.encoding.features[:20])
+        raise InvalidRequest(
+            Fault("inputs[0].name", f"a model with categories takes a tensor for each column: {takes}")
+        )
+    if tensor.datatype == BYTES:
+        raise InvalidRequest(Fault("inputs[0].datatype", "X holds numbers; BYTES are for categories"))
+    if len(tensor.shape) < 2:
+        raise InvalidRequest(Fault("inputs[0].shape", f"{list(tensor.shape)}: X has a row for each instance, [n, d]"))
+    values = tensor.values
+    return values.tolist() if values.dtype.kind == "O" else values
+
+
+def _column(feature: Feature, tensor: Tensor, position: int) -> pa.Array:
+    if isinstance(feature, ArrayFeature):
+        return _arrays(feature, tensor, position)
+    if tensor.shape not in ((tensor.shape[0],), (tensor.shape[0], 1)):
+        raise InvalidRequest(Fault(f"inputs[{position}].shape", f"{list(tensor.shape)}: a column is [n] or [n, 1]"))
+    if tensor.datatype == BYTES:
+        if not isinstance(feature, CategoricalFeature):
+            message = f"the column {feature.name} holds numbers; BYTES are for categories"
+            raise InvalidRequest(Fault(f"inputs[{position}].datatype", message))
+        return pa.array(tensor.values, pa.string())
+    values = tensor.values.ravel()
+    # From an object array, which JSON nulls make, to numbers with missing values.
+    return pa.array(values.tolist(), from_pandas=False) if values.dtype.kind == "O" else pa.array(values)
+
+
+def _arrays(feature: ArrayFeature, tensor: Tensor, position: int) -> pa.Array:
+    if tensor.datatype == BYTES or tensor.shape[1:] not in (feature.shape, (feature.width,)):
+        message = f"{list(tensor.shape)} of {tensor.datatype}: needed are numbers, [n, {feature.width}]"
+        raise InvalidRequest(Fault(f"inputs[{position}].shape", message))
+    flat = np.asarray(tensor.values, np.float64).ravel()
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat), feature.width)
+
+
+def _inputs(loaded: Loaded) -> list[dict[str, Any]]:
+    features = loaded.encoding.features
+    if not any(isinstance(feature, CategoricalFeature) for feature in features):
+        only = features[0]
+        width = only.width if len(features) == 1 and isinstance(only, ArrayFeature) else len(features)
+        if len(features) == 1 or not any(isinstance(feature, ArrayFeature) for feature in features):
+            return [{"name": "X", "datatype": "FP32", "shape": [-1, width]}]
+    return [{"name": feature.name, **_type(feature)} for feature in features]
+
+
+def _type(feature: Feature) -> dict[str, Any]:
+    if isinstance(feature, ArrayFeature):
+        return {"datatype": "FP32", "shape": [-1, feature.width]}
+    return {"datatype": BYTES if isinstance(feature, CategoricalFeature) else "FP64", "shape": [-1]}
+
+
+def _outputs(loaded: Loaded) -> list[dict[str, Any]]:
+    k = len(loaded.outputs_names)
+    contributing = len(contribution_names(loaded))
+    extra: list[dict[str, Any]] = []
+    if loaded.statistics is not None:
+        extra = [{"name": "contributions", "datatype": "FP64", "shape": [-1, contributing, k]}]
+        extra.append({"name": "baseline", "datatype": "FP64", "shape": [k]})
+        if loaded.statistics.uncertainty is not None:
+            extra.append({"name": "interval", "datatype": "FP64", "shape": [-1, k, 2]})
+    if loaded.row.kind == "linear":
+        return [{"name": "predict", "datatype": "FP64", "shape": [-1] if k == 1 else [-1, k]}, *extra]
+    probabilities = {"name": "probabilities", "datatype": "FP64", "shape": [-1, k]}
+    return [{"name": "predict", "datatype": BYTES, "shape": [-1]}, probabilities, *extra]

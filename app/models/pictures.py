@@ -1,0 +1,163 @@
+"""Pictures of models: the weights of an image's classes, coefficients with their intervals, a confusion matrix.
+
+Drawn by matplotlib without its global state, so that many threads can draw at once. Diverging colours are centred on
+zero: blue pulls down, red pushes up.
+"""
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from app.datasets.feature_encoding import ArrayFeature
+from app.errors import NotAcceptable, Unsupported
+from app.models.coefficients import coefficients
+from app.models.predictor import Loaded
+from app.models.weights import Matrix
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SVG, PNG = "image/svg+xml", "image/png"
+MOST_BARS = 40
+MOST_CLASSES = 50
+
+
+def wanted(accept: str | None) -> str | None:
+    """The kind of picture that a client accepts, or None where it rather takes JSON."""
+    for part in (accept or "").split(","):
+        media_type = part.partition(";")[0].strip().lower()
+        if media_type in (SVG, PNG):
+            return media_type
+        if media_type in ("application/json", "*/*", "application/*"):
+            return None
+    if accept:
+        raise NotAcceptable(f"Pictures come as {SVG} or {PNG}, figures as application/json.")
+    return None
+
+
+def weights(loaded: Loaded, media_type: str) -> bytes:
+    """The class weights of an image model as a grid of images, the coefficients of a table's as bars."""
+    features = loaded.encoding.features
+    if len(features) == 1 and isinstance(features[0], ArrayFeature) and len(features[0].shape) == 2:
+        return _rendered(_grid(loaded, features[0]), media_type)
+    return _rendered(_bars(loaded), media_type)
+
+
+def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], accuracy: float, media_type: str) -> bytes:
+    """A confusion matrix: rows are the true classes, columns the predicted ones, shades are shares of a row."""
+    counts = np.asarray(matrix)
+    if len(classes) > MOST_CLASSES:
+        raise Unsupported((), f"A picture has room for {MOST_CLASSES} classes; read the matrix as JSON.")
+    side = 2.5 + 0.55 * len(classes)
+    figure = _figure(side + 1, side)
+    axes = figure.add_subplot()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (i, j), count in np.ndenumerate(counts):
+        if count:
+            colour = "white" if shares[i, j] > 0.5 else "black"
+            axes.text(j, i, f"{count}", ha="center", va="center", color=colour, fontsize=8)
+    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set(xlabel="predicted", ylabel="true", title=f"accuracy {accuracy:.4f}")
+    return _rendered(figure, media_type)
+
+
+def predicted_against_true(y: Matrix, y_hat: Matrix, targets: Sequence[str], media_type: str) -> bytes:
+    """Predictions of a linear model against the true values, with the line on which both are equal."""
+    figure = _figure(5 * len(targets), 4.8)
+    for j, name in enumerate(targets):
+        axes = figure.add_subplot(1, len(targets), j + 1)
+        axes.scatter(y[:, j], y_hat[:, j], s=6, alpha=0.4, linewidths=0)
+        low, high = min(y[:, j].min(), y_hat[:, j].min()), max(y[:, j].max(), y_hat[:, j].max())
+        axes.plot([low, high], [low, high], color="black", linewidth=0.8)
+        axes.locator_params(nbins=6)
+        axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
+    return _rendered(figure, media_type)
+
+
+def _grid(loaded: Loaded, feature: ArrayFeature) -> "Figure":
+    names = loaded.outputs_names
+    images = loaded.weights.weights.T.reshape(len(names), *feature.shape)
+    if len(names) > MOST_CLASSES:
+        raise Unsupported((), f"A picture has room for {MOST_CLASSES} classes; read the coefficients as JSON.")
+    columns = min(5, len(names))
+    rows = -(-len(names) // columns)
+    figure = _figure(1.7 * columns + 1, 1.9 * rows + 0.3)
+    # The few pixels that hardly any image uses may have the largest weights; they must not dim the others.
+    reach = float(np.quantile(np.abs(images), 0.995)) or 1.0
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for position, axes in enumerate(grid.flat):
+        axes.set_axis_off()
+        if position < len(names):
+            axes.imshow(images[position], cmap="RdBu_r", vmin=-reach, vmax=reach)
+            axes.set_title(names[position], fontsize=9)
+    bar = figure.colorbar(grid[0, 0].images[0], ax=grid, shrink=0.8, extend="both")
+    bar.set_label("weight for each unit of a pixel", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    return figure
+
+
+def _bars(loaded: Loaded) -> "Figure":
+    """Points with intervals where they are known: one panel for each output, the largest effects first."""
+    found = coefficients(loaded, None)["coefficients"]
+    outputs = loaded.outputs_names[:MOST_CLASSES]
+    spread, step = _spread(loaded)
+    effect = np.abs(loaded.weights.weights * spread[:, None]).max(axis=1)
+    chosen = np.argsort(-effect, kind="stable")[:MOST_BARS][::-1]
+    height = 1.2 + 0.28 * len(chosen)
+    figure = _figure(2.6 + 3.0 * len(outputs), height)
+    panels = figure.subplots(1, len(outputs), sharey=True, squeeze=False)[0]
+    for column, (axes, output) in enumerate(zip(panels, outputs, strict=True)):
+        own = found[column * len(spread) : (column + 1) * len(spread)]
+        _panel(axes, [own[i] for i in chosen], spread[chosen], output)
+        told = any(row.get("ci_low") is not None for row in own)
+        label = f"effect of {step}" + (", with 95 % interval" if told else "")
+        axes.set_xlabel(label, fontsize=7)
+    panels[0].set_yticks(range(len(chosen)), [loaded.encoding.names[i] for i in chosen], fontsize=8)
+    return figure
+
+
+def _panel(axes: Any, rows: list[dict[str, Any]], spread: Matrix, output: str) -> None:
+    values = np.array([row["weight"] for row in rows]) * spread
+    axes.axvline(0, color="0.6", linewidth=0.8)
+    colours = ["tab:red" if value > 0 else "tab:blue" for value in values]
+    axes.barh(range(len(rows)), values, height=0.55, color=colours, alpha=0.55)
+    reach = [(i, row, s) for i, (row, s) in enumerate(zip(rows, spread, strict=True)) if row.get("ci_low") is not None]
+    for i, row, s in reach:
+        axes.plot([row["ci_low"] * s, row["ci_high"] * s], [i, i], color="black", linewidth=1.4)
+    axes.set_title(output, fontsize=10)
+    axes.tick_params(axis="x", labelsize=7)
+
+
+def _spread(loaded: Loaded) -> tuple[Matrix, str]:
+    """What makes coefficients of different units comparable, and its name: a number's standard deviation, one level."""
+    levels = np.array([f.kind == "categorical" for f in loaded.encoding.features for _ in f.names])
+    if loaded.encoding.std is not None:
+        return np.where(levels, 1.0, loaded.encoding.std), "one standard deviation, or of one level"
+    if loaded.statistics is None:
+        return np.ones(len(levels)), "one unit"
+    # Without a standard deviation, a quarter of the range does nearly as well.
+    quarter = (loaded.statistics.maximum - loaded.statistics.minimum) / 4
+    return np.where(levels | (quarter <= 0), 1.0, quarter), "a quarter of the training range, or of one level"
+
+
+def _figure(width: float, height: float) -> "Figure":
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise Unsupported((), "This server draws no pictures: install onelayer[plots].") from error
+    mpl.rcParams["svg.hashsalt"] = "onelayer"  # the same model gives the same bytes
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _rendered(figure: "Figure", media_type: str) -> bytes:
+    file = io.BytesIO()
+    if media_type == SVG:
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    else:
+        figure.savefig(file, format="png", dpi=120)
+    return file.getvalue()

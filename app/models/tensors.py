@@ -1,0 +1,173 @@
+"""Tensors of the Open Inference Protocol v2: named, typed and shaped, their data as JSON or as bytes after it."""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.errors import Fault, InvalidRequest
+
+BYTES = "BYTES"
+NUMPY_TYPES: dict[str, str] = {
+    "BOOL": "?", "UINT8": "u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "INT8": "i1", "INT16": "<i2",
+    "INT32": "<i4", "INT64": "<i8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8",
+}  # fmt: skip
+_KINDS = {"?": "b", "u": "iu", "i": "iu", "f": "iuf"}
+"""The kinds of NumPy array that JSON data of a datatype make."""
+
+
+class TensorBody(BaseModel):
+    """An input as the protocol has it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(description="`X`, or a column of the table.", examples=["X"], max_length=1000)
+    shape: list[int] = Field(description="How many rows, and what a row has.", examples=[[1, 2]], max_length=9)
+    datatype: str = Field(description="FP32, FP64, INT64, …; BYTES for categories.", examples=["FP32"], max_length=10)
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, description="`binary_data_size`: the data follow the JSON as bytes.", examples=[{}]
+    )
+    data: list[Any] | None = Field(None, description="The values, flat or nested.", examples=[[1.0, 2.0]])
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input, decoded: an array of numbers, or a list of texts (None is a missing value)."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    values: Any
+
+
+class Tail:
+    """The bytes that follow the JSON, handed out tensor by tensor."""
+
+    def __init__(self, content: memoryview) -> None:
+        self._content = content
+        self._position = 0
+
+    def take(self, size: Any, location: str) -> memoryview:
+        """The next `size` bytes."""
+        left = len(self._content) - self._position
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= left:
+            raise InvalidRequest(
+                Fault(f"{location}.parameters.binary_data_size", f"{size} bytes are asked for, {left} are there")
+            )
+        self._position += size
+        return self._content[self._position - size : self._position]
+
+    def check_empty(self) -> None:
+        """Refuse bytes that belong to no tensor."""
+        left = len(self._content) - self._position
+        if left:
+            raise InvalidRequest(Fault("body", f"{left} bytes follow the JSON that belong to no input"))
+
+
+def decoded(body: TensorBody, position: int, tail: Tail) -> Tensor:
+    """The values of an input, checked against its datatype and shape."""
+    location = f"inputs[{position}]"
+    if body.datatype not in NUMPY_TYPES and body.datatype != BYTES:
+        known = ", ".join([*NUMPY_TYPES, BYTES])
+        raise InvalidRequest(Fault(f"{location}.datatype", f"{body.datatype!r} is none of {known}"))
+    shape = tuple(body.shape)
+    if not shape or any(side < 0 for side in shape):
+        raise InvalidRequest(Fault(f"{location}.shape", f"{body.shape} is no shape; the first side counts the rows"))
+    strangers = body.parameters.keys() - {"binary_data_size", "content_type"}
+    if strangers:
+        raise InvalidRequest(
+            Fault(f"{location}.parameters.{min(strangers)}", "this server does not have that extension")
+        )
+    values: Any
+    if "binary_data_size" in body.parameters:
+        if body.data is not None:
+            raise InvalidRequest(Fault(f"{location}.data", "give either data or binary_data_size"))
+        content = tail.take(body.parameters["binary_data_size"], location)
+        values = _texts(content, location) if body.datatype == BYTES else _numbers(content, body.datatype, location)
+    elif body.data is None:
+        raise InvalidRequest(Fault(f"{location}.data", "this field is required"))
+    else:
+        values = _from_json(body.data, body.datatype, location)
+    if len(values) != prod(shape):
+        message = f"it has {len(values)} elements; the shape {list(shape)} needs {prod(shape)}"
+        raise InvalidRequest(Fault(f"{location}.data", message))
+    return Tensor(body.name, body.datatype, shape, values if body.datatype == BYTES else values.reshape(shape))
+
+
+def encoded(name: str, values: Any, as_bytes: bool) -> tuple[dict[str, Any], bytes]:
+    """An output as the protocol has it, and the bytes that follow the JSON."""
+    texts = isinstance(values, list)
+    shape = [len(values)] if texts else list(values.shape)
+    about: dict[str, Any] = {"name": name, "datatype": BYTES if texts else "FP64", "shape": shape}
+    if not as_bytes:
+        return about | {"data": values if texts else values.ravel()}, b""
+    content = b"".join(map(_length_prefixed, values)) if texts else np.ascontiguousarray(values, "<f8").tobytes()
+    return about | {"parameters": {"binary_data_size": len(content)}}, content
+
+
+def _length_prefixed(text: str) -> bytes:
+    content = text.encode()
+    return struct.pack("<I", len(content)) + content
+
+
+def _numbers(content: memoryview, datatype: str, location: str) -> NDArray[Any]:
+    kind = np.dtype(NUMPY_TYPES[datatype])
+    if len(content) % kind.itemsize:
+        message = f"{len(content)} bytes are no whole number of {datatype} values"
+        raise InvalidRequest(Fault(f"{location}.parameters.binary_data_size", message))
+    return np.frombuffer(content, kind)
+
+
+def _texts(content: memoryview, location: str) -> list[str]:
+    texts: list[str] = []
+    position = 0
+    try:
+        while position < len(content):
+            (length,) = struct.unpack_from("<I", content, position)
+            position += 4 + length
+            if position > len(content):
+                raise InvalidRequest(Fault(f"{location}.data", f"text {len(texts) + 1} is longer than what is left"))
+            texts.append(bytes(content[position - length : position]).decode())
+    except (struct.error, UnicodeDecodeError) as error:
+        raise InvalidRequest(
+            Fault(f"{location}.data", f"text {len(texts) + 1} is no UTF-8 after its length")
+        ) from error
+    return texts
+
+
+def _from_json(data: Sequence[Any], datatype: str, location: str) -> Any:
+    flat = _flat(data)
+    if datatype == BYTES:
+        for place, value in enumerate(flat):
+            if value is not None and not isinstance(value, str):
+                raise InvalidRequest(Fault(f"{location}.data[{place}]", f"{value!r} is no text"))
+        return flat
+    try:
+        values = np.asarray(flat)
+    except (ValueError, OverflowError):
+        values = np.empty(0, object)
+    kind = np.dtype(NUMPY_TYPES[datatype])
+    if flat and values.dtype.kind not in _KINDS["?" if datatype == "BOOL" else kind.kind]:
+        values = np.array([_checked(value, datatype, f"{location}.data[{i}]") for i, value in enumerate(flat)], object)
+    # Kept as JSON has them, in double precision.
+    return values.astype(np.float64) if values.dtype.kind in "iuf" and kind.kind == "f" else values
+
+
+def _flat(data: Any) -> list[Any]:
+    if not any(isinstance(value, list) for value in data):
+        return list(data)
+    return [value for part in data for value in (_flat(part) if isinstance(part, list) else [part])]
+
+
+def _checked(value: Any, datatype: str, location: str) -> Any:
+    """One value that made the array as a whole something else; null is a missing value."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    fits = isinstance(value, bool) if datatype == "BOOL" else is_number
+    if value is not None and (not fits or (datatype[0] != "F" and datatype != "BOOL" and isinstance(value, float))):
+        raise InvalidRequest(Fault(location, f"{value!r} is no {datatype}"))
+    return value

@@ -1,0 +1,243 @@
+"""The Open Inference Protocol v2, so that its clients (Triton's, KServe's, MLServer's) work unchanged.
+
+Clients of the protocol look for `error` in a failed reply: it stands in the problem document as a further member.
+"""
+
+import json
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Body, Path, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from app import __version__, problems
+from app.errors import Fault, InvalidRequest, OnelayerError
+from app.identifiers import is_id
+from app.models.open_inference import Output, default_outputs, infer, metadata, reply
+from app.models.predictor import Loaded
+from app.models.tensors import Tail, decoded
+from app.models.unpacking import unpacked
+from app.problems import faults_of
+from app.routers.dependencies import ServicesDep
+from app.schemas.inference_v2 import (
+    IndexEntry,
+    IndexRequest,
+    InferReply,
+    InferRequest,
+    Live,
+    ModelMetadata,
+    ModelReady,
+    Ready,
+    ServerMetadata,
+)
+from app.schemas.problem import problems as documented
+from app.services import Services
+
+LENGTH_HEADER = "Inference-Header-Content-Length"
+SMALL_BYTES = 1024 * 1024
+SMALL_JSON_BYTES = 64 * 1024
+MOST_LISTED = 10_000
+
+
+class InferenceRoute(APIRoute):
+    """A route whose errors also speak the protocol's language."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, with errors of our own tree rendered here."""
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except OnelayerError as error:
+                return _failed(error)
+            except RequestValidationError as error:
+                return _failed(InvalidRequest(faults_of(error.errors(), error.body)))
+
+        return answer
+
+
+router = APIRouter(prefix="/v2", tags=["inference v2"], route_class=InferenceRoute)
+
+ModelPath = Annotated[
+    str, Path(description="A model's id, name, `name:version` or `name@alias`.", examples=["line"], max_length=210)
+]
+VersionPath = Annotated[str, Path(description="A version of the name.", examples=["1"], pattern="^[1-9][0-9]{0,8}$")]
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/InferRequest"}},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
+
+@router.get("", summary="What the server is")
+def server_metadata() -> ServerMetadata:
+    """The server's name, version and extensions."""
+    return ServerMetadata(name="onelayer", version=__version__, extensions=["binary_tensor_data", "model_repository"])
+
+
+@router.get("/health/live", summary="Is it alive?")
+def live() -> Live:
+    """200 as long as the process answers."""
+    return Live(live=True)
+
+
+@router.get("/health/ready", summary="Can it predict?")
+def ready() -> Ready:
+    """200 once models can be asked: from the start, since they are loaded when they are."""
+    return Ready(ready=True)
+
+
+@router.post(
+    "/repository/index",
+    summary="List models, as the protocol's repository extension does",
+    responses=documented(422),
+)
+def index(
+    services: ServicesDep, asked: Annotated[IndexRequest | None, Body(examples=[{"ready": True}])] = None
+) -> list[IndexEntry]:
+    """Every model with its version, newest first, at most ten thousand."""
+    rows = services.registry.page(MOST_LISTED)
+    return [
+        IndexEntry(name=row.name or row.id, version=str(row.version or 1), state="READY", reason="") for row in rows
+    ]
+
+
+@router.get("/models/{model}", summary="What a model takes and gives", responses=documented(404, 422))
+def model_metadata(model: ModelPath, services: ServicesDep) -> ModelMetadata:
+    """The tensors of a model."""
+    return _metadata(services, model, model)
+
+
+@router.get(
+    "/models/{model}/versions/{version}", summary="What a version takes and gives", responses=documented(404, 422)
+)
+def version_metadata(model: ModelPath, version: VersionPath, services: ServicesDep) -> ModelMetadata:
+    """The tensors of one version of a model."""
+    return _metadata(services, model, _reference(model, version))
+
+
+@router.get("/models/{model}/ready", summary="Can a model be asked?", responses=documented(404, 422))
+def model_ready(model: ModelPath, services: ServicesDep) -> ModelReady:
+    """200 if the model exists and its weights can be read."""
+    services.predictor.load(model)
+    return ModelReady(name=model, ready=True)
+
+
+@router.get(
+    "/models/{model}/versions/{version}/ready", summary="Can a version be asked?", responses=documented(404, 422)
+)
+def version_ready(model: ModelPath, version: VersionPath, services: ServicesDep) -> ModelReady:
+    """200 if this version exists and its weights can be read."""
+    services.predictor.load(_reference(model, version))
+    return ModelReady(name=model, ready=True)
+
+
+@router.post(
+    "/models/{model}/infer",
+    summary="Predict from tensors",
+    response_model=InferReply,
+    responses=documented(404, 413, 415, 422),
+    openapi_extra=_BODY,
+)
+async def infer_model(model: ModelPath, request: Request) -> Response:
+    """Predictions of a model from tensors, as JSON or as bytes after the JSON."""
+    return await _infer(request, model, model)
+
+
+@router.post(
+    "/models/{model}/versions/{version}/infer",
+    summary="Predict from tensors with a version",
+    response_model=InferReply,
+    responses=documented(404, 413, 415, 422),
+    openapi_extra=_BODY,
+)
+async def infer_version(model: ModelPath, version: VersionPath, request: Request) -> Response:
+    """Predictions of one version of a model."""
+    return await _infer(request, model, _reference(model, version))
+
+
+def _reference(model: str, version: str) -> str:
+    """`name:version`; a model without a name is version 1 of its id."""
+    return model if version == "1" and is_id(model) else f"{model}:{version}"
+
+
+def _metadata(services: Services, name: str, reference: str) -> ModelMetadata:
+    loaded = services.predictor.load(reference)
+    rows = services.registry.versions(loaded.row.name) if loaded.row.name else [loaded.row]
+    return ModelMetadata.model_validate(metadata(loaded, name, [str(row.version or 1) for row in rows]))
+
+
+async def _infer(request: Request, name: str, reference: str) -> Response:
+    services: Services = request.app.state.services
+    # No media type is asked for: Triton's client sends JSON without one.
+    body = unpacked(await request.body(), request.headers.get("content-encoding"), services.settings.body_limit_bytes)
+    length = request.headers.get(LENGTH_HEADER)
+    loaded = services.predictor.cached(reference)
+    if loaded is None or len(body) > (SMALL_BYTES if length is not None else SMALL_JSON_BYTES):
+        return await run_in_threadpool(_answer, body, length, name, reference, services)
+    return _reply(body, length, name, loaded, services)
+
+
+def _answer(body: bytes, length: str | None, name: str, reference: str, services: Services) -> Response:
+    return _reply(body, length, name, services.predictor.load(reference), services)
+
+
+def _reply(body: bytes, length: str | None, name: str, loaded: Loaded, services: Services) -> Response:
+    size = _json_size(length, len(body))
+    asked = _parse(body[:size])
+    tail = Tail(memoryview(body)[size:])
+    tensors = [decoded(tensor, i, tail) for i, tensor in enumerate(asked.inputs)]
+    tail.check_empty()
+    outputs = _outputs(asked, loaded)
+    answer = infer(loaded, tensors, outputs, services.settings.predict_rows_limit)
+    head = {"model_name": name, "model_version": str(loaded.row.version or 1)} | ({"id": asked.id} if asked.id else {})
+    document, content = reply(answer, outputs, head)
+    if not content:
+        return Response(document, media_type="application/json")
+    headers = {LENGTH_HEADER: str(len(document))}
+    return Response(document + content, media_type="application/octet-stream", headers=headers)
+
+
+def _outputs(asked: InferRequest, loaded: Loaded) -> list[Output]:
+    all_bytes = asked.parameters.get("binary_data_output") is True
+    if asked.outputs is None:
+        return [Output(name, all_bytes) for name in default_outputs(loaded)]
+    return [Output(output.name, output.parameters.get("binary_data", all_bytes) is True) for output in asked.outputs]
+
+
+def _json_size(length: str | None, total: int) -> int:
+    if length is None:
+        return total
+    if not length.isdecimal() or int(length) > total:
+        raise InvalidRequest(Fault(LENGTH_HEADER, f"{length!r} is no size of the JSON in a body of {total} bytes"))
+    return int(length)
+
+
+def _parse(body: bytes) -> InferRequest:
+    try:
+        given = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        try:
+            given = json.loads(body)  # NaN and Infinity, which the reply is to name
+        except (ValueError, RecursionError):
+            raise InvalidRequest(Fault("body", f"this is no JSON: {error}")) from error
+    try:
+        return InferRequest.model_validate(given)
+    except ValidationError as error:
+        raise InvalidRequest(faults_of(error.errors(include_url=False), given)) from error
+
+
+def _failed(error: OnelayerError) -> Response:
+    content = orjson.dumps(problems.document(error) | {"error": error.detail})
+    return Response(content, status_code=error.status, media_type=problems.MEDIA_TYPE, headers=error.headers)

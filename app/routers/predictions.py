@@ -1,0 +1,80 @@
+"""Batch predictions: a dataset predicted as a job, and its result as a file."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import FileResponse, Response, StreamingResponse
+
+from app.jobs.queue import Order
+from app.models.batch import Batch, check_batch
+from app.routers.dependencies import JobId, ServicesDep, WaitSeconds
+from app.routers.history import accepts_csv
+from app.routers.jobs import hold
+from app.routers.models import ModelPath
+from app.schemas.evaluation import BatchRequest
+from app.schemas.job import JobBody
+from app.schemas.problem import problems
+from app.services import Services
+
+router = APIRouter()
+
+PARQUET = "application/vnd.apache.parquet"
+_FILE: dict[int | str, dict[str, Any]] = {200: {"description": "The file.", "content": {"text/csv": {}, PARQUET: {}}}}
+
+
+@router.post(
+    "/models/{model}/predictions",
+    tags=["models"],
+    status_code=202,
+    summary="Predict a whole dataset as a job",
+    response_model=JobBody,
+    responses=problems(404, 422, 507)
+    | {200: {"model": JobBody, "description": "The job is over (with `Prefer: wait`)."}},
+)
+async def submit_batch(model: ModelPath, asked: BatchRequest, services: ServicesDep, wait: WaitSeconds) -> Response:
+    """Queue a batch prediction, for tables of any size; GET /jobs/{job}/predictions downloads the result."""
+    job, ports = await run_in_threadpool(_submit, model, asked, services)
+    services.bell.ring(ports)
+    return await hold(job, services, wait)
+
+
+@router.get(
+    "/jobs/{job}/predictions",
+    tags=["jobs"],
+    summary="Download a batch prediction",
+    response_class=Response,
+    responses=problems(404, 422) | _FILE,
+)
+def get_predictions(
+    job: JobId,
+    request: Request,
+    services: ServicesDep,
+    format: Annotated[  # noqa: A002 - the name of the query parameter
+        Literal["csv", "parquet"] | None,
+        Query(description="The kind of file; by default CSV if `Accept` asks for it, else Parquet.", examples=["csv"]),
+    ] = None,
+) -> Response:
+    """The predictions in the order of the dataset's rows, streamed."""
+    services.queue.get(job)
+    as_csv = format == "csv" or (format is None and accepts_csv(request.headers.get("accept")))
+    name = f"predictions-{job}.{'csv' if as_csv else 'parquet'}"
+    if not as_csv:
+        return FileResponse(services.results.path(job), media_type=PARQUET, filename=name)
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(services.results.csv(job), media_type="text/csv", headers=headers)
+
+
+def _submit(model: str, asked: BatchRequest, services: Services) -> tuple[JobBody, list[int]]:
+    loaded = services.predictor.load(model)
+    row = services.catalogue.get(asked.dataset)
+    dataset = services.catalogue.files(row.id)
+    batch = Batch(asked.split, list(asked.outputs), asked.top_k, asked.interval_level, asked.columns)
+    check_batch(loaded, dataset, batch)
+    rows = dataset.split(batch.split)
+    order = Order(
+        spec=batch.spec(loaded, row.id), model=loaded.row.kind, dataset_id=row.id, validation_dataset_id=None,
+        epochs=rows.stop - rows.start, requested_device="auto", kind="predict",
+    )  # fmt: skip
+    job, ports = services.queue.submit(order)
+    return JobBody.of(job), ports

@@ -1,0 +1,85 @@
+"""One batch prediction, from its job's row to the file that is downloaded: the sibling of a training's execution."""
+
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from app.datasets.catalogue import Catalogue
+from app.errors import DatasetNotFound, OnelayerError
+from app.jobs.queue import Claim, LeaseLost, Queue
+from app.jobs.status import Status
+from app.models import batch as batches
+from app.models import weights as stored
+from app.models.batch import Batch
+from app.models.predictor import Loaded
+from app.models.registry import Registry
+from app.models.registry import key as model_key
+from app.models.results import key
+from app.storage import Storage
+from app.tables import JobRow
+from app.worker.attendant import Attendant
+
+log = structlog.get_logger(__name__)
+
+REPORT_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class BatchPrediction:
+    """Carries one claimed batch prediction out."""
+
+    job: JobRow
+    claim: Claim
+    storage: Storage
+    catalogue: Catalogue
+    registry: Registry
+    queue: Queue
+    attendant: Attendant
+
+    def run(self) -> None:
+        """Predict and save; every end but a lost lease is written into the job's row."""
+        try:
+            self._predict()
+        except LeaseLost:
+            raise
+        except OnelayerError as error:
+            self._finish(Status.FAILED, {"code": error.code, "detail": error.detail})
+        except Exception:
+            log.exception("a batch prediction failed", job=self.job.id)
+            detail = f"A fault of the worker; its log holds more under {self.job.id}."
+            self._finish(Status.FAILED, {"code": "internal-error", "detail": detail})
+
+    def _predict(self) -> None:
+        if self.job.dataset_id is None:
+            raise DatasetNotFound(str(self.job.spec["dataset"]))
+        dataset = self.catalogue.files(self.job.dataset_id)
+        row = self.registry.get(str(self.job.spec["model"]))
+        loaded = Loaded(row, *stored.load(self.storage.path(model_key(row.id))))
+        started = reported = time.perf_counter()
+        with self.storage.stage() as stage:
+            for done in batches.write(loaded, dataset, Batch.of(self.job.spec), stage.path):
+                if self.attendant.should_stop():
+                    self._stopped()
+                    return
+                now = time.perf_counter()
+                if now - reported > REPORT_SECONDS:
+                    reported = now
+                    self.queue.report(self.claim, done, done / (now - started))
+            # An attempt before this one may have died between its file and its row.
+            self.storage.delete(key(self.job.id))
+            stage.publish(key(self.job.id))
+            self._finish(Status.SUCCEEDED, epoch=self.job.epochs)
+
+    def _stopped(self) -> None:
+        if self.attendant.lease_lost.is_set():
+            raise LeaseLost(self.job.id)
+        if not self.attendant.cancel_requested.is_set():
+            self.queue.hand_back(self.claim)
+            raise LeaseLost(self.job.id)
+        self._finish(Status.CANCELLED)
+
+    def _finish(self, status: Status, error: dict[str, str] | None = None, **values: int) -> None:
+        self.attendant.conclude(
+            lambda session, _, __: self.queue.finish(session, self.claim, status, error=error, device="cpu", **values)
+        )

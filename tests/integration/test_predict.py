@@ -1,0 +1,213 @@
+"""POST /predict: every kind of body and reply says the same, and names what is wrong with its rows."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tests.running_server import RunningServer
+
+CSV, ARROW, NPY = "text/csv", "application/vnd.apache.arrow.stream", "application/x-npy"
+NOISE: dict[str, Any] = {"type": "synthetic_linear", "weights": [2, -3.4, 0.5], "bias": 4.2, "noise_std": 3.0}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _models(server: RunningServer, real_data: Path) -> None:
+    server.create_dataset({**NOISE, "rows": 2000}, name="predict-line")
+    server.train(dataset="predict-line", model="linear", model_name="predict-line", epochs=2)
+    content = (real_data / "penguins.csv").read_bytes()
+    options = {"name": "predict-penguins", "target": "species"}
+    server.client.post("/datasets", params=options, content=content, headers={"Content-Type": CSV})
+    server.train(dataset="predict-penguins", model="softmax", model_name="predict-penguins", epochs=20)
+    records = [{"new": i % 3 == 0, "area": 40.0 + i, "price": 2.0 * i} for i in range(60)]
+    server.create_dataset({"type": "records", "records": records}, name="predict-flats", target="price")
+    server.train(dataset="predict-flats", model="linear", model_name="predict-flats", epochs=5)
+
+
+def ask(server: RunningServer, **body: Any) -> Any:
+    reply = server.client.post("/predict", json=body)
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+def send(
+    server: RunningServer, content: bytes, kind: str, accept: str = "application/json", **options: Any
+) -> httpx.Response:
+    headers = {"Content-Type": kind, "Accept": accept}
+    return server.client.post("/predict", params=options, content=content, headers=headers)
+
+
+def penguins(server: RunningServer, limit: int = 60) -> list[dict[str, Any]]:
+    items = server.client.get("/datasets/predict-penguins/rows", params={"limit": limit}).json()["items"]
+    return [{name: value for name, value in row.items() if name != "species"} for row in items]
+
+
+def as_csv(records: list[dict[str, Any]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(records[0]))
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue().encode()
+
+
+def as_arrow(records: list[dict[str, Any]]) -> bytes:
+    table = pa.Table.from_pylist(records)
+    table = table.set_column(0, table.column_names[0], table.column(0).dictionary_encode())
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table, max_chunksize=7)
+    return sink.getvalue()
+
+
+def as_npy(values: Any) -> bytes:
+    sink = io.BytesIO()
+    np.save(sink, np.array(values))
+    return sink.getvalue()
+
+
+def test_csv_and_arrow_say_what_json_says(server: RunningServer) -> None:
+    records = penguins(server)
+    outputs = ["probabilities", "contributions", "drift"]
+    expected = ask(server, model="predict-penguins", records=records, outputs=outputs, top_k=2)
+    for content, kind in ((as_csv(records), CSV), (as_arrow(records), ARROW)):
+        reply = send(server, content, kind, model="predict-penguins", outputs=",".join(outputs), top_k=2)
+        assert reply.json() == expected, kind
+
+
+def test_npy_says_what_json_says(server: RunningServer) -> None:
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    expected = ask(server, model="predict-line", instances=X.tolist(), outputs=["interval"])
+    reply = send(server, as_npy(X), NPY, model="predict-line", outputs="interval")
+    assert reply.json() == expected
+    plain = np.load(io.BytesIO(send(server, as_npy(X), NPY, NPY, model="predict-line").content))
+    np.testing.assert_array_equal(plain, expected["predictions"])
+
+
+def test_replies_come_as_csv_arrow_and_npy(server: RunningServer) -> None:
+    records = penguins(server)
+    options = {"model": "predict-penguins", "outputs": "probabilities"}
+    expected = ask(server, model="predict-penguins", records=records, outputs=["probabilities"])
+    classes = server.client.get("/models/predict-penguins").json()["classes"]
+    text = send(server, as_csv(records), CSV, CSV, **options)
+    assert text.headers["content-type"].startswith(CSV)
+    rows = list(csv.DictReader(io.StringIO(text.text)))
+    assert [row["prediction"] for row in rows] == expected["predictions"]
+    probabilities = [[float(row[f"probability:{name}"]) for name in classes] for row in rows]
+    np.testing.assert_allclose(probabilities, expected["probabilities"], rtol=1e-12)
+    table = pa.ipc.open_stream(send(server, as_csv(records), CSV, ARROW, **options).content).read_all()
+    assert table["prediction"].to_pylist() == expected["predictions"]
+    array = np.load(io.BytesIO(send(server, as_csv(records), CSV, NPY, **options).content))
+    np.testing.assert_array_equal(array, expected["probabilities"])
+    classes_alone = send(server, as_csv(records), CSV, NPY, model="predict-penguins")
+    assert np.load(io.BytesIO(classes_alone.content)).tolist() == expected["predictions"]
+    assert send(server, as_csv(records), CSV, "image/png", **options).status_code == 406
+    assert send(server, as_csv(records), CSV, NPY, model="predict-penguins", top_k=2).status_code == 406
+
+
+def line(text: str) -> tuple[bytes, str, str]:
+    return text.encode(), CSV, "predict-line"
+
+
+BAD: dict[str, tuple[tuple[bytes, str, str], int, str | None]] = {
+    "a missing column": (line("x1,x2\n1,2\n"), 422, "column x3"),
+    "an unknown column": (line("x1,x2,x3,z\n1,2,3,4\n"), 422, "column z"),
+    "a column that stands twice": (line("x1,x2,x3,x3\n1,2,3,4\n"), 422, "column x3"),
+    "a text for a number": (line("x1,x2,x3\n1,2,3\n1,two,3\n"), 422, "row 2, column x2"),
+    "infinity": (line("x1,x2,x3\n1,2,inf\n"), 422, "row 1, column x3"),
+    "an overflow": (line("x1,x2,x3\n1,2,1e999\n"), 422, "row 1, column x3"),
+    "a ragged row": (line("x1,x2,x3\n1,2\n"), 422, "body"),
+    "a header alone": (line("x1,x2,x3\n"), 422, "body"),
+    "no CSV at all": (line(""), 422, "body"),
+    "a boolean that is none": ((b"new,area\nmaybe,3\n", CSV, "predict-flats"), 422, "row 1, column new"),
+    "text in Arrow": ((as_arrow([{"x1": "a", "x2": 1.0, "x3": 1.0}]), ARROW, "predict-line"), 422, "row 1, column x1"),
+    "NaN in Arrow": (
+        (as_arrow([{"x1": 1.0, "x2": 1.0, "x3": float("nan")}]), ARROW, "predict-line"), 422, "row 1, column x3",
+    ),
+    "half an Arrow stream": ((as_arrow([{"x1": 1.0, "x2": 1.0, "x3": 1.0}])[:200], ARROW, "predict-line"), 400, None),
+    "a wrong width in NPY": ((as_npy([[1.0, 2.0]]), NPY, "predict-line"), 422, "row 1"),
+    "NaN in NPY": ((as_npy([[1.0, 2.0, 3.0], [1.0, np.nan, 3.0]]), NPY, "predict-line"), 422, "row 2, column x2"),
+    "infinity in NPY": ((as_npy([[1.0, 2.0, np.inf]]), NPY, "predict-line"), 422, "row 1, column x3"),
+    "one number in NPY": ((as_npy(1.0), NPY, "predict-line"), 422, "body"),
+    "half an NPY": ((as_npy([[1.0, 2.0, 3.0]])[:-3], NPY, "predict-line"), 400, None),
+    "a pickle": ((b"\x80\x04\x95\x05\x00", NPY, "predict-line"), 400, None),
+    "no rows in NPY": ((as_npy(np.zeros((0, 3))), NPY, "predict-line"), 422, "instances"),
+    "another media type": ((b"x", "application/pdf", "predict-line"), 415, None),
+    "a model that is not there": ((b"x1\n1\n", CSV, "nobody"), 404, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_rows_are_refused_by_row_and_column(server: RunningServer, case: str) -> None:
+    (content, kind, model), status, location = BAD[case]
+    check(send(server, content, kind, model=model), status, location)
+
+
+def check(reply: httpx.Response, status: int, location: str | None) -> None:
+    assert reply.status_code == status, reply.text
+    assert reply.headers["content-type"] == "application/problem+json"
+    if location is not None:
+        assert reply.json()["errors"][0]["location"] == location, reply.text
+
+
+BODIES: dict[str, tuple[str, int, str | None]] = {
+    "no rows": ('{"model": "predict-line", "instances": []}', 422, "instances"),
+    "no records": ('{"model": "predict-line", "records": []}', 422, "records"),
+    "a column that no record has": ('{"model": "predict-line", "records": [{"x1": 1}]}', 422, "row 1, column x2"),
+    "NaN": ('{"model": "predict-line", "instances": [[1, 2, NaN]]}', 422, "row 1, column x3"),
+    "Infinity": ('{"model": "predict-line", "instances": [[1, 2, 3], [1, -Infinity, 3]]}', 422, "row 2, column x2"),
+    "probabilities of a number": (
+        '{"model": "predict-line", "instances": [[1, 2, 3]], "outputs": ["probabilities"]}', 422, "outputs",
+    ),
+    "an interval of classes": (
+        '{"model": "predict-penguins", "records": [{}], "outputs": ["interval"]}', 422, "row 1, column island",
+    ),
+    "an unknown output": (
+        '{"model": "predict-line", "instances": [[1, 2, 3]], "outputs": ["gradient"]}', 422, "outputs[0]",
+    ),
+    "more classes than there are": (
+        '{"model": "predict-penguins", "instances": [["Biscoe", 1, 2, 3, 4, "MALE"]], "top_k": 9}', 422, "top_k",
+    ),
+    "a level above one": (
+        '{"model": "predict-line", "instances": [[1, 2, 3]], "interval_level": 1.5}', 422, "interval_level",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BODIES)
+def test_bad_json_bodies_are_refused_by_field(server: RunningServer, case: str) -> None:
+    body, status, location = BODIES[case]
+    reply = server.client.post("/predict", content=body, headers={"Content-Type": "application/json"})
+    check(reply, status, location)
+
+
+def test_an_unseen_category_is_unknown_and_a_boolean_has_many_spellings(server: RunningServer) -> None:
+    row = penguins(server, 1)[0]
+    unseen, missing = (
+        ask(server, model="predict-penguins", records=[row | {"sex": sex}], outputs=["probabilities"])["probabilities"]
+        for sex in ("neither", None)
+    )
+    assert unseen == missing
+    reply = send(server, b"new,area\ntrue,50\n1,50\nTRUE,50\n,50\n", CSV, model="predict-flats").json()["predictions"]
+    said = ask(server, model="predict-flats", records=[{"new": True, "area": 50}, {"new": None, "area": 50}])
+    assert reply == [said["predictions"][0]] * 3 + [said["predictions"][1]]
+
+
+def test_a_million_rows_are_over_the_limit(server: RunningServer) -> None:
+    body = json.dumps({"model": "predict-line", "instances": [[1, 2, 3]] * 1_000_000})
+    reply = server.client.post("/predict", content=body, headers={"Content-Type": "application/json"})
+    check(reply, 413, None)
+    assert "POST /models/{model}/predictions" in reply.json()["detail"]
+    many = as_npy(np.ones((1_000_000, 3), np.uint8))
+    check(send(server, many, NPY, model="predict-line"), 413, None)
+    check(send(server, b"x1,x2,x3\n" + b"1,2,3\n" * 1_000_000, CSV, model="predict-line"), 413, None)
+
+
+def test_options_in_the_address_of_a_json_body_are_refused_and_not_ignored(server: RunningServer) -> None:
+    reply = server.client.post("/predict?top_k=3", json={"model": "predict-line", "instances": [[1, 2, 3]]})
+    check(reply, 422, "query")
