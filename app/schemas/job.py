@@ -16,7 +16,10 @@ class Progress(BaseModel):
 
     epoch: int = Field(description="Epochs done.", examples=[3])
     epochs: int = Field(description="Epochs asked for.", examples=[3])
-    fraction: float = Field(description="Share of the epochs that is done.", examples=[1.0])
+    fraction: float = Field(
+        description="Share of the epochs that is done; 1 once it has succeeded, also where it stopped early.",
+        examples=[1.0],
+    )
     eta_seconds: float | None = Field(
         description="Expected time until the last epoch; null if unknown.", examples=[0.0]
     )
@@ -119,7 +122,7 @@ def _progress(row: JobRow) -> Progress:
     return Progress(
         epoch=row.epoch,
         epochs=row.epochs,
-        fraction=row.epoch / row.epochs,
+        fraction=1.0 if row.status == Status.SUCCEEDED else row.epoch / row.epochs,
         eta_seconds=_eta_seconds(row),
         samples_per_second=row.samples_per_second,
     )

@@ -87,10 +87,7 @@ def finish(database: Database, queue: Queue, claim: Claim, status: Status, **val
 
 def measured(epoch: int, **values: Any) -> Measurement:
     """One line of a loss history."""
-    return {
-        "epoch": epoch, "train_loss": 1 / epoch, "train_accuracy": None, "validation_loss": None,
-        "validation_accuracy": None, "learning_rate": 0.1, "seconds": 0.01, **values,
-    }  # fmt: skip
+    return Measurement(epoch, 1 / epoch, None, None, None, 0.1, 0.01)._replace(**values)
 
 
 def record(database: Database, queue: Queue, claim: Claim, epochs: list[Measurement], **progress: Any) -> None:

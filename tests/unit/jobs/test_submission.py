@@ -16,6 +16,7 @@ from app.errors import DatasetNotFound, InvalidSpec
 from app.jobs.queue import Order
 from app.jobs.spec import Spec
 from app.jobs.submission import order
+from app.models.registry import Registry
 from app.storage import Storage
 
 Ask = Callable[..., Order]
@@ -42,11 +43,18 @@ def catalogue(database: Database, storage: Storage) -> Catalogue:
 
 
 @pytest.fixture
-def ask(catalogue: Catalogue) -> Ask:
+def registry(database: Database, storage: Storage) -> Registry:
+    return Registry(database, storage)
+
+
+@pytest.fixture
+def ask(catalogue: Catalogue, registry: Registry) -> Ask:
     def make(
         dataset: str, model: str = "linear", devices: frozenset[str] = frozenset({"cpu"}), **options: Any
     ) -> Order:
-        return order(Spec.model_validate({"dataset": dataset, "model": model, **options}), catalogue, set(devices))
+        return order(
+            Spec.model_validate({"dataset": dataset, "model": model, **options}), catalogue, set(devices), registry
+        )
 
     return make
 
@@ -77,7 +85,7 @@ def test_what_was_settled_can_be_asked_for_again_and_means_the_same(ask: Ask, ca
         lr_schedule={"type": "cosine"}, init={"type": "normal", "std": 1.0}, momentum=0.9, nesterov=True,
     )  # fmt: skip
 
-    again = order(Spec.model_validate(made.spec), catalogue, {"cpu"})
+    again = order(Spec.model_validate(made.spec), catalogue, {"cpu"}, registry)
 
     assert again == made
 

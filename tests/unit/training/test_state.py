@@ -64,6 +64,17 @@ def test_fit_goes_on_from_a_state() -> None:
     assert [bits(epoch) for epoch in rest] == [bits(epoch) for epoch in whole[2:]]
 
 
+@pytest.mark.parametrize("given", [{"momentum": 0.5}, {"solver": "lbfgs", "l2": 0.1}], ids=["sgd", "lbfgs"])
+def test_a_training_in_a_frame_goes_on_in_the_same_frame(given: dict[str, Any], tmp_path: Path) -> None:
+    problem = several_targets(rows=101)
+    options = Hyperparameters(model="linear", precondition="whiten", epochs=6, **given)
+    whole = epochs(problem, options)
+    state = through_a_file(whole[2].state, tmp_path)
+    assert state.model is not state.parameters
+    rest = [step for step in fit(problem, options, resume=state) if isinstance(step, Epoch)]
+    assert [bits(epoch) for epoch in rest] == [bits(epoch) for epoch in whole[3:]]
+
+
 def test_nothing_is_left_to_do_after_the_last_epoch() -> None:
     problem, given = blobs(), Hyperparameters(model="softmax", epochs=2)
     last = epochs(problem, given)[-1]

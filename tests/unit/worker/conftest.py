@@ -70,14 +70,14 @@ def attendant(
 
 
 @pytest.fixture
-def claimed(queue: Queue, catalogue: Catalogue) -> Claimed:
+def claimed(queue: Queue, catalogue: Catalogue, registry: Registry) -> Claimed:
     """Submit a job, by default on the line, and claim it."""
 
     def make(
         worker_id: str = "w", dataset: str = "line", model: str = "linear", **options: object
     ) -> tuple[JobRow, Claim]:
         spec = Spec.model_validate({"dataset": dataset, "model": model, "epochs": 3, **options})
-        queue.submit(order(spec, catalogue, {"cpu"}))
+        queue.submit(order(spec, catalogue, {"cpu"}, registry))
         job = queue.claim(worker_id, ["cpu"])
         assert job is not None
         return job, (job.id, worker_id, job.attempt)
@@ -86,10 +86,7 @@ def claimed(queue: Queue, catalogue: Catalogue) -> Claimed:
 
 
 def measured(epoch: int) -> Measurement:
-    return {
-        "epoch": epoch, "train_loss": 1 / epoch, "train_accuracy": None, "validation_loss": None,
-        "validation_accuracy": None, "learning_rate": 0.1, "seconds": 0.01,
-    }  # fmt: skip
+    return Measurement(epoch, 1 / epoch, None, None, None, 0.1, 0.01)
 
 
 @pytest.fixture
