@@ -1,7 +1,8 @@
 """Every way in which a request can fail, as one tree.
 
     OnelayerError
-    ├── NotFound                 404   DatasetNotFound · JobNotFound · ModelNotFound · AliasNotFound · …
+    ├── NotFound                 404   DatasetNotFound · JobNotFound · ModelNotFound · PageNotFound
+    │                                  AliasNotFound · ResultNotFound
     ├── Conflict                 409   NameTaken · DatasetInUse · JobStillRunning · JobOver · JobNotReplayable
     │                                  IdempotencyConflict · RequestInProgress
     ├── Unprocessable            422

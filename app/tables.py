@@ -100,13 +100,13 @@ class EpochRow(Row):
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    candidate: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, default=0)
     train_loss: Mapped[float | None]
     train_accuracy: Mapped[float | None]
     validation_loss: Mapped[float | None]
     validation_accuracy: Mapped[float | None]
     learning_rate: Mapped[float]
     seconds: Mapped[float]
+    candidate: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, default=0, server_default="0")
 
 
 class ModelRow(Row):

@@ -44,7 +44,7 @@ def record(session: Session, queue: Queue, claim: Claim, epochs: Sequence[Measur
 def _insert(connection: Connection, job_id: str, epochs: Sequence[Measurement]) -> None:
     """Add rows by the driver's own means where it takes tuples: in half the time that a dictionary for each takes."""
     compiled = insert(EpochRow.__table__).values(_NAMED).compile(dialect=connection.dialect)  # type: ignore[arg-type]
-    if compiled.positional:
+    if compiled.positiontup == ["job_id", *Measurement._fields]:
         connection.exec_driver_sql(str(compiled), [(job_id, *epoch) for epoch in epochs])
     else:
         connection.execute(insert(EpochRow), [{"job_id": job_id, **epoch._asdict()} for epoch in epochs])

@@ -42,6 +42,7 @@ class _Numeric(_Strict):
     name: Name
     mean: FiniteFloat
     boolean: bool = False
+    indicator: bool = False
 
 
 class _Categorical(_Strict):
@@ -50,10 +51,11 @@ class _Categorical(_Strict):
     levels: Annotated[list[str], Field(min_length=1, max_length=MOST_LEVELS)]
     frequencies: list[FiniteFloat]
     unknown_trained: bool
+    other: bool = False
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        if len(self.levels) != len(self.frequencies) or len(set(self.levels)) < len(self.levels):
+        if len(self.levels) + self.other != len(self.frequencies) or len(set(self.levels)) < len(self.levels):
             raise ValueError("levels and frequencies must be equally many, and no level stands twice")
         return self
 
@@ -145,8 +147,8 @@ def _width(encoding: _Encoding) -> int:
 
 def _columns(feature: _Numeric | _Categorical | _Array) -> int:
     if isinstance(feature, _Categorical):
-        return len(feature.levels) + 1
-    return prod(feature.shape) if isinstance(feature, _Array) else 1
+        return len(feature.frequencies) + 1
+    return prod(feature.shape) if isinstance(feature, _Array) else 1 + feature.indicator
 
 
 def _from_json(content: bytes) -> tuple[Any, dict[str, Matrix]]:

@@ -37,6 +37,7 @@ class Loaded:
     def bytes(self) -> int:
         """What it occupies."""
         own = self.weights.weights.nbytes + self.weights.bias.nbytes + _NAME_BYTES * len(self.weights.weights)
+        own += self.inference.errors.nbytes if self.inference.errors is not None else 0
         return own + (self.statistics.bytes if self.statistics is not None else 0)
 
     @cached_property
@@ -55,7 +56,7 @@ class Loaded:
         features = self.encoding.features
         if len(features) == 1 and isinstance(features[0], ArrayFeature):
             return features[0].width
-        plain = all(isinstance(feature, NumericFeature) and not feature.boolean for feature in features)
+        plain = all(isinstance(f, NumericFeature) and not f.boolean and not f.indicator for f in features)
         return len(features) if plain else None
 
     @property

@@ -59,6 +59,8 @@ def _encode(feature: Feature, table: Any, first_row: int, faults: list[Fault]) -
     column = _whole(table.column(feature.name))
     numbers = _numbers(column, feature.name, feature.boolean, first_row, faults)
     filled: Matrix = pc.fill_null(numbers, feature.mean).to_numpy(zero_copy_only=False)
+    if feature.indicator:
+        return feature.columns(filled, numbers.is_null().to_numpy(zero_copy_only=False))
     return filled.reshape(-1, 1)
 
 

@@ -104,6 +104,8 @@ def test_every_call_can_be_tried_as_the_document_shows_it(
         for method, path, operation in sorted(operations(document), key=place):
             if method == "DELETE" and path == "/models/{model}":
                 continue  # tried last, below
+            if "multipart/form-data" in operation.get("requestBody", {}).get("content", {}) and path == "/models":
+                continue  # needs a file that the document cannot show
             status = try_it(server, document, method, path, operation)
             expected = "409" if f"{method} {path}" in OVER_AND_OUT else "2"
             assert str(status).startswith(expected), f"{method} {path}: {status}"

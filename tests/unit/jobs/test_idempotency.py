@@ -1,6 +1,7 @@
 """The fingerprint of a request, and who holds a key."""
 
 import itertools
+from collections.abc import Iterator
 
 import pytest
 from sqlalchemy.orm import Session
@@ -9,6 +10,14 @@ from app import idempotency
 from app.database import Database
 from app.errors import RequestInProgress
 from app.idempotency import Fingerprint, Held, Keys, Known
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_held() -> Iterator[None]:
+    """A request ends with its context; a test shares its own with the next."""
+    token = idempotency._held.set(None)
+    yield
+    idempotency._held.reset(token)
 
 
 def fingerprint(body: bytes, media_type: bytes = b"application/json", path: bytes = b"/jobs", size: int = 7) -> str:

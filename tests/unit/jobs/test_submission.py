@@ -70,16 +70,16 @@ def test_every_default_is_settled_and_shown(ask: Ask, catalogue: Catalogue):
     made = ask("line")
 
     assert made.dataset_id == catalogue.get("line").id == made.spec["dataset"]
-    assert (made.model, made.epochs, made.requested_device, made.validation_dataset_id) == ("linear", 100, "auto", None)
+    assert (made.model, made.epochs, made.requested_device, made.validation_dataset_id) == ("linear", 600, "auto", None)
     settled = {name: made.spec[name] for name in ("target", "features", "loss", "epochs", "batch_size", "standardize")}
     assert settled == {
-        "target": "y", "features": ["x1", "x2"], "loss": "squared", "epochs": 100, "batch_size": 32,
+        "target": "y", "features": ["x1", "x2"], "loss": "squared", "epochs": 600, "batch_size": 32,
         "standardize": False,
     }  # fmt: skip
     assert made.spec["validation"] is None
 
 
-def test_what_was_settled_can_be_asked_for_again_and_means_the_same(ask: Ask, catalogue: Catalogue):
+def test_what_was_settled_can_be_asked_for_again_and_means_the_same(ask: Ask, catalogue: Catalogue, registry: Registry):
     made = ask(
         "houses", target="age", features=["town"], validation={"fraction": 0.25}, model_name="m", seed=3,
         lr_schedule={"type": "cosine"}, init={"type": "normal", "std": 1.0}, momentum=0.9, nesterov=True,

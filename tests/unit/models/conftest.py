@@ -13,9 +13,13 @@ from app.datasets.encoding import Encoding
 from app.datasets.feature_encoding import CategoricalFeature, Feature, NumericFeature
 from app.datasets.target_encoding import TargetEncoding
 from app.identifiers import new_id
+from app.models.inference import Inference
 from app.models.predictor import Predictor
 from app.models.registry import Registry, key
+from app.models.revision import Revision
+from app.models.statistics import Statistics
 from app.models.weights import Weights
+from app.settings import MEBIBYTE
 from app.storage import Storage
 from app.tables import ModelRow
 
@@ -23,6 +27,7 @@ X1, X2 = NumericFeature("x1", 0.0), NumericFeature("x2", 10.0)
 TOWN = CategoricalFeature("town", ("bonn", "köln"), (0.5, 0.5), unknown_trained=False)
 
 Add = Callable[..., ModelRow]
+Make = Callable[[int], Predictor]
 
 
 @pytest.fixture
@@ -31,8 +36,14 @@ def registry(database: Database, storage: Storage) -> Registry:
 
 
 @pytest.fixture
-def predictor(registry: Registry, storage: Storage) -> Predictor:
-    return Predictor(registry, storage)
+def make_predictor(database: Database, registry: Registry, storage: Storage) -> Make:
+    """A predictor that keeps models of so many bytes in memory."""
+    return lambda cached_bytes: Predictor(registry, storage, Revision(database), cached_bytes)
+
+
+@pytest.fixture
+def predictor(make_predictor: Make) -> Predictor:
+    return make_predictor(MEBIBYTE)
 
 
 @pytest.fixture
@@ -46,13 +57,17 @@ def add(database: Database, storage: Storage, registry: Registry) -> Add:
         features: Sequence[Feature] = (X1, X2),
         target: Sequence[str] = ("y",),
         classes: Sequence[str] | None = None,
+        statistics: Statistics | None = None,
+        inference: Inference | None = None,
         **fields: Any,
     ) -> ModelRow:
         encoding = Encoding(tuple(features), TargetEncoding(tuple(target), tuple(classes) if classes else None))
         about = {"kind": "softmax" if classes else "linear", "features": [], "metrics": {}, "job_id": new_id()}
         model_id = new_id()
         with storage.stage() as stage:
-            Weights(np.array(weights, np.float64), np.array(bias, np.float64)).save(stage.path, encoding)
+            Weights(np.array(weights, np.float64), np.array(bias, np.float64)).save(stage.path, encoding, statistics)
+            if inference is not None:
+                inference.save(stage.path)
             stage.publish(key(model_id))
             with database.write() as session:
                 row = registry.add(

@@ -3,10 +3,12 @@
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from app.datasets.synthetic import SyntheticLinear, SyntheticSoftmax
 from app.models.coefficients import coefficients
+from app.models.inference import Inference
 from app.models.predictor import Predictor
 from tests.unit.models.conftest import TOWN, X1, X2, Add
 
@@ -34,9 +36,30 @@ def test_a_linear_model_has_a_weight_for_each_feature_and_one_bias(read: Any):
             {"feature": "x2", "output": "y", "weight": -3.4},
         ],
         "bias": [{"output": "y", "weight": 4.2}],
+        "inference": {
+            "available": False,
+            "reason": "no statistics were kept with this model",
+            "distribution": None,
+            "degrees_of_freedom": None,
+            "reference": None,
+        },
         "vs_truth": None,
     }
     assert json.loads(json.dumps(found)) == found
+
+
+def test_where_errors_were_kept_each_coefficient_is_tested_by_its_own(read: Any):
+    found = read(inference=Inference(np.array([[0.5], [np.nan], [2.1]]), degrees=10))
+
+    x1, x2, bias = *found["coefficients"], found["bias"][0]
+    assert (x1["standard_error"], x1["statistic"]) == (0.5, 4.0)
+    assert (x1["ci_low"], x1["ci_high"]) == pytest.approx((2 - 2.228139 * 0.5, 2 + 2.228139 * 0.5), abs=1e-6)
+    assert x1["p_value"] == pytest.approx(0.002518, abs=1e-6)  # Student's t, two-sided
+    assert set(x2) == {"feature", "output", "weight"}  # the data do not determine it
+    assert (bias["standard_error"], bias["statistic"]) == pytest.approx((2.1, 2.0))
+    assert found["inference"] == {
+        "available": True, "reason": None, "distribution": "t", "degrees_of_freedom": 10, "reference": None,
+    }  # fmt: skip
 
 
 def test_every_level_of_a_category_has_a_weight_of_its_own(read: Any):

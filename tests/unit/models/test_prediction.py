@@ -5,12 +5,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.datasets.feature_encoding import NumericFeature
 from app.errors import InvalidInstances, InvalidRequest
-from app.models.prediction import predict
+from app.models.bodies import CSV, answer_body, answer_records, answer_rows
+from app.models.prediction import PLAIN, Wish, predict
 from app.models.predictor import Loaded, Predictor
 from tests.unit.models.conftest import TOWN, X1, X2, Add
 
 CLASSES = ["no", "yes", "perhaps"]
+MOST_ROWS = 100
+PROBABILITIES = Wish(frozenset(["probabilities"]))
 
 
 @pytest.fixture
@@ -26,23 +30,29 @@ def classifier(add: Add, predictor: Predictor) -> Loaded:
     return predictor.load("opinion")
 
 
+def ask(loaded: Loaded, instances: list[Any], wish: Wish = PLAIN) -> dict[str, Any]:
+    """The reply to rows in feature order."""
+    return answer_rows(loaded, instances, wish, MOST_ROWS).to_json()
+
+
 def listed(values: Any) -> Any:
     return np.asarray(values).tolist()
 
 
 def test_the_reply_names_the_model_that_answered(line: Loaded):
-    assert predict(line, [[0.0, 0.0]], None)["model"] == {"id": line.row.id, "name": "line", "version": 1}
+    assert ask(line, [[0.0, 0.0]])["model"] == {"id": line.row.id, "name": "line", "version": 1}
 
 
 def test_a_linear_model_predicts_a_number_for_each_row(line: Loaded):
-    reply = predict(line, [[2.0, -1.0], [0.5, 0.5]], None)
+    reply = ask(line, [[2.0, -1.0], [0.5, 0.5]])
 
     assert listed(reply["predictions"]) == pytest.approx([11.6, 3.5])
     assert set(reply) == {"model", "predictions"}
 
 
 def test_records_mean_the_same_as_rows_and_a_missing_value_is_the_mean(line: Loaded):
-    reply = predict(line, None, [{"x2": -1.0, "x1": 2.0}, {"x1": 0.0}, {"x1": None, "x2": None}])
+    records = [{"x2": -1.0, "x1": 2.0}, {"x1": 0.0}, {"x1": None, "x2": None}]
+    reply = answer_records(line, records, PLAIN, MOST_ROWS).to_json()
 
     assert listed(reply["predictions"]) == pytest.approx([11.6, 4.2 - 34, 4.2 - 34])
 
@@ -50,7 +60,7 @@ def test_records_mean_the_same_as_rows_and_a_missing_value_is_the_mean(line: Loa
 def test_a_model_with_several_targets_predicts_a_list_for_each_row(add: Add, predictor: Predictor):
     add("two", weights=[[1.0, 10.0], [2.0, 20.0]], bias=[0.5, 0.25], target=["y", "z"])
 
-    reply = predict(predictor.load("two"), [[1.0, 1.0], [0.0, 2.0]], None)
+    reply = ask(predictor.load("two"), [[1.0, 1.0], [0.0, 2.0]])
 
     assert listed(reply["predictions"]) == [[3.5, 30.25], [4.5, 40.25]]
 
@@ -58,20 +68,20 @@ def test_a_model_with_several_targets_predicts_a_list_for_each_row(add: Add, pre
 def test_categories_pick_their_weight_and_an_unknown_one_the_mean(add: Add, predictor: Predictor):
     add("rent", weights=[[1.0], [5.0], [3.0], [0.1]], bias=[100.0], features=[TOWN, X2])
 
-    reply = predict(predictor.load("rent"), [["bonn", 0], ["köln", 0], ["ulm", 0], [None, None]], None)
+    reply = ask(predictor.load("rent"), [["bonn", 0], ["köln", 0], ["ulm", 0], [None, None]])
 
     assert listed(reply["predictions"]) == pytest.approx([101.0, 105.0, 103.0, 104.0])
 
 
 def test_a_softmax_model_predicts_the_most_probable_class(classifier: Loaded):
-    reply = predict(classifier, [[-2.0], [2.0], [0.0]], None)
+    reply = ask(classifier, [[-2.0], [2.0], [0.0]])
 
     assert reply["predictions"] == ["no", "yes", "no"]
     assert set(reply) == {"model", "predictions"}
 
 
 def test_probabilities_come_when_asked_for_in_the_order_of_the_classes(classifier: Loaded):
-    reply = predict(classifier, [[1.0]], None, ["probabilities"])
+    reply = ask(classifier, [[1.0]], PROBABILITIES)
 
     total = 1 / np.e + np.e + 1
     assert listed(reply["probabilities"]) == [pytest.approx([1 / np.e / total, np.e / total, 1 / total])]
@@ -79,31 +89,30 @@ def test_probabilities_come_when_asked_for_in_the_order_of_the_classes(classifie
 
 
 def test_the_most_probable_classes_come_when_asked_for(classifier: Loaded):
-    reply = predict(classifier, [[1.0]], None, top_k=2)
+    reply = ask(classifier, [[1.0]], Wish(top_k=2))
 
     assert [entry["class"] for entry in reply["top_k"][0]] == ["yes", "perhaps"]
-    assert predict(classifier, [[1.0]], None, top_k=3)["top_k"][0][-1]["class"] == "no"
+    assert ask(classifier, [[1.0]], Wish(top_k=3))["top_k"][0][-1]["class"] == "no"
     assert "probabilities" not in reply
 
 
-@pytest.mark.parametrize(("outputs", "top_k", "location"), [(["probabilities"], None, "outputs[0]"), ([], 1, "top_k")])
+@pytest.mark.parametrize(("outputs", "top_k", "location"), [(["probabilities"], None, "outputs"), ([], 1, "top_k")])
 def test_a_linear_model_is_not_asked_for_classes(line: Loaded, outputs: list[str], top_k: int | None, location: str):
     with pytest.raises(InvalidRequest) as caught:
-        predict(line, [[0.0, 0.0]], None, outputs, top_k)
+        ask(line, [[0.0, 0.0]], Wish(frozenset(outputs), top_k))
 
     assert caught.value.faults[0].location == location
 
 
 def test_no_more_classes_are_named_than_there_are(classifier: Loaded):
     with pytest.raises(InvalidRequest, match="3 classes"):
-        predict(classifier, [[1.0]], None, top_k=4)
+        ask(classifier, [[1.0]], Wish(top_k=4))
 
 
 def test_no_rows_have_no_predictions(line: Loaded, classifier: Loaded):
-    assert listed(predict(line, [], None)["predictions"]) == []
-    assert listed(predict(line, None, [])["predictions"]) == []
-    reply = predict(classifier, [], None, ["probabilities"], top_k=2)
-    assert (listed(reply["predictions"]), listed(reply["probabilities"]), reply["top_k"]) == ([], [], [])
+    assert listed(predict(line, np.zeros((0, 2))).predictions) == []
+    answer = predict(classifier, np.zeros((0, 1)), Wish(frozenset(["probabilities"]), top_k=2))
+    assert (listed(answer.predictions), listed(answer.probabilities), answer.top_k) == ([], [], [])
 
 
 @pytest.mark.parametrize(
@@ -112,7 +121,7 @@ def test_no_rows_have_no_predictions(line: Loaded, classifier: Loaded):
 )
 def test_a_row_that_does_not_fit_is_refused_by_its_place(line: Loaded, instances: list[Any], location: str):
     with pytest.raises(InvalidInstances) as caught:
-        predict(line, instances, None)
+        ask(line, instances)
 
     assert caught.value.faults[0].location == location
 
@@ -121,13 +130,23 @@ def test_a_row_so_far_out_that_its_prediction_is_no_number_is_refused_too(add: A
     add("steep", weights=[[1e10], [1.0]])
 
     with pytest.raises(InvalidInstances) as caught:
-        predict(predictor.load("steep"), [[0.0, 0.0], [1e300, 0.0]], None)
+        ask(predictor.load("steep"), [[0.0, 0.0], [1e300, 0.0]])
 
     assert caught.value.faults[0].location.startswith("row 2")
 
 
 def test_extreme_rows_of_a_classifier_have_probabilities_all_the_same(classifier: Loaded):
-    reply = predict(classifier, [[1e300], [-1e300]], None, ["probabilities"])
+    reply = ask(classifier, [[1e300], [-1e300]], PROBABILITIES)
 
     assert reply["predictions"] == ["yes", "no"]
     assert listed(reply["probabilities"]) == [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
+
+
+def test_a_missing_value_has_its_own_weight_where_the_model_has_one_for_it(add: Add, predictor: Predictor):
+    rooms = NumericFeature("rooms", 3.0, indicator=True)
+    add("flats", weights=[[1.0], [50.0]], bias=[0.0], features=[rooms])
+    flats = predictor.load("flats")
+
+    assert listed(ask(flats, [[2.0], [None]])["predictions"]) == [2.0, 53.0]
+    assert listed(ask(flats, [[2.0], [4.0]])["predictions"]) == [2.0, 4.0]
+    assert listed(answer_body(flats, CSV, b"rooms\n2\nNA\n", PLAIN, MOST_ROWS).predictions) == [2.0, 53.0]

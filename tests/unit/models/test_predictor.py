@@ -6,11 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from app.datasets.feature_encoding import ArrayFeature, Feature, NumericFeature
 from app.errors import ModelNotFound
-from app.models.predictor import Predictor, softmax, top
+from app.models.inference import Inference
+from app.models.prediction import softmax, top
+from app.models.predictor import Predictor
 from app.models.registry import Registry, key
+from app.models.statistics import Statistics
 from app.storage import Storage
-from tests.unit.models.conftest import X1, Add
+from tests.unit.models.conftest import TOWN, X1, Add, Make
 
 
 def test_outputs_are_one_product_and_the_bias(add: Add, predictor: Predictor):
@@ -60,9 +64,9 @@ def test_a_model_that_is_deleted_while_it_is_loaded_is_not_found(add: Add, predi
         predictor.load("line")
 
 
-def test_the_model_used_longest_ago_leaves_when_memory_is_short(add: Add, registry: Registry, storage: Storage):
-    predictor = Predictor(registry, storage, cached_bytes=2 * 3 * 8)
+def test_the_model_used_longest_ago_leaves_when_memory_is_short(add: Add, predictor: Predictor, make_predictor: Make):
     a, b, c = (add(name) for name in "abc")
+    predictor = make_predictor(2 * predictor.load("a").bytes)
     predictor.load("a"), predictor.load("b"), predictor.load("a")
 
     predictor.load("c")
@@ -71,27 +75,63 @@ def test_the_model_used_longest_ago_leaves_when_memory_is_short(add: Add, regist
     assert predictor.load("b").row.id == b.id
 
 
-def test_a_model_larger_than_the_memory_set_aside_is_served_all_the_same(
-    add: Add, registry: Registry, storage: Storage
-):
-    predictor = Predictor(registry, storage, cached_bytes=1)
+def test_a_model_larger_than_the_memory_set_aside_is_served_all_the_same(add: Add, make_predictor: Make):
+    predictor = make_predictor(1)
     add("a")
     add("b")
 
     for name in "abab":
         assert predictor.load(name).row.name == name
-        assert len(predictor._cache) == 1
+        assert (len(predictor._cache), predictor._bytes) == (0, 0)
 
 
-def test_many_may_load_at_once(add: Add, registry: Registry, storage: Storage):
+def test_many_may_load_at_once(add: Add, predictor: Predictor, make_predictor: Make):
     for name in "abcd":
         add(name)
-    predictor = Predictor(registry, storage, cached_bytes=2 * 3 * 8)
+    predictor = make_predictor(2 * predictor.load("a").bytes)
 
     with ThreadPoolExecutor(4) as pool:
         names = list(pool.map(lambda number: predictor.load("abcd"[number % 4]).row.name, range(100)))
 
     assert names == list("abcd") * 25
+    assert predictor._bytes == sum(loaded.bytes for loaded in predictor._cache.values()) <= predictor._cached_bytes
+
+
+def test_only_what_is_in_memory_is_given_without_a_look_at_the_database(
+    add: Add, predictor: Predictor, registry: Registry
+):
+    add("line")
+    assert predictor.cached("line") is None
+    loaded = predictor.load("line")
+
+    assert predictor.cached("line") is loaded
+    assert predictor.cached("line:1") is None  # what this means was never asked
+
+    add("line")
+    assert predictor.cached("line") is None
+    registry.delete("line:2")
+    assert predictor.cached("line") is None
+    assert predictor.load("line") is loaded
+
+
+@pytest.mark.parametrize(
+    ("features", "width"),
+    [
+        ([X1], 1),
+        ([X1, NumericFeature("x2", 0.0)], 2),
+        ([ArrayFeature("image", (2, 3), pixels=True)], 6),
+        ([X1, TOWN], None),
+        ([NumericFeature("new", 0.5, boolean=True)], None),
+        ([NumericFeature("x2", 0.0, indicator=True)], None),
+    ],
+)
+def test_rows_go_into_the_matrix_as_they_are_where_no_feature_needs_encoding(
+    add: Add, predictor: Predictor, features: list[Feature], width: int | None
+):
+    columns = sum(len(feature.names) for feature in features)
+    add("any", weights=np.zeros((columns, 1)), features=features)
+
+    assert predictor.load("any").plain_width == width
 
 
 # ── softmax ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -143,7 +183,10 @@ def test_the_most_probable_classes_come_first_and_equal_ones_in_their_order():
     ]
 
 
-def test_what_a_loaded_model_occupies_is_its_numbers(add: Add, predictor: Predictor):
-    add("wide", weights=[[1.0, 2.0, 3.0]], bias=[0.0, 0.0, 0.0], features=[X1], classes=["a", "b", "c"])
+def test_what_a_loaded_model_occupies_is_its_numbers_and_the_names_of_its_columns(add: Add, predictor: Predictor):
+    wide = {"weights": [[1.0, 2.0, 3.0]], "bias": [0.0, 0.0, 0.0], "features": [X1], "classes": ["a", "b", "c"]}
+    add("bare", **wide)
+    add("told", **wide, statistics=Statistics(*np.zeros((3, 1))), inference=Inference(np.ones((2, 3))))
 
-    assert predictor.load("wide").bytes == 6 * 8
+    assert predictor.load("bare").bytes == 6 * 8 + 120
+    assert predictor.load("told").bytes == 6 * 8 + 120 + 3 * 8 + 6 * 8

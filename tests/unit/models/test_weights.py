@@ -8,6 +8,7 @@ from safetensors import safe_open
 
 from app.datasets.encoding import Encoding
 from app.datasets.target_encoding import TargetEncoding
+from app.models.statistics import Statistics, shapes
 from app.models.weights import WEIGHTS_FILE, Weights, load
 from tests.unit.models.conftest import TOWN, X1, X2
 
@@ -21,12 +22,27 @@ def test_what_is_read_is_what_was_written_to_the_last_bit(tmp_path: Path, order:
     bias = np.array([np.nextafter(1, 2), -0.0])
 
     Weights(weights, bias).save(tmp_path, ENCODING)
-    read, encoding = load(tmp_path)
+    read, encoding, statistics = load(tmp_path)
 
     assert read.weights.dtype == read.bias.dtype == np.float64
     assert read.weights.tobytes() == np.ascontiguousarray(weights).tobytes()
     assert read.bias.tobytes() == bias.tobytes()
     assert encoding == ENCODING
+    assert statistics is None
+
+
+@pytest.mark.parametrize("sure", [False, True], ids=["ranges alone", "and the uncertainty"])
+def test_statistics_are_read_as_they_were_written(tmp_path: Path, sure: bool):
+    generator = np.random.default_rng(0)
+    made = {name: generator.normal(size=shape) for name, shape in shapes(5, 2).items()}
+    names = list(made) if sure else ["mean", "minimum", "maximum"]
+    written = Statistics.of({name: made[name] for name in names})
+
+    Weights(np.zeros((5, 2)), np.zeros(2)).save(tmp_path, ENCODING, written)
+    read = load(tmp_path)[2]
+
+    assert read is not None
+    assert {name: values.tolist() for name, values in read.tensors().items()} == {n: made[n].tolist() for n in names}
 
 
 def test_a_part_of_an_array_is_written_as_the_part_it_is(tmp_path: Path):

@@ -22,6 +22,7 @@ from app.storage import Storage
 from app.tables import JobRow, ModelRow
 from app.training.epoch import Epoch, Pause
 from app.training.errors import DeviceUnavailable, Diverged
+from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Parameters, Problem
 from app.training.state import State
 from app.worker import execution as module
@@ -39,6 +40,9 @@ def parameters(value: float = 1.0) -> Parameters:
     return Parameters(np.array([[value], [-value]], np.float32), np.array([value], np.float32))
 
 
+OPTIONS = Hyperparameters(model="linear", epochs=3)
+
+
 def state(number: int, value: float | None = None) -> State:
     found = parameters(value if value is not None else number)
     return State(number, found, model=found)
@@ -46,7 +50,7 @@ def state(number: int, value: float | None = None) -> State:
 
 def epoch(number: int, **values: Any) -> Epoch:
     about = {"train_loss": 1 / number, "train_accuracy": None, "validation_loss": None, "validation_accuracy": None}
-    return Epoch(number=number, **{**about, "learning_rate": 0.1, "state": state(number), **values})
+    return Epoch(number=number, **{**about, "learning_rate": 0.1, "state": state(number), "options": OPTIONS, **values})
 
 
 @pytest.fixture

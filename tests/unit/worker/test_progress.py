@@ -6,6 +6,7 @@ import pytest
 from app.jobs.history import Measurement
 from app.jobs.spec import Spec
 from app.training.fit import Epoch, Parameters, Pause
+from app.training.hyperparameters import Hyperparameters
 from app.training.state import State
 from app.worker.attendant import Attendant
 from app.worker.checkpoint import Best, Checkpoint
@@ -33,9 +34,12 @@ class Wanting:
         self.offered = checkpoint
 
 
+OPTIONS = Hyperparameters(model="linear")
+
+
 def epoch(number: int, train_loss: float, validation_loss: float | None = None) -> Epoch:
     parameters = Parameters(np.full((2, 1), number, np.float32), np.zeros(1, np.float32))
-    return Epoch(number, train_loss, None, validation_loss, None, 0.1, State(number, parameters, parameters))
+    return Epoch(number, train_loss, None, validation_loss, None, 0.1, State(number, parameters, parameters), OPTIONS)
 
 
 def progress(attendant: Attendant, **spec: object) -> Progress:
