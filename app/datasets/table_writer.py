@@ -14,7 +14,7 @@ from app.datasets.content_hash import TableHash
 from app.datasets.kinds import Kind
 from app.errors import Fault, InvalidData
 
-_GROUP_BYTES = 32 << 20
+_GROUP_BYTES = 16 << 20
 
 
 class TableWriter:
