@@ -53,11 +53,9 @@ def document(error: OnelayerError) -> dict[str, Any]:
 
 def response(error: OnelayerError) -> Response:
     """The reply for an error."""
-    # What is left of a body that is too large would otherwise be read to its end, to keep the connection.
-    close = {"Connection": "close"} if isinstance(error, errors.TooLarge) else {}
     return Response(
         json.dumps(document(error), ensure_ascii=False).encode("utf-8", "replace"),
-        status_code=error.status, media_type=MEDIA_TYPE, headers={**error.headers, **close},
+        status_code=error.status, media_type=MEDIA_TYPE, headers=error.headers,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ MOST_CATEGORIES = 1000
 """How many categories are listed, the most frequent first; `distinct` counts them all."""
 MOST_TRACKED = 100_000
 """How many categories are counted at a time; beyond that the rarest are forgotten, and the counts are approximate."""
-CHUNK_ROWS = 1 << 18
+CHUNK_ROWS = 1 << 17
 _CHUNK_BYTES = 8 << 20
 _GROUP_BYTES = 32 << 20
 

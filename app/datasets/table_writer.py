@@ -14,7 +14,9 @@ from app.datasets.content_hash import TableHash
 from app.datasets.kinds import Kind
 from app.errors import Fault, InvalidData
 
-_GROUP_BYTES = 32 << 20
+_GROUP_BYTES = 12 << 20
+_COLUMN_BYTES = 40 << 10
+"""Of each column in a row group, at least: many short pieces would take longer to write than their values."""
 
 
 class TableWriter:
@@ -54,7 +56,7 @@ class TableWriter:
         self.rows += len(batch)
         self._pending.append(batch)
         self._pending_bytes += batch.nbytes
-        if self._pending_bytes >= _GROUP_BYTES:
+        if self._pending_bytes >= max(_GROUP_BYTES, batch.num_columns * _COLUMN_BYTES):
             self._flush()
 
     def finish(self) -> None:
