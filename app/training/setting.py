@@ -13,8 +13,8 @@ from app.training.problem import Parameters, Problem
 from app.training.state import State
 from app.training.whitening import Frame
 
-WIDEST = 512
-"""Features up to which `precondition: "auto"` whitens: the Gram matrix costs n·d², its eigenvectors 10·d³."""
+WIDEST, MOST_PRODUCTS = 512, 2e10
+"""Features d up to which `precondition: "auto"` whitens, and n·d², the cost of their Gram matrix: about a second."""
 
 AUTO_MOMENTUM = 0.9
 
@@ -131,7 +131,9 @@ def _whitens(options: Hyperparameters, problem: Problem) -> bool:
         return False  # a frame suits one penalty
     settled = options.solver != "sgd" or options.is_rate_open
     has_optimum = options.model == "linear" or options.l2 > 0 or options.solver != "sgd"
-    table = bool(options.standardize) and problem.train.X.dtype == np.float32 and problem.train.features <= WIDEST
+    features = problem.train.features
+    narrow = features <= WIDEST and problem.train.count * features**2 <= MOST_PRODUCTS
+    table = bool(options.standardize) and problem.train.X.dtype == np.float32 and narrow
     return table and settled and has_optimum and options.l1 == 0
 
 
