@@ -1,6 +1,7 @@
 """The loss history: one row an epoch, written in bulk by the worker, read by whoever watches."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, func, insert, select
@@ -44,7 +45,9 @@ def _insert(connection: Connection, job_id: str, epochs: Sequence[Measurement]) 
     """Add rows by the driver's own means where it takes tuples: in half the time that a dictionary for each takes."""
     compiled = insert(EpochRow.__table__).values(_NAMED).compile(dialect=connection.dialect)  # type: ignore[arg-type]
     if compiled.positional:
-        connection.exec_driver_sql(str(compiled), [(job_id, *epoch) for epoch in epochs])
+        # The statement names the columns in the order of the table, whatever order the values are given in.
+        in_order = itemgetter(*(list(_NAMED).index(name) for name in compiled.positiontup or ()))
+        connection.exec_driver_sql(str(compiled), [in_order((job_id, *epoch)) for epoch in epochs])
     else:
         connection.execute(insert(EpochRow), [{"job_id": job_id, **epoch._asdict()} for epoch in epochs])
 
