@@ -6,7 +6,8 @@ A key is held by one request at a time. What the request makes is noted with the
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -78,9 +79,14 @@ class Known:
 _held: ContextVar[Held | None] = ContextVar("held", default=None)
 
 
-def work_under(held: Held) -> None:
-    """What this request makes from now on is noted with its key."""
-    _held.set(held)
+@contextmanager
+def work_under(held: Held) -> Iterator[None]:
+    """What this request makes is noted with its key."""
+    before = _held.set(held)
+    try:
+        yield
+    finally:
+        _held.reset(before)
 
 
 def created(session: Session, location: str) -> None:

@@ -68,10 +68,10 @@ class IdempotencyKeys:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _first(self, held: Held, scope: Scope, body: "_Body", send: Send) -> None:
-        work_under(held)
         reply = _Reply(send)
         try:
-            await self._app(scope, body.receive, reply.send)
+            with work_under(held):
+                await self._app(scope, body.receive, reply.send)
             if reply.is_success() and await body.drain():
                 await run_in_threadpool(self._keys.answer, held, reply.status, reply.headers, reply.body)
                 await reply.complete()

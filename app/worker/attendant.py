@@ -89,9 +89,9 @@ class Attendant:
         """The history until this epoch is written."""
         self._written_epoch = epoch
 
-    def record(self, epoch: Measurement, samples_per_second: float) -> None:
-        """Note an epoch; it is written soon."""
-        self._buffer.append(epoch)
+    def record(self, epoch: list[Measurement], samples_per_second: float) -> None:
+        """Note an epoch, of a sweep with every candidate; it is written soon, and in one piece."""
+        self._buffer.extend(epoch)
         self._samples_per_second = samples_per_second
 
     def conclude(self, write: Callable[[Session, list[Measurement], float], None]) -> None:

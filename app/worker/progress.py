@@ -29,6 +29,7 @@ class Progress:
         self._is_deaf = True
         self._asked_at: float | None = None
         self._best: Parameters | None = None
+        self._group: list[Measurement] = []
         self.last: Parameters | None = None
         self.epoch: Epoch | None = None
 
@@ -52,13 +53,17 @@ class Progress:
             return
         now = time.perf_counter()
         speed = self._rows * (step.number - self._done) / (now - self._began)
-        self._attendant.record(_measured(step, now - self._epoch_began), speed)
+        self._group.append(_measured(step, now - self._epoch_began))
+        if not _ends_its_epoch(step):
+            return
+        self._attendant.record(self._group, speed)
+        self._group, self.epoch = [], step
         loss = step.train_loss if step.validation_loss is None else step.validation_loss
-        self.epoch, self.last = step, step.parameters
-        parameters = step.parameters
+        self.last = parameters = step.parameters
         if loss < self._best_loss or self._best is None:
             self._best_loss, self._best = loss, parameters
-        if self._attendant.checkpointer.wanted or self._is_leaving():
+        is_last = step.number == step.options.epochs
+        if not is_last and (self._attendant.checkpointer.wanted or self._is_leaving()):
             self._keep(step, now)
         self._epoch_began = now
 
@@ -83,6 +88,11 @@ class Progress:
         best = Best(self._best_loss, self._best)
         checkpoint = Checkpoint(epoch.state, best, self._spent + now - self._began, self._identity)
         self._attendant.checkpointer.offer(checkpoint, time.perf_counter() - now)
+
+
+def _ends_its_epoch(step: Epoch) -> bool:
+    """Of a sweep, the candidates of an epoch come one after the other, the best one last."""
+    return step.leaderboard is None or step.candidate == step.leaderboard[0]["candidate"]
 
 
 def _measured(epoch: Epoch, seconds: float) -> Measurement:

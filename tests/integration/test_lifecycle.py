@@ -14,6 +14,7 @@ import pytest
 
 from app.migrate import head
 from tests.running_server import RunningServer
+from tests.storm import children
 
 LINE = {"type": "synthetic_linear", "weights": [2, -3.4], "bias": 4.2, "rows": 20_000}
 SLOW = {"model": "linear", "epochs": 1_000_000, "batch_size": 1, "learning_rate": 1e-6}
@@ -155,8 +156,9 @@ def test_a_job_whose_worker_dies_in_every_attempt_is_failed_with_the_reason(own:
     deadline = time.monotonic() + 60
     while (found := own.client.get(f"/jobs/{job['id']}").json())["status"] in ("queued", "running"):
         assert time.monotonic() < deadline
-        if found["status"] == "running":
-            os.kill(max(family(own.process.pid) - {own.process.pid}), signal.SIGKILL)
+        workers = [worker for supervisor in children(own.process.pid) for worker in children(supervisor)]
+        if found["status"] == "running" and workers:
+            os.kill(workers[0], signal.SIGKILL)
         time.sleep(0.2)
     assert found["status"] == "failed"
     assert found["attempt"] == 3

@@ -7,6 +7,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.database import Database
 from app.jobs import history
+from app.jobs.history import Measurement
 from app.jobs.queue import Claim, LeaseLost, Queue
 from tests.unit.jobs.conftest import Running, measured, record
 
@@ -24,7 +25,7 @@ def test_epochs_are_kept_as_they_were_measured(database: Database, queue: Queue,
     record(database, queue, claim, [second])
 
     rows = history.read(database, claim[0], 0, 10)
-    assert [{name: getattr(row, name) for name in first} for row in rows] == [first, second]
+    assert [Measurement(*(getattr(row, name) for name in Measurement._fields)) for row in rows] == [first, second]
 
 
 def test_a_job_shows_its_newest_epoch_and_what_it_measured(database: Database, queue: Queue, claim: Claim):

@@ -89,11 +89,9 @@ def test_a_key_of_a_process_that_died_is_taken_over_and_the_dead_changes_nothing
     one.answer(late, 200, [], b"late")
     one.release(late)
     assert two.take("key", body()) is None
-    idempotency.work_under(late)
-    with pytest.raises(RequestInProgress), database.write() as session:
+    with pytest.raises(RequestInProgress), idempotency.work_under(late), database.write() as session:
         idempotency.created(session, "/jobs/late")
-    idempotency.work_under(held)
-    with database.write() as session:
+    with idempotency.work_under(held), database.write() as session:
         idempotency.created(session, "/jobs/1")
     alive.ids.remove("two")
     known = keys(database, "three", alive).take("key", body())

@@ -51,7 +51,7 @@ def test_a_linear_model_has_a_weight_for_each_feature_and_one_bias(read: Any):
 def test_where_errors_were_kept_each_coefficient_is_tested_by_its_own(read: Any):
     found = read(inference=Inference(np.array([[0.5], [np.nan], [2.1]]), degrees=10))
 
-    x1, x2, bias = *found["coefficients"], found["bias"][0]
+    (x1, x2), bias = found["coefficients"], found["bias"][0]
     assert (x1["standard_error"], x1["statistic"]) == (0.5, 4.0)
     assert (x1["ci_low"], x1["ci_high"]) == pytest.approx((2 - 2.228139 * 0.5, 2 + 2.228139 * 0.5), abs=1e-6)
     assert x1["p_value"] == pytest.approx(0.002518, abs=1e-6)  # Student's t, two-sided
