@@ -1,7 +1,7 @@
-"""The command line: serve, worker, migrate, demo."""
+"""The command line: serve, worker, migrate, backup, restore, demo."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -61,11 +61,53 @@ def migrate(data_dir: DataDir = None) -> None:
 
 
 @main.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="The file to write; it must not exist yet.")], data_dir: DataDir = None
+) -> None:
+    """Write the database and all files into one file, while the server runs."""
+    settings = _settings(data_dir=data_dir)
+    from app.backup import BackupError
+    from app.backup import backup as write
+    from app.database import Database
+    from app.storage import Storage
+
+    try:
+        size = write(Database(settings.resolved_database_url), Storage(settings.data_dir), file)
+    except BackupError as error:
+        _refuse(error)
+    typer.echo(f"{file} holds everything, in {size / 2**20:.1f} MiB.")
+
+
+@main.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `onelayer backup` wrote.")], data_dir: DataDir = None
+) -> None:
+    """Bring a backup into a new data directory."""
+    settings = _settings(data_dir=data_dir)
+    from app.backup import BackupError
+    from app.database import Database
+    from app.restore import restore as read
+    from app.storage import Storage
+
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        counts = read(Database(settings.resolved_database_url), Storage(settings.data_dir), file)
+    except BackupError as error:
+        _refuse(error)
+    typer.echo(f"{settings.data_dir} holds " + ", ".join(f"{count} {name}" for name, count in counts.items()) + ".")
+
+
+@main.command()
 def demo() -> None:
     """Walk through everything once: train, watch, predict."""
     from app.demo import run
 
     raise typer.Exit(run())
+
+
+def _refuse(error: Exception) -> NoReturn:
+    typer.echo(str(error), err=True)
+    raise typer.Exit(1)
 
 
 def _settings(**given: Any) -> Settings:

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ColumnElement
+from sqlalchemy.sql.visitors import InternalTraversal
 from sqlalchemy.types import TypeDecorator
 
 from app.errors import StorageFull
@@ -44,7 +45,9 @@ class DatabaseTime(ColumnElement[datetime]):
     """The database's clock, moved by some seconds: processes compare their leases by this one clock alone."""
 
     type = UtcTime()
-    inherit_cache = False
+    # Part of the key under which SQLAlchemy keeps a compiled statement: compiling one takes longer than running it.
+    inherit_cache = True
+    _traverse_internals = [("offset_seconds", InternalTraversal.dp_plain_obj)]  # noqa: RUF012  as SQLAlchemy has it
 
     def __init__(self, offset_seconds: float = 0.0) -> None:
         self.offset_seconds = float(offset_seconds)
@@ -85,6 +88,14 @@ class Database:
             if "disk is full" in str(error.orig) or "No space left" in str(error.orig):
                 raise StorageFull("The disk under the database is full; free some space and try again.") from error
             raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection that sees one state of the database for as long as it is open, whatever is written meanwhile."""
+        is_postgresql = self.engine.dialect.name == "postgresql"
+        engine = self.engine.execution_options(isolation_level="REPEATABLE READ") if is_postgresql else self.engine
+        with engine.connect() as connection, connection.begin():
+            yield connection
 
     def dispose(self) -> None:
         """Close every connection."""

@@ -2,7 +2,8 @@
 
     OnelayerError
     ├── NotFound                 404   DatasetNotFound · JobNotFound · ModelNotFound · AliasNotFound · …
-    ├── Conflict                 409   NameTaken · DatasetInUse · JobStillRunning · JobOver
+    ├── Conflict                 409   NameTaken · DatasetInUse · JobStillRunning · JobOver · JobNotReplayable
+    │                                  IdempotencyConflict · RequestInProgress
     ├── Unprocessable            422
     │   ├── InvalidRequest             a field of the request: unknown, missing, out of range
     │   ├── InvalidData                a place in uploaded data: row and column
@@ -15,7 +16,7 @@
     ├── NotAcceptable            406
     ├── TooLarge                 413
     ├── UnsupportedMediaType     415
-    ├── Busy                     429
+    ├── Busy                     429   QueueFull
     ├── StorageFull              507
     ├── Unready                  503
     └── InternalError            500   a fault of ours; its text never leaves the log
@@ -164,6 +165,35 @@ class JobOver(Conflict):
         super().__init__(f"The job {job!r} is over ({status}); there is nothing left to cancel.")
 
 
+class JobNotReplayable(Conflict):
+    """What it takes to run the job again is not there."""
+
+    code, title = "job-not-replayable", "The job cannot be replayed"
+
+
+class IdempotencyConflict(Conflict):
+    """The key was sent before, with another request."""
+
+    code, title = "idempotency-conflict", "The key belongs to another request"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key was sent before with another path or body; use a new key for a new request."
+        )
+
+
+class RequestInProgress(Conflict):
+    """The first request with this key has no reply yet."""
+
+    code, title = "request-in-progress", "The first request is not answered yet"
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(
+            "The first request with this Idempotency-Key is still being worked on; send it again in a moment.",
+            headers={"Retry-After": str(seconds)},
+        )
+
+
 class TooLarge(OnelayerError):
     """The body is larger than the limit."""
 
@@ -226,6 +256,18 @@ class Busy(OnelayerError):
     """More than the service takes on at present."""
 
     status, code, title = 429, "busy", "Too many requests"
+
+
+class QueueFull(Busy):
+    """As many jobs wait as the queue takes."""
+
+    code, title = "queue-full", "The queue is full"
+
+    def __init__(self, limit: int, seconds: int) -> None:
+        super().__init__(
+            f"{limit} jobs are queued, as many as the queue takes; try again in {seconds} seconds, or cancel some.",
+            headers={"Retry-After": str(seconds)},
+        )
 
 
 class Unready(OnelayerError):

@@ -8,7 +8,7 @@ from uuid_utils.compat import uuid7
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 """A name: what a person calls a dataset or a model. `:` and `@` are kept for versions and aliases."""
 
-_UUID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 def new_id() -> str:
@@ -18,11 +18,11 @@ def new_id() -> str:
 
 def is_id(text: str) -> bool:
     """Whether `text` has the form of an id, so that no name may look like one."""
-    if not _UUID.match(text):
+    if not _UUID.fullmatch(text):
         return False
     return UUID(text).version == 7
 
 
 def is_name(text: str) -> bool:
     """Whether `text` may be given as a name."""
-    return re.fullmatch(NAME_PATTERN, text) is not None and not _UUID.match(text)
+    return re.fullmatch(NAME_PATTERN, text) is not None and not _UUID.fullmatch(text)

@@ -7,8 +7,22 @@ from fastapi import FastAPI
 
 from app import __version__, logs, problems
 from app.jobs.presence import Presence
+from app.jobs.upkeep import Upkeep
 from app.migrate import migrate
-from app.routers import datasets, docs, inference_v2, jobs, models, operations, predict, predictions, upload
+from app.routers import (
+    datasets,
+    docs,
+    events,
+    history,
+    inference_v2,
+    jobs,
+    models,
+    operations,
+    predict,
+    predictions,
+    upload,
+)
+from app.routers.idempotency import IdempotencyKeys
 from app.schemas.document import describe
 from app.services import Services, assemble
 from app.settings import Settings
@@ -31,8 +45,9 @@ def create_app(settings: Settings | None = None, workers: Launcher | None = None
     api.state.services = assemble(settings)
     api.state.workers = workers or Launcher(settings)
     problems.install(api)
+    api.add_middleware(IdempotencyKeys, keys=api.state.services.keys)
     api.include_router(upload.router, max_body_size=settings.upload_limit_bytes)
-    for module in (datasets, jobs, models, predictions, predict, inference_v2, operations, docs):
+    for module in (datasets, jobs, history, events, models, predictions, predict, inference_v2, operations, docs):
         api.include_router(module.router)
     describe(api)
     return problems.ProblemDocuments(api)
@@ -48,8 +63,11 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     services.registry.sweep()
     services.results.sweep(services.queue.is_known)
     services.watch.start()
-    with Presence(services.database, services.roster, services.bell, services.settings.lease_seconds):
-        yield
+    settings = services.settings
+    with Presence(services.database, services.roster, services.bell, settings.lease_seconds) as presence:
+        services.keys.process_id = presence.process_id
+        with Upkeep(services.chores()):
+            yield
         services.watch.close()
     workers.stop()
     services.close()

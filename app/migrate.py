@@ -6,22 +6,35 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy.engine import Connection
 
 from app.database import Database
 
 _SCRIPTS = Path(__file__).resolve().parent.parent / "migrations"
 
 
+class UnknownSchema(Exception):
+    """No migration leads to this version of the schema."""
+
+
 def migrate(database: Database) -> str:
     """Apply every migration that is missing; several processes at once are safe. Returns the version reached."""
-    with database.engine.execution_options(begin="IMMEDIATE").connect() as connection:
-        config = _config()
-        config.attributes["connection"] = connection
-        with connection.begin():
-            if connection.dialect.name == "postgresql":
-                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7061001)")
-            command.upgrade(config, "head")
+    with database.engine.execution_options(begin="IMMEDIATE").connect() as connection, connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7061001)")
+        upgrade(connection)
     return head()
+
+
+def upgrade(connection: Connection, version: str = "head") -> None:
+    """Bring the schema to a version, in the caller's transaction."""
+    config = _config()
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, version)
+    except CommandError as error:
+        raise UnknownSchema(version) from error
 
 
 def is_current(database: Database) -> bool:

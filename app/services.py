@@ -4,9 +4,13 @@ from dataclasses import dataclass
 
 from app.database import Database
 from app.datasets.catalogue import Catalogue
+from app.idempotency import Keys
+from app.jobs import checkpoints, retention
 from app.jobs.bell import Bell
+from app.jobs.feed import Feeds
 from app.jobs.queue import Queue
 from app.jobs.roster import Roster
+from app.jobs.upkeep import Chore
 from app.jobs.watch import Watch
 from app.models import importing
 from app.models.predictor import Predictor
@@ -29,10 +33,12 @@ class Services:
     roster: Roster
     catalogue: Catalogue
     queue: Queue
+    keys: Keys
     registry: Registry
     predictor: Predictor
     results: Results
     watch: Watch
+    feeds: Feeds
 
     def import_model(self, content: bytes, name: str | None) -> ModelRow:
         """Keep an exported model as a new one."""
@@ -42,6 +48,24 @@ class Services:
         """Give the port and the connections back."""
         self.bell.close()
         self.database.dispose()
+
+    def chores(self) -> list[Chore]:
+        """What the service does by itself: it gives back what lost its worker, and removes what nobody needs."""
+        kept, database = self.settings, self.database
+        often, seldom = kept.lease_seconds / 2, kept.cleanup_seconds
+
+        def old_checkpoints() -> int:
+            return checkpoints.sweep(database, self.storage, kept.keep_checkpoints_days * retention.DAY_SECONDS)
+
+        return [
+            Chore("jobs without a worker", often, self.queue.abandon),
+            Chore("uploads that were cut off", seldom, self.catalogue.sweep),
+            Chore("models that were cut off", seldom, self.registry.sweep),
+            Chore("old checkpoints", seldom, old_checkpoints),
+            Chore("old jobs", seldom, lambda: retention.retire_jobs(database, kept.keep_jobs_days)),
+            Chore("old histories", seldom, lambda: retention.retire_histories(database, kept.keep_history_days)),
+            Chore("old idempotency keys", seldom, self.keys.forget),
+        ]
 
     def is_writable(self) -> bool:
         """Whether the data directory takes new files."""
@@ -56,6 +80,8 @@ def assemble(settings: Settings) -> Services:
     roster = Roster(database, settings.lease_seconds)
     registry = Registry(database, storage)
     bell = Bell()
+    queue = Queue(database, roster, settings.lease_seconds, settings.attempts, settings.queue_limit)
+    watch = Watch(bell, settings.poll_seconds)
     return Services(
         settings=settings,
         database=database,
@@ -63,9 +89,11 @@ def assemble(settings: Settings) -> Services:
         bell=bell,
         roster=roster,
         catalogue=Catalogue(database, storage),
-        queue=Queue(database, roster, settings.lease_seconds, settings.attempts),
+        queue=queue,
+        keys=Keys(database, roster.is_alive, settings.keep_idempotency_hours),
         registry=registry,
         predictor=Predictor(registry, storage, Revision(database), settings.model_cache_mib * MEBIBYTE),
         results=Results(storage),
-        watch=Watch(bell, settings.poll_seconds),
+        watch=watch,
+        feeds=Feeds(database, queue, watch),
     )

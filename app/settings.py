@@ -39,6 +39,17 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(15.0, ge=1.0, description="A worker silent for this long has lost its job.")
     poll_seconds: float = Field(1.0, gt=0.0, description="How often to look for work when no wake-up arrives.")
     attempts: int = Field(3, ge=1, description="How often a job is tried before it is failed.")
+    queue_limit: int = Field(10_000, ge=1, description="Queued jobs at most; a further one is refused with 429.")
+    checkpoint_seconds: float = Field(5.0, gt=0.0, description="How often the state of a running job is kept on disk.")
+    keep_jobs_days: float | None = Field(
+        None, ge=0.0, description="How long a job that is over is kept, with its history; its model stays."
+    )
+    keep_history_days: float | None = Field(
+        None, ge=0.0, description="How long the loss history of a job that is over is kept."
+    )
+    keep_checkpoints_days: float = Field(0.0, ge=0.0, description="How long a checkpoint outlives its job.")
+    keep_idempotency_hours: float = Field(24.0, gt=0.0, description="How long an Idempotency-Key is remembered.")
+    cleanup_seconds: float = Field(300.0, gt=0.0, description="How often to look for what may be removed.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least severe log line kept.")
 
     @cached_property

@@ -73,14 +73,46 @@ class Storage:
             published = stage.path != folder
         except OSError as error:
             if error.errno in _FULL:
-                raise StorageFull(
-                    "The disk under the data directory is full; free some space and try again."
-                ) from error
+                raise _full() from error
             raise
         finally:
             if not published:
                 shutil.rmtree(stage.path, ignore_errors=True)
             os.close(lock)
+
+    def adopt(self, folder: Path, collection: str) -> None:
+        """Take in a whole collection that was prepared aside, synced, where there is none yet."""
+        for path in sorted(folder.rglob("*"), reverse=True):
+            _sync(path)
+        _sync(folder)
+        folder.rename(self.root / collection)
+        _sync(self.root)
+
+    def write(self, key: str, data: bytes) -> None:
+        """Give one file a new content, whole or not at all: written aside, synced, renamed over the old one."""
+        target = self.path(key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = self.root / _STAGING / new_id()
+        lock = os.open(aside, os.O_CREAT | os.O_WRONLY, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with open(lock, "wb", closefd=False) as file:
+                file.write(data)
+            os.fsync(lock)
+            aside.rename(target)
+            _sync(target.parent)
+        except OSError as error:
+            aside.unlink(missing_ok=True)
+            if error.errno in _FULL:
+                raise _full() from error
+            raise
+        finally:
+            os.close(lock)
+
+    def files(self, collection: str) -> list[Path]:
+        """The single files of a collection."""
+        parent = self.root / collection
+        return sorted(file for file in parent.iterdir() if file.is_file()) if parent.is_dir() else []
 
     def delete(self, key: str) -> None:
         """Remove a key and its files; a key that is gone already is no error."""
@@ -90,7 +122,7 @@ class Storage:
             path.rename(doomed)
         except FileNotFoundError:
             return
-        shutil.rmtree(doomed, ignore_errors=True)
+        _remove(doomed)
 
     def bytes(self, key: str) -> int:
         """What a key occupies on disk."""
@@ -133,6 +165,17 @@ class Storage:
         return sorted(folder for folder in parent.iterdir() if folder.is_dir()) if parent.is_dir() else []
 
 
+def _full() -> StorageFull:
+    return StorageFull("The disk under the data directory is full; free some space and try again.")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _is_unknown(name: str, is_known: Callable[[str], bool]) -> bool:
     return not is_known(name)
 
@@ -146,7 +189,7 @@ def _remove_abandoned(path: Path, is_orphan: Callable[[], bool] = lambda: True) 
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not is_orphan():
             return False
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        _remove(path)
     except BlockingIOError:
         return False
     finally:

@@ -4,12 +4,13 @@ datasets ──< jobs ──< epochs          models keep the id of the job and 
                                       since they outlive both
 models ──< aliases                    words for versions; model_names counts the versions of each name
 processes                             who is alive: API processes and workers, with the port that wakes them
+idempotency_keys                      POSTs that carried a key, with the reply that the first of them got
 """
 
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, MetaData, String, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, MetaData, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from app.database import UtcTime
@@ -54,7 +55,8 @@ class JobRow(Row):
     """A job: the queue's entry and the resource that clients watch."""
 
     __tablename__ = "jobs"
-    __table_args__ = (Index(None, "status", "id"),)
+    # The order in which the queue is served; a claim reads its first entry.
+    __table_args__ = (Index(None, "status", "rank", "id"),)
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     status: Mapped[str] = mapped_column(String(16))
@@ -66,6 +68,8 @@ class JobRow(Row):
     model: Mapped[str] = mapped_column(String(16))
     kind: Mapped[str] = mapped_column(String(8), default="train", server_default="train")
     requested_device: Mapped[str] = mapped_column(String(16))
+    # The priority with its sign turned, so that the smallest comes first.
+    rank: Mapped[int] = mapped_column(default=0, server_default="0")
     attempt: Mapped[int] = mapped_column(default=1)
     worker_id: Mapped[str | None] = mapped_column(String(36))
     lease_until: Mapped[datetime | None]
@@ -73,6 +77,7 @@ class JobRow(Row):
     device: Mapped[str | None] = mapped_column(String(16))
     epoch: Mapped[int] = mapped_column(default=0)
     epochs: Mapped[int]
+    resumed_epoch: Mapped[int | None]
     samples_per_second: Mapped[float | None]
     metrics: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime]
@@ -81,6 +86,8 @@ class JobRow(Row):
     error: Mapped[dict[str, Any] | None]
     model_id: Mapped[str | None] = mapped_column(String(36))
     receipt: Mapped[dict[str, Any] | None]
+    replay_of: Mapped[str | None] = mapped_column(String(36))
+    replay: Mapped[dict[str, Any] | None]
 
 
 class EpochRow(Row):
@@ -152,3 +159,20 @@ class ProcessRow(Row):
     devices: Mapped[list[Any]]
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class IdempotencyRow(Row):
+    """A POST that carried an Idempotency-Key: what it asked, what it made, and how it was answered."""
+
+    __tablename__ = "idempotency_keys"
+
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    # The request that holds the key: another one may take it over once that one's process is gone.
+    holder: Mapped[str] = mapped_column(String(36))
+    process_id: Mapped[str] = mapped_column(String(36))
+    created_at: Mapped[datetime] = mapped_column(index=True)
+    fingerprint: Mapped[str | None] = mapped_column(String(64))
+    location: Mapped[str | None] = mapped_column(String(200))
+    status: Mapped[int | None]
+    headers: Mapped[list[Any] | None]
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)

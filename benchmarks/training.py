@@ -13,8 +13,7 @@ import torch
 
 from app.training import cost, kernels
 from app.training.compiled import CompiledEngine
-from app.training.engine import Setting
-from app.training.fit import fit
+from app.training.fit import fit, setting_of
 from app.training.gemm import GemmEngine
 from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Problem, Rows
@@ -94,7 +93,7 @@ def _print_step(shape: cost.Shape) -> None:
     problem = classes(rows, shape.features, shape.outputs) if shape.outputs > 1 else linear(rows, shape.features)
     model = "softmax" if shape.outputs > 1 else "linear"
     options = Hyperparameters(model=model, batch_size=shape.batch).effective(rows)
-    setting = Setting(problem, options, np.zeros((shape.features, shape.outputs), np.float32))
+    setting = setting_of(problem, options)
     steps = min(rows // shape.batch, max(2, 40_000 // shape.batch))
     rates = np.full(steps, 1e-3, np.float32)
     measured = []

@@ -10,6 +10,7 @@ from sqlalchemy import exists, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app import idempotency
 from app.database import Database
 from app.datasets.dataset import Dataset, Description
 from app.datasets.ingest import Choices, ingest
@@ -47,6 +48,7 @@ class Catalogue:
             try:
                 with self._database.write() as session:
                     session.add(row)
+                    idempotency.created(session, f"/datasets/{dataset_id}")
             except IntegrityError as error:
                 # Two uploads of one name ran side by side, and the other was first.
                 raise NameTaken(name or "") from error

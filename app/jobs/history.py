@@ -1,27 +1,65 @@
 """The loss history: one row an epoch, written in bulk by the worker, read by whoever watches."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import bindparam, delete, func, insert, select
+from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
 from app.database import Database
+from app.errors import JobNotFound
 from app.jobs.queue import Claim, Queue
 from app.tables import EpochRow, JobRow
 
-Measurement = dict[str, Any]
-"""The columns of an `EpochRow` but its job: epoch, losses, accuracies, learning_rate, seconds."""
+_METRICS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+
+
+class Measurement(NamedTuple):
+    """The columns of an `EpochRow` but its job. A tuple, because short epochs end by the ten thousand a second."""
+
+    epoch: int
+    train_loss: float | None
+    train_accuracy: float | None
+    validation_loss: float | None
+    validation_accuracy: float | None
+    learning_rate: float
+    seconds: float
+
+
+_NAMED: dict[str, Any] = {name: bindparam(name) for name in ("job_id", *Measurement._fields)}
 
 
 def record(session: Session, queue: Queue, claim: Claim, epochs: Sequence[Measurement], **progress: Any) -> JobRow:
     """Add epochs and the job's progress in the caller's transaction, if the job is still the worker's own."""
     job_id = claim[0]
-    last = {"epoch": epochs[-1]["epoch"], "metrics": _metrics(epochs[-1])} if epochs else {}
+    last = {"epoch": epochs[-1].epoch, "metrics": _metrics(epochs[-1])} if epochs else {}
     job = queue.guarded(session, claim, **last, **progress)
     if epochs:
-        session.execute(insert(EpochRow), [{"job_id": job_id, **epoch} for epoch in epochs])
+        _insert(session.connection(), job_id, epochs)
     return job
+
+
+def _insert(connection: Connection, job_id: str, epochs: Sequence[Measurement]) -> None:
+    """Add rows by the driver's own means where it takes tuples: in half the time that a dictionary for each takes."""
+    compiled = insert(EpochRow.__table__).values(_NAMED).compile(dialect=connection.dialect)  # type: ignore[arg-type]
+    if compiled.positional:
+        connection.exec_driver_sql(str(compiled), [(job_id, *epoch) for epoch in epochs])
+    else:
+        connection.execute(insert(EpochRow), [{"job_id": job_id, **epoch._asdict()} for epoch in epochs])
+
+
+def rewind(session: Session, queue: Queue, claim: Claim, epoch: int) -> int:
+    """Take the history back to an epoch from which the job goes on, or to its beginning if it has gaps until there."""
+    job_id = claim[0]
+    until = (EpochRow.job_id == job_id, EpochRow.epoch <= epoch)
+    whole = session.scalar(select(func.count()).where(*until)) == epoch
+    last = session.get(EpochRow, (job_id, epoch)) if whole and epoch else None
+    reached = epoch if last is not None else 0
+    metrics = _metrics(last) if last is not None else None
+    queue.guarded(session, claim, epoch=reached, metrics=metrics, resumed_epoch=reached or None)
+    session.execute(delete(EpochRow).where(EpochRow.job_id == job_id, EpochRow.epoch > reached))
+    return reached
 
 
 def read(database: Database, job_id: str, after_epoch: int, limit: int) -> list[EpochRow]:
@@ -29,6 +67,16 @@ def read(database: Database, job_id: str, after_epoch: int, limit: int) -> list[
     following = select(EpochRow).where(EpochRow.job_id == job_id, EpochRow.epoch > after_epoch)
     with database.read() as session:
         return list(session.scalars(following.order_by(EpochRow.epoch).limit(limit)))
+
+
+def version(database: Database, job_id: str) -> tuple[object, ...]:
+    """What changes whenever the history of a job does."""
+    with database.read() as session:
+        job = session.get(JobRow, job_id)
+        if job is None:
+            raise JobNotFound(job_id)
+        first = session.scalar(select(func.min(EpochRow.epoch)).where(EpochRow.job_id == job_id))
+        return job.id, job.attempt, job.epoch, first
 
 
 def sample(database: Database, job_id: str, after_epoch: int, points: int) -> list[EpochRow]:
@@ -59,6 +107,5 @@ def _extremes(losses: list[tuple[int, float | None]], stretches: int) -> set[int
     return chosen
 
 
-def _metrics(epoch: Measurement) -> dict[str, Any]:
-    names = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
-    return {name: epoch[name] for name in names if epoch[name] is not None}
+def _metrics(epoch: Measurement | EpochRow) -> dict[str, Any]:
+    return {name: getattr(epoch, name) for name in _METRICS if getattr(epoch, name) is not None}

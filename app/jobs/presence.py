@@ -26,6 +26,11 @@ class Presence:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._stay, name="presence", daemon=True)
 
+    @property
+    def process_id(self) -> str:
+        """The entry of this process on the roster."""
+        return self._process_id
+
     def __enter__(self) -> Self:
         self._process_id = self._roster.sign_in("api", self._bell.port)
         self._thread.start()

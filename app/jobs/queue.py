@@ -6,19 +6,24 @@ A worker's writes carry its id and the attempt it claimed: a worker that lost it
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app import idempotency
 from app.database import Database, DatabaseTime
-from app.errors import DatasetNotFound, JobNotFound, JobOver, JobStillRunning
+from app.errors import DatasetNotFound, JobNotFound, JobOver, JobStillRunning, QueueFull
 from app.identifiers import new_id
 from app.jobs.roster import Roster
 from app.jobs.status import LIVING, Status, sources
-from app.tables import EpochRow, JobRow
+from app.tables import JobRow
 
 Claim = tuple[str, str, int]
 """Job, worker, attempt: what fences a worker's writes."""
+
+
+RETRY_SECONDS = 10
+"""When a client that found the queue full may try again."""
 
 
 class LeaseLost(Exception):
@@ -31,18 +36,21 @@ class Order:
 
     spec: dict[str, Any]
     model: str
-    dataset_id: str
+    dataset_id: str | None
     validation_dataset_id: str | None
     epochs: int
     requested_device: str
     kind: str = "train"
+    rank: int = 0
+    replay_of: str | None = None
 
 
 class Queue:
     """Submit, claim, renew, finish; cancel, abandon, delete; and look."""
 
-    def __init__(self, database: Database, roster: Roster, lease_seconds: float, attempts: int) -> None:
+    def __init__(self, database: Database, roster: Roster, lease_seconds: float, attempts: int, limit: int) -> None:
         self._database = database
+        self._limit = limit
         self._roster = roster
         self._lease_seconds = lease_seconds
         self._attempts = attempts
@@ -50,16 +58,23 @@ class Queue:
     # ── clients ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def submit(self, order: Order) -> tuple[JobRow, list[int]]:
-        """Put a job at the end of the queue. Returns it, with the ports of the workers to wake."""
+        """Put a job into the queue, behind those of its priority. Returns it, with the ports of the workers to wake."""
         job_id = new_id()
         with self._database.write() as session:
+            self._check_room(session)
             session.add(JobRow(id=job_id, status=Status.QUEUED, created_at=DatabaseTime(), **vars(order)))
             try:
                 session.flush()
             except IntegrityError as error:
                 # It was there when the spec was checked.
-                raise DatasetNotFound(order.dataset_id) from error
+                raise DatasetNotFound(order.dataset_id or "") from error
+            idempotency.created(session, f"/jobs/{job_id}")
             return _find(session, job_id), self._roster.ports(session, "worker")
+
+    def _check_room(self, session: Session) -> None:
+        queued = select(JobRow.id).where(JobRow.status == Status.QUEUED).limit(self._limit).subquery()
+        if session.scalar(select(func.count()).select_from(queued)) == self._limit:
+            raise QueueFull(self._limit, RETRY_SECONDS)
 
     def get(self, job_id: str) -> JobRow:
         """One job."""
@@ -91,13 +106,8 @@ class Queue:
             status = _find(session, job_id).status
             if status not in LIVING:
                 raise JobOver(job_id, status)
-            queued = JobRow.status == Status.QUEUED
-            _update(
-                session,
-                and_(JobRow.id == job_id, queued),
-                status=Status.CANCELLED,
-                finished_at=DatabaseTime(),
-            )
+            waiting = and_(JobRow.id == job_id, JobRow.status == Status.QUEUED)
+            _update(session, waiting, status=Status.CANCELLED, finished_at=DatabaseTime())
             _update(session, JobRow.id == job_id, cancel_requested=True)
             return _find(session, job_id), self._roster.ports(session, "worker")
 
@@ -116,27 +126,22 @@ class Queue:
     # ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def claim(self, worker_id: str, devices: list[str]) -> JobRow | None:
-        """Take the oldest queued job that one of these devices can train, in one statement."""
-        oldest = (
+        """Take the first queued job that one of these devices can train, in one statement."""
+        first = (
             select(JobRow.id)
             .where(JobRow.status == Status.QUEUED, JobRow.requested_device.in_(["auto", *devices]))
-            .order_by(JobRow.id).limit(1).with_for_update(skip_locked=True).scalar_subquery()
+            .order_by(JobRow.rank, JobRow.id).limit(1).with_for_update(skip_locked=True).scalar_subquery()
         )  # fmt: skip
         taken = (
-            update(JobRow).where(JobRow.id == oldest, JobRow.status == Status.QUEUED)
+            update(JobRow).where(JobRow.id == first, JobRow.status == Status.QUEUED)
             .values(
                 status=Status.RUNNING, worker_id=worker_id, lease_until=self.lease_end(),
-                started_at=DatabaseTime(), epoch=0, metrics=None, samples_per_second=None,
+                started_at=DatabaseTime(), resumed_epoch=None,
             )
-            .returning(JobRow.id)
+            .returning(JobRow)
         )  # fmt: skip
         with self._database.write() as session:
-            job_id = session.scalar(taken)
-            if job_id is None:
-                return None
-            # What an earlier attempt recorded begins anew.
-            session.execute(delete(EpochRow).where(EpochRow.job_id == job_id))
-            return _find(session, job_id)
+            return session.scalar(taken, execution_options={"populate_existing": True})
 
     def renew(self, worker_id: str, claim: Claim | None) -> bool:
         """Say that the worker lives, and prolong its lease. Returns whether its job is asked to stop."""
@@ -206,7 +211,9 @@ class Queue:
                     error=_exhausted(self._attempts),
                     **over,
                 )
-                + _update(session, living, status=Status.QUEUED, attempt=JobRow.attempt + 1, lease_until=None)
+                + _update(
+                    session, living, status=Status.QUEUED, attempt=JobRow.attempt + 1, worker_id=None, lease_until=None
+                )
             )
 
 

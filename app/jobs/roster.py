@@ -60,6 +60,11 @@ class Roster:
         with self._database.read() as session:
             return session.scalars(self._alive("worker").with_only_columns(ProcessRow.id).limit(1)).first() is not None
 
+    def is_alive(self, session: Session, process_id: str) -> bool:
+        """Whether this process was heard of within its lease, and, on this machine, still runs."""
+        row = session.scalar(self._living().where(ProcessRow.id == process_id))
+        return row is not None and (row.host != socket.gethostname() or _is_alive(row.pid))
+
     def dead(self) -> list[str]:
         """The ids of processes of this machine that are on the roster although they are gone."""
         with self._database.read() as session:
@@ -69,9 +74,10 @@ class Roster:
         return [process_id for process_id, pid in here if not _is_alive(pid)]
 
     def _alive(self, role: Role) -> Select[ProcessRow]:
-        return select(ProcessRow).where(
-            ProcessRow.role == role, ProcessRow.seen_at > DatabaseTime(-self._lease_seconds)
-        )
+        return self._living().where(ProcessRow.role == role)
+
+    def _living(self) -> Select[ProcessRow]:
+        return select(ProcessRow).where(ProcessRow.seen_at > DatabaseTime(-self._lease_seconds))
 
 
 def _is_alive(pid: int) -> bool:

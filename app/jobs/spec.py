@@ -55,6 +55,22 @@ class Spec(Hyperparameters):
         pattern=NAME_PATTERN,
     )
 
+    priority: int = Field(
+        0,
+        ge=-100,
+        le=100,
+        description="Jobs of higher priority are taken first; those of equal priority in the order of their coming.",
+        examples=[0],
+    )
+    time_limit_seconds: float | None = Field(
+        None,
+        gt=0,
+        le=31_536_000,
+        description="Stop training after so many seconds; what was learned until then is kept as a partial model. "
+        "By default there is no limit.",
+        examples=[None],
+    )
+
     @field_validator("validation")
     @classmethod
     def _one_kind_of_validation(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -42,6 +42,7 @@ def order(spec: Spec, catalogue: Catalogue, devices: set[str]) -> Order:
         validation_dataset_id=other,
         epochs=settled.epochs,
         requested_device=spec.device,
+        rank=-spec.priority,
     )
 
 

@@ -1,6 +1,5 @@
 """The coefficients of a model, named, in the original units, how sure they are, and how far from a known truth."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -64,21 +63,17 @@ def _about(weight: float, told: Uncertainty | None, row: int, column: int) -> di
 
 
 def _errors(loaded: Loaded, truth: dict[str, Any] | None) -> dict[str, Any] | None:
-    """|ŵ − w| and |b̂ − b| for a linear model of the synthetic set whose truth is given."""
-    if truth is None or loaded.row.kind != "linear" or "bias" not in truth:
+    """|ŵ − w| and |b̂ − b| for a linear model of all features of the synthetic set whose truth is given."""
+    if truth is None or truth.get("type") != "synthetic_linear" or loaded.row.target != ["y"]:
         return None
-    weights = np.asarray(truth["weights"], np.float64)
-    learned = loaded.weights.weights[:, 0]
-    if weights.shape != learned.shape or not _are_in_order(loaded.encoding.names):
+    known = {f"x{number}": float(weight) for number, weight in enumerate(truth["weights"], 1)}
+    names = loaded.encoding.names
+    if set(names) != set(known):
         return None
+    weights = np.array([known[name] for name in names])
     return {
         "weights": weights.tolist(),
         "bias": float(truth["bias"]),
-        "weight_errors": np.abs(learned - weights).tolist(),
+        "weight_errors": np.abs(loaded.weights.weights[:, 0] - weights).tolist(),
         "bias_error": float(abs(loaded.weights.bias[0] - truth["bias"])),
     }
-
-
-def _are_in_order(names: Sequence[str]) -> bool:
-    """Whether the features are x1, x2, …, as the truth has them: a job may have chosen others, or another order."""
-    return list(names) == [f"x{number + 1}" for number in range(len(names))]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from app.errors import Fault, InvalidRequest
+from app.errors import Fault, InvalidInstances, InvalidRequest
 from app.models.explanation import baseline, contribution_names, contributions, drift, intervals
 from app.models.predictor import Loaded
 from app.models.weights import Matrix
@@ -74,6 +74,7 @@ class Answer:
 def predict(loaded: Loaded, X: Matrix, wish: Wish = PLAIN) -> Answer:
     """What the model says of the rows of a design matrix."""
     values = loaded.outputs(X)
+    _check_finite(values)
     row = loaded.row
     if row.kind == "linear":
         answer = Answer(loaded, values.ravel() if values.shape[1] == 1 else values)
@@ -113,6 +114,12 @@ def check(loaded: Loaded, wish: Wish) -> None:
             raise InvalidRequest(Fault("top_k", f"the model has {len(loaded.row.classes or [])} classes"))
 
 
+def _check_finite(values: Matrix) -> None:
+    beyond = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(beyond):
+        raise InvalidInstances([Fault(f"row {row + 1}", "its prediction is beyond all numbers") for row in beyond[:10]])
+
+
 def _complete(answer: Answer, X: Matrix, values: Matrix, wish: Wish) -> None:
     loaded = answer.loaded
     check(loaded, wish)
@@ -133,7 +140,8 @@ def softmax(logits: Matrix) -> Matrix:
 
     Shapes:  logits (n, k) → (n, k), rows sum to 1
     """
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    with np.errstate(over="ignore", under="ignore"):  # a difference beyond all numbers is a probability of 0
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
 

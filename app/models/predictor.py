@@ -68,7 +68,9 @@ class Loaded:
 
         Shapes:  features (n, d) → (n, k)
         """
-        return np.asarray(features @ self.weights.weights + self.weights.bias)
+        # What overflows is refused by whoever asks, with the row that did it.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(features @ self.weights.weights + self.weights.bias)
 
 
 class Predictor:

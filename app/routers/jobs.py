@@ -1,4 +1,4 @@
-"""Jobs: submit, watch, cancel, delete."""
+"""Jobs: submit, look, cancel, run again, delete. How their history is read stands in `history` and `events`."""
 
 from typing import Annotated
 
@@ -6,12 +6,12 @@ from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from app.jobs import history
+from app.jobs.replay import order_again
 from app.jobs.spec import Spec
 from app.jobs.status import OVER, Status
 from app.jobs.submission import order
+from app.routers.conditional import NOT_MODIFIED, IfNoneMatch, etag, matches, unchanged
 from app.routers.dependencies import Cursor, JobId, Limit, ServicesDep, WaitSeconds
-from app.schemas.history import History, csv_of
 from app.schemas.job import JobBody
 from app.schemas.page import Page, before, page
 from app.schemas.problem import problems
@@ -25,7 +25,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
     status_code=202,
     summary="Train a model",
     response_model=JobBody,
-    responses=problems(404, 413, 422, 507)
+    responses=problems(404, 413, 422, 429, 507)
     | {200: {"model": JobBody, "description": "The job is over (with `Prefer: wait`)."}},
 )
 async def submit_job(spec: Spec, request: Request, services: ServicesDep, wait: WaitSeconds) -> Response:
@@ -58,41 +58,18 @@ def list_jobs(
     "/{job}",
     summary="Look at a job",
     response_model=JobBody,
-    responses=problems(404, 422) | {202: {"model": JobBody, "description": "Not over yet (with `Prefer: wait`)."}},
+    responses=problems(404, 422)
+    | NOT_MODIFIED
+    | {202: {"model": JobBody, "description": "Not over yet (with `Prefer: wait`)."}},
 )
-async def get_job(job: JobId, services: ServicesDep, wait: WaitSeconds) -> Response:
+async def get_job(job: JobId, services: ServicesDep, wait: WaitSeconds, known: IfNoneMatch = None) -> Response:
     """One job: its state, its progress, its newest metrics. `Prefer: wait=N` holds the reply until it is over."""
     found = await run_in_threadpool(_look, job, services)
     found = await _until_over(found, services, wait)
-    return _reply(found, _applied(wait), waited=wait > 0, pending=202 if wait > 0 else 200)
-
-
-@router.get(
-    "/{job}/history",
-    summary="Read a job's loss history",
-    response_model=History,
-    responses=problems(404, 406, 422) | {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
-)
-def get_history(
-    job: JobId,
-    request: Request,
-    services: ServicesDep,
-    after_epoch: Annotated[int, Query(ge=0, description="Only epochs after this one.", examples=[0])] = 0,
-    limit: Annotated[int, Query(ge=1, le=100_000, description="How many epochs at most.", examples=[1000])] = 1000,
-    points: Annotated[
-        int | None,
-        Query(ge=2, le=5000, description="Down-sample to so many epochs, keeping the extremes.", examples=[None]),
-    ] = None,
-) -> Response:
-    """The epochs so far, in order; it grows while the job runs."""
-    services.queue.get(job)
-    if points is not None:
-        rows = history.sample(services.database, job, after_epoch, points)
-    else:
-        rows = history.read(services.database, job, after_epoch, limit)
-    if accepts_csv(request.headers.get("accept")):
-        return Response(csv_of(rows), media_type="text/csv")
-    return Response(History.of(rows).model_dump_json(), media_type="application/json")
+    tag = etag(found.model_dump_json(exclude={"progress": {"eta_seconds"}}))
+    if matches(known, tag):
+        return unchanged(tag)
+    return _reply(found, {"ETag": tag, **_applied(wait)}, waited=wait > 0, pending=202 if wait > 0 else 200)
 
 
 @router.post(
@@ -109,6 +86,22 @@ def cancel_job(job: JobId, services: ServicesDep) -> JobBody:
     return JobBody.of(cancelled)
 
 
+@router.post(
+    "/{job}/replay",
+    status_code=202,
+    summary="Run a job again",
+    response_model=JobBody,
+    responses=problems(404, 409, 422, 429)
+    | {200: {"model": JobBody, "description": "The replay is over (with `Prefer: wait`)."}},
+)
+async def replay_job(job: JobId, services: ServicesDep, wait: WaitSeconds) -> Response:
+    """Run the receipt of a job again, as a job of its own; its `replay` says whether every bit agrees."""
+    submitted, ports = await run_in_threadpool(_submit_again, job, services)
+    services.bell.ring(ports)
+    again = await _until_over(submitted, services, wait)
+    return _reply(again, {"Location": f"/jobs/{again.id}", **_applied(wait)}, waited=wait > 0)
+
+
 @router.delete("/{job}", status_code=204, summary="Delete a job", responses=problems(404, 409, 422))
 def delete_job(job: JobId, services: ServicesDep) -> Response:
     """Remove a job and its history; its model stays."""
@@ -123,13 +116,13 @@ async def hold(submitted: JobBody, services: Services, wait: float) -> Response:
     return _reply(job, {"Location": f"/jobs/{job.id}", **_applied(wait)}, waited=wait > 0)
 
 
-def accepts_csv(accept: str | None) -> bool:
-    """Whether a client asks for CSV rather than JSON."""
-    return accept is not None and "text/csv" in accept and "application/json" not in accept
-
-
 def _submit(spec: Spec, services: Services) -> tuple[JobBody, list[int]]:
     job, ports = services.queue.submit(order(spec, services.catalogue, services.roster.devices()))
+    return JobBody.of(job), ports
+
+
+def _submit_again(job_id: str, services: Services) -> tuple[JobBody, list[int]]:
+    job, ports = services.queue.submit(order_again(services.queue.get(job_id), services.roster.devices()))
     return JobBody.of(job), ports
 
 

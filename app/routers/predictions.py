@@ -9,7 +9,8 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from app.jobs.queue import Order
 from app.models.batch import Batch, check_batch
 from app.routers.dependencies import JobId, ServicesDep, WaitSeconds
-from app.routers.jobs import accepts_csv, hold
+from app.routers.history import accepts_csv
+from app.routers.jobs import hold
 from app.routers.models import ModelPath
 from app.schemas.evaluation import BatchRequest
 from app.schemas.job import JobBody

@@ -48,8 +48,8 @@ async def receive_multipart(request: Request, folder: Path) -> Received:
         raise BadRequest("The Content-Type of a multipart body has to name its boundary.")
     with ExitStack() as stack:
         parts = _Parts(folder, stack)
-        parser = MultipartParser(boundary, parts.callbacks())
         try:
+            parser = MultipartParser(boundary, parts.callbacks())
             await _pump(request, parser.write)
             parser.finalize()
         except FormParserError as error:

@@ -8,7 +8,7 @@ from pydantic.json_schema import models_json_schema
 from app.schemas.dataset import DatasetRequest
 from app.schemas.inference_v2 import InferRequest
 from app.schemas.predict import PredictRequest
-from app.schemas.problem import Problem
+from app.schemas.problem import Problem, problems
 
 _DESCRIPTION = """Trains and serves single-layer models: linear regression and softmax regression.
 
@@ -43,6 +43,7 @@ def describe(api: FastAPI) -> None:
             document = derive()
             document["components"]["schemas"].update(_schemas())
             _fill_in_paths(document)
+            _offer_idempotency(document)
             api.openapi_schema = document
         return api.openapi_schema
 
@@ -56,6 +57,22 @@ def _fill_in_paths(document: dict[str, Any]) -> None:
             for parameter in operation.get("parameters", ()):
                 if parameter["in"] == "path":
                     parameter["example"] = parameter["schema"]["examples"][0]
+
+
+def _offer_idempotency(document: dict[str, Any]) -> None:
+    """Every POST takes a key, which is handled before the routes."""
+    header = {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "description": "Up to 255 visible ASCII characters, such as a UUID. A repetition with the same key and body "
+        "has no second effect and gets the first reply.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "examples": [None]},
+    }
+    for item in document["paths"].values():
+        if "post" in item:
+            item["post"].setdefault("parameters", []).append(header)
+            item["post"]["responses"].setdefault("409", problems(409)[409])
 
 
 def _schemas() -> dict[str, Any]:

@@ -22,6 +22,11 @@ class EpochBody(BaseModel):
     learning_rate: float = Field(description="The learning rate of the epoch.", examples=[0.03])
     seconds: float = Field(description="How long the epoch took.", examples=[2.1e-05])
 
+    @classmethod
+    def of(cls, row: EpochRow) -> "EpochBody":
+        """The body of a row, whose values need no check any more."""
+        return cls.model_construct(**{name: getattr(row, name) for name in cls.model_fields})
+
 
 class History(BaseModel):
     """Epochs in order."""
@@ -35,7 +40,7 @@ class History(BaseModel):
     @classmethod
     def of(cls, rows: Sequence[EpochRow]) -> "History":
         """The body of rows."""
-        items = [EpochBody.model_validate(row, from_attributes=True) for row in rows]
+        items = [EpochBody.of(row) for row in rows]
         return cls(items=items, next_after_epoch=items[-1].epoch if items else None)
 
 

@@ -36,6 +36,14 @@ class JobError(BaseModel):
     )
 
 
+class ReplayBody(BaseModel):
+    """A second run held against the first."""
+
+    identical: bool = Field(description="Whether history, weights and receipt agree in every bit.", examples=[True])
+    epochs_compared: int = Field(description="Epochs of the second run.", examples=[3])
+    differences: list[str] = Field(description="Where the two runs differ.", examples=[[]])
+
+
 class JobBody(BaseModel):
     """A training job."""
 
@@ -56,6 +64,12 @@ class JobBody(BaseModel):
     error: JobError | None = Field(description="Why it failed or diverged.", examples=[None])
     dataset_id: str | None = Field(description="The dataset, while it exists.", examples=[_ID])
     model_id: str | None = Field(description="The model it left.", examples=[_ID])
+    resumed_epoch: int | None = Field(
+        description="The epoch whose checkpoint the newest attempt went on from; null if it began anew.",
+        examples=[None],
+    )
+    replay_of: str | None = Field(description="The job that this one runs again.", examples=[None])
+    replay: ReplayBody | None = Field(description="Whether this run has every bit of the first.", examples=[None])
     receipt: dict[str, Any] | None = Field(
         description="What it takes to run it again and get the same bits.",
         examples=[
@@ -89,7 +103,8 @@ def _progress(row: JobRow) -> Progress:
 def _eta_seconds(row: JobRow) -> float | None:
     if row.status in OVER:
         return 0.0
-    if not row.epoch or row.started_at is None:
+    done = row.epoch - (row.resumed_epoch or 0)
+    if done <= 0 or row.started_at is None or row.status != Status.RUNNING:
         return None
     elapsed = (datetime.now(UTC) - row.started_at).total_seconds()
-    return max(0.0, elapsed / row.epoch * (row.epochs - row.epoch))
+    return max(0.0, elapsed / done * (row.epochs - row.epoch))

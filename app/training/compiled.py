@@ -23,9 +23,10 @@ class CompiledEngine:
         self._setting = setting
         self._splits = [_rows(rows) for rows in (problem.train, problem.train, problem.validation) if rows is not None]
         self._shape = problem.outputs, problem.train.features
-        self._theta = np.concatenate([setting.weights.T.ravel(), np.zeros(problem.outputs, np.float32)])
+        self._theta = _flat(setting.start)
+        self._velocity = np.zeros_like(self._theta) if setting.velocity is None else _flat(setting.velocity)
         z = np.empty((max(BLOCK, setting.batch_size), problem.outputs), np.float32)
-        self._state = self._theta, np.zeros_like(self._theta), np.zeros_like(self._theta), z
+        self._state = self._theta, self._velocity, np.zeros_like(self._theta), z
         self._order = np.empty(problem.train.count, np.int32)
         self._sequence = np.arange(max(len(rows[0]) for rows in self._splits), dtype=np.int32)
         self._totals = np.zeros((3, 2))
@@ -50,9 +51,17 @@ class CompiledEngine:
 
     def report(self) -> Report:
         """See `Engine`."""
+        velocity = self._parameters(self._velocity) if self._setting.options.momentum else None
+        return Report(self._totals, self._parameters(self._theta), velocity)
+
+    def _parameters(self, theta: NDArray[np.float32]) -> Parameters:
         k, d = self._shape
-        weights = self._theta[: k * d].reshape(k, d).T.copy(order="C")
-        return Report(self._totals, Parameters(weights, self._theta[k * d :].copy()))
+        return Parameters(theta[: k * d].reshape(k, d).T.copy(order="C"), theta[k * d :].copy())
+
+
+def _flat(parameters: Parameters) -> NDArray[np.float32]:
+    """[W (k × d) | b (k)], a copy."""
+    return np.concatenate([parameters.weights.T.ravel(), parameters.bias])
 
 
 def _rows(rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:

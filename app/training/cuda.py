@@ -32,9 +32,9 @@ class CudaEngine:
         splits = [problem.train] if problem.validation is None else [problem.train, problem.validation]
         resident = [self._resident(rows) for rows in splits]
         self._splits = [resident[0], *resident]
-        self._weights = torch.from_numpy(setting.weights.copy()).to(self._device)
-        self._bias = torch.zeros(problem.outputs, device=self._device)
-        self._velocities = torch.zeros_like(self._weights), torch.zeros_like(self._bias)
+        self._weights, self._bias = self._on_device(setting.start)
+        still = torch.zeros_like(self._weights), torch.zeros_like(self._bias)
+        self._velocities = still if setting.velocity is None else self._on_device(setting.velocity)
         self._totals = torch.zeros(3, 2, dtype=torch.float64, device=self._device)
         self._order = torch.empty(0, dtype=torch.int64, device=self._device)
 
@@ -43,6 +43,10 @@ class CudaEngine:
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             X, y = torch.from_numpy(np.asarray(rows.X)), torch.from_numpy(np.asarray(rows.y))
         return X.to(self._device), (y.long() if y.ndim == 1 else y).to(self._device)
+
+    def _on_device(self, parameters: Parameters) -> tuple[torch.Tensor, torch.Tensor]:
+        weights, bias = (torch.from_numpy(array.copy()) for array in (parameters.weights, parameters.bias))
+        return weights.to(self._device), bias.to(self._device)
 
     def begin(self, epoch: int) -> None:
         """See `Engine`."""
@@ -96,10 +100,16 @@ class CudaEngine:
 
     def report(self) -> Report:
         """See `Engine`."""
-        packed = torch.cat([self._totals.ravel(), self._weights.ravel().double(), self._bias.double()]).cpu().numpy()
+        moving = bool(self._setting.options.momentum)
+        tensors = [self._weights, self._bias, *(self._velocities if moving else ())]
+        packed = torch.cat([self._totals.ravel(), *(tensor.ravel().double() for tensor in tensors)]).cpu().numpy()
+        parameters = [self._parameters(block) for block in np.split(packed[6:], 2 if moving else 1)]
+        return Report(packed[:6].reshape(3, 2), parameters[0], parameters[1] if moving else None)
+
+    def _parameters(self, packed: NDArray[np.float64]) -> Parameters:
         d, k = self._weights.shape
-        weights, bias = packed[6:-k].reshape(d, k), packed[-k:]
-        return Report(packed[:6].reshape(3, 2), Parameters(weights.astype(np.float32), bias.astype(np.float32)))
+        weights, bias = packed[: d * k].reshape(d, k), packed[d * k :]
+        return Parameters(weights.astype(np.float32), bias.astype(np.float32))
 
 
 def _cross_entropy(z: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

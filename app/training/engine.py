@@ -18,10 +18,12 @@ class Report:
     """What the epoch came to.
 
     Shapes:  totals (3, 2) float64, the sums of losses and of hits, by RUNNING, TRAIN and VALIDATION
+    velocity is None without momentum, which then needs none
     """
 
     totals: NDArray[np.float64]
     parameters: Parameters
+    velocity: Parameters | None
 
 
 class Engine(Protocol):
@@ -45,11 +47,12 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What every engine is made from: the problem, options without open defaults, the first weights."""
+    """What every engine is made from: the problem, options without open defaults, where to start from."""
 
     problem: Problem
     options: Hyperparameters
-    weights: NDArray[np.float32]
+    start: Parameters
+    velocity: Parameters | None = None
 
     @property
     def batch_size(self) -> int:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from app.training.problem import Parameters
+from app.training.state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,7 +11,7 @@ class Epoch:
     """One pass over the training rows.
 
     The losses are means over rows in the units of the loss, without the penalties; accuracies are in 0…1 and
-    None for linear regression. `learning_rate` is that of the epoch's first minibatch.
+    None for linear regression. `learning_rate` is that of the epoch's first minibatch. `fit` goes on from `state`.
     """
 
     number: int
@@ -19,7 +20,12 @@ class Epoch:
     validation_loss: float | None
     validation_accuracy: float | None
     learning_rate: float
-    parameters: Parameters
+    state: State
+
+    @property
+    def parameters(self) -> Parameters:
+        """W and b after the epoch, acting on the features."""
+        return self.state.model
 
 
 @dataclass(frozen=True, slots=True)

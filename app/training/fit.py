@@ -18,36 +18,48 @@ from app.training.gemm import GemmEngine
 from app.training.hyperparameters import Hyperparameters
 from app.training.learning_rate import resolve, smaller_rate
 from app.training.problem import Parameters, Problem, Rows, ShapeError
+from app.training.state import State
 
-__all__ = ["Diverged", "Epoch", "Parameters", "Pause", "Problem", "Rows", "ShapeError", "fit"]
+__all__ = ["Diverged", "Epoch", "Parameters", "Pause", "Problem", "Rows", "ShapeError", "State", "fit"]
 
 PAUSE = Pause()
 LARGEST_WIDENED = 64 * 2**20
 """Bytes of float32 that pixels may take in the small regime, which widens them once."""
 
 
-def fit(problem: Problem, hyperparameters: Hyperparameters, device: str = "cpu") -> Iterator[Epoch | Pause]:
+def fit(
+    problem: Problem, hyperparameters: Hyperparameters, device: str = "cpu", resume: State | None = None
+) -> Iterator[Epoch | Pause]:
     """Train, and yield each epoch when it is over, and pauses within long ones.
 
     Minimises 1/n · Σ loss(Xᵢ W + b, yᵢ) + ½ l2 ‖W‖² + l1 ‖W‖₁ by minibatch SGD. Every epoch visits each row
     once, in a permutation that is a function of (seed, epoch); the last, smaller minibatch is divided by its
-    own size. The same seed on the same device with as many threads gives the same bits.
+    own size. The same seed on the same device with as many threads gives the same bits, also where a training
+    goes on from the state that an earlier epoch left (`resume`).
 
     Raises:  Diverged in the epoch in which the loss or a weight becomes infinite or NaN
     """
     options = hyperparameters.effective(problem.train.count)
+    setting = setting_of(problem, options, resume)
+    done = resume.epoch if resume else 0
+    yield from run(setting, _engine(setting, device), resolve(options, problem.train), done)
+
+
+def setting_of(problem: Problem, options: Hyperparameters, resume: State | None = None) -> Setting:
+    """What an engine is made from: the first weights drawn, or those of a state to go on from."""
+    if resume is not None:
+        return Setting(problem, options, resume.parameters, resume.velocity)
     weights = options.init.draw(problem.train.features, problem.outputs, options.seed)
-    setting = Setting(problem, options, weights)
-    yield from run(setting, _engine(setting, device), resolve(options, problem.train))
+    return Setting(problem, options, Parameters(weights, np.zeros(problem.outputs, np.float32)))
 
 
-def run(setting: Setting, engine: Engine, rate: float) -> Iterator[Epoch | Pause]:
-    """The loop of `fit` on an engine that is ready, from a learning rate that is a number."""
+def run(setting: Setting, engine: Engine, rate: float, done: int = 0) -> Iterator[Epoch | Pause]:
+    """The loop of `fit` on an engine that is ready, from a learning rate that is a number, after `done` epochs."""
     problem, options = setting.problem, setting.options
     steps, epochs = -(-problem.train.count // setting.batch_size), options.epochs or 0
     last_finite = engine.report().parameters
-    for number in range(1, epochs + 1):
-        if number == 1 or options.lr_schedule.type != "constant":
+    for number in range(done + 1, epochs + 1):
+        if number == done + 1 or options.lr_schedule.type != "constant":
             rates = schedules.rates(options.lr_schedule, rate, number, epochs, steps)
             step_rates = rates.astype(np.float32)
         engine.begin(number)
@@ -115,7 +127,7 @@ def _epoch(setting: Setting, engine: Engine, number: int, rate: float) -> Epoch:
         validation_loss=validation[0],
         validation_accuracy=validation[1] if classes else None,
         learning_rate=rate,
-        parameters=report.parameters,
+        state=State(number, report.parameters, report.parameters, report.velocity),
     )
 
 

@@ -47,16 +47,18 @@ class GemmEngine:
         self._prepare_steps()
 
     def _lay_out_parameters(self) -> None:
-        d, k = self._setting.weights.shape
+        start, velocity = self._setting.start, self._setting.velocity
+        d, k = start.weights.shape
         columns = padded(k)
-        theta = np.zeros(d * columns + columns, np.float32)
-        self._weights, self._bias = theta[: d * columns].reshape(d, columns), theta[d * columns :]
-        self._weights[:, :k] = self._setting.weights
+        self._theta, self._velocity, self._gradient = np.zeros((3, d * columns + columns), np.float32)
+        self._weights, self._bias = _split(self._theta, d)
+        self._weights_gradient, _ = _split(self._gradient, d)
+        for target, given in ((self._theta, start), (self._velocity, velocity)):
+            if given is not None:
+                weights, bias = _split(target, d)
+                weights[:, :k], bias[:k] = given.weights, given.bias
         if self._loss == CROSS_ENTROPY:
             self._bias[k:] = MINUS_INFINITY
-        self._gradient = np.zeros_like(theta)
-        self._weights_gradient = self._gradient[: d * columns].reshape(d, columns)
-        self._theta, self._velocity = theta, np.zeros_like(theta)
 
     def _lay_out_blocks(self) -> None:
         d, columns = self._weights.shape
@@ -125,5 +127,16 @@ class GemmEngine:
 
     def report(self) -> Report:
         """See `Engine`."""
-        k = self._setting.problem.outputs
-        return Report(self._totals, Parameters(self._weights[:, :k].copy(), self._bias[:k].copy()))
+        velocity = self._parameters(self._velocity) if self._setting.options.momentum else None
+        return Report(self._totals, self._parameters(self._theta), velocity)
+
+    def _parameters(self, theta: NDArray[np.float32]) -> Parameters:
+        d, k = self._setting.start.weights.shape
+        weights, bias = _split(theta, d)
+        return Parameters(weights[:, :k].copy(), bias[:k].copy())
+
+
+def _split(theta: NDArray[np.float32], features: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The views W (d × K) and b (K) of a flat vector."""
+    columns = theta.size // (features + 1)
+    return theta[: features * columns].reshape(features, columns), theta[features * columns :]

@@ -1,7 +1,8 @@
 """The attendant: a thread beside the training that keeps the lease, writes the history, and hears of a cancel.
 
 Training never waits for the database: it appends to a buffer, and the attendant writes what has gathered a few times
-a second, in the transaction that also renews the lease.
+a second, in the transaction that also renews the lease. Where the training cannot hear (while data is encoded), the
+attendant itself ends the job, and the process with it: a fresh worker takes its place within hundredths of a second.
 """
 
 import os
@@ -15,12 +16,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.database import Database
-from app.errors import OnelayerError
+from app.errors import StorageFull
 from app.jobs import history
 from app.jobs.bell import Bell
 from app.jobs.history import Measurement
 from app.jobs.queue import Claim, LeaseLost, Queue
 from app.jobs.roster import Roster
+from app.jobs.status import Status
+from app.worker.checkpoint import Checkpointer
+from app.worker.supervisor import GAVE_UP
 
 log = structlog.get_logger(__name__)
 
@@ -30,20 +34,26 @@ TICK_SECONDS = 0.25
 class Attendant:
     """Attends to one worker; at any time to one job or to none."""
 
-    def __init__(self, database: Database, queue: Queue, roster: Roster, bell: Bell, lease_seconds: float) -> None:
+    def __init__(
+        self, database: Database, queue: Queue, roster: Roster, bell: Bell, checkpointer: Checkpointer, renew: float
+    ) -> None:
         self._database = database
         self._queue = queue
         self._roster = roster
         self._bell = bell
-        self._renew_seconds = lease_seconds / 5
+        self._renew_seconds = renew
         self._renewed_at = 0.0
         self._claim: Claim | None = None
         self._buffer: list[Measurement] = []
+        self._written_epoch = 0
         self._samples_per_second = 0.0
-        self._writing = threading.Lock()
+        self._is_troubled = False
+        self._writing = threading.RLock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._attend, name="attendant", daemon=True)
+        self.checkpointer = checkpointer
         self.worker_id = ""
+        self.is_deaf = False
         self.stop_requested = threading.Event()
         self.cancel_requested = threading.Event()
         self.lease_lost = threading.Event()
@@ -60,11 +70,24 @@ class Attendant:
         self._thread.join()
 
     def take(self, claim: Claim) -> None:
-        """Attend to a job from now on."""
-        self.cancel_requested.clear()
-        self.lease_lost.clear()
+        """Attend to a job from now on; its training cannot hear yet."""
         with self._writing:
+            self.cancel_requested.clear()
+            self.lease_lost.clear()
             self._claim, self._buffer, self._renewed_at = claim, [], time.monotonic()
+            self._samples_per_second = 0.0
+            self._written_epoch = 0
+            self.is_deaf = True
+        self.checkpointer.begin(claim[0])
+
+    def listen(self) -> None:
+        """The training asks `should_stop` from now on."""
+        with self._writing:
+            self.is_deaf = False
+
+    def go_on_from(self, epoch: int) -> None:
+        """The history until this epoch is written."""
+        self._written_epoch = epoch
 
     def record(self, epoch: Measurement, samples_per_second: float) -> None:
         """Note an epoch; it is written soon."""
@@ -73,22 +96,35 @@ class Attendant:
 
     def conclude(self, write: Callable[[Session, list[Measurement], float], None]) -> None:
         """Let go of the job: hand what is not written yet to the transaction that ends it."""
+        self.checkpointer.finish()
         with self._writing:
-            claim, rest = self._claim, self._buffer
-            self._claim, self._buffer = None, []
-            if claim is None:
+            if self._claim is None:
                 raise LeaseLost("no job is attended to")
             with self._database.write() as session:
-                write(session, rest, self._samples_per_second)
+                write(session, self._buffer, self._samples_per_second)
+            self._claim, self._buffer = None, []
+
+    def hand_back(self) -> None:
+        """Put the job back into the queue, with all that is known of it."""
+        with self._writing:
+            claim = self._claim
+            if claim is None:
+                return
+            if self._buffer:
+                self._write(claim)
+            self.checkpointer.publish(self._written_epoch, wait=True)
+            self._queue.hand_back(claim)
+            self._claim = None
+
+    def _let_go(self) -> None:
+        """The job is another's: forget it, so that the worker itself stays on the roster."""
+        with self._writing:
+            self._claim, self._buffer = None, []
+            self.lease_lost.set()
 
     def should_stop(self) -> bool:
         """Whether the training has to end before its last epoch."""
         return self.cancel_requested.is_set() or self.stop_requested.is_set() or self.lease_lost.is_set()
-
-    def ring(self) -> None:
-        """Tell every API process that the job has moved."""
-        if self._claim is not None:
-            self.announce(self._claim[0])
 
     def announce(self, job_id: str) -> None:
         """Tell every API process that a job has moved."""
@@ -101,39 +137,60 @@ class Attendant:
             if self._is_orphan():
                 self.stop_requested.set()
             try:
-                self._tick()
+                with self._writing:
+                    self._tick()
+                    if self.is_deaf and self.should_stop():
+                        self._give_up()
+                self._is_troubled = False
             except LeaseLost:
-                self.lease_lost.set()
-            except (SQLAlchemyError, OnelayerError):
-                log.exception("the database could not be written; the history waits in memory")
+                self._let_go()
+            except (SQLAlchemyError, StorageFull, OSError):
+                if not self._is_troubled:
+                    log.exception("the database cannot be written; the history waits in memory")
+                self._is_troubled = True
 
     def _tick(self) -> None:
-        with self._writing:
-            if self._claim is not None and self._buffer:
-                self._write()
-            elif time.monotonic() - self._renewed_at >= self._renew_seconds:
-                self._renew()
-            elif self._claim is not None and self._queue.is_cancelled(self._claim[0]):
-                self.cancel_requested.set()
+        claim = self._claim
+        if claim is not None and self._buffer:
+            self._write(claim)
+        elif time.monotonic() - self._renewed_at >= self._renew_seconds:
+            self._renew()
+        elif claim is not None and self._queue.is_cancelled(claim[0]):
+            self.cancel_requested.set()
+        if claim is not None:
+            self.checkpointer.publish(self._written_epoch)
+            self.checkpointer.look()
 
     def _renew(self) -> None:
         if self._queue.renew(self.worker_id, self._claim):
             self.cancel_requested.set()
         self._renewed_at = time.monotonic()
 
-    def _write(self) -> None:
-        claim, count = self._claim, len(self._buffer)
-        assert claim is not None
-        batch = self._buffer[:count]
+    def _write(self, claim: Claim) -> None:
+        batch = self._buffer[:]
         with self._database.write() as session:
             self._roster.stay(session, self.worker_id)
             progress: dict[str, Any] = {"samples_per_second": self._samples_per_second}
             job = history.record(session, self._queue, claim, batch, lease_until=self._queue.lease_end(), **progress)
-        del self._buffer[:count]
+        del self._buffer[: len(batch)]
+        self._written_epoch = batch[-1].epoch
         self._renewed_at = time.monotonic()
         if job.cancel_requested:
             self.cancel_requested.set()
-        self.ring()
+        self.announce(claim[0])
+
+    def _give_up(self) -> None:
+        """End what cannot be stopped: nothing is learned yet, so nothing is lost."""
+        claim = self._claim
+        if claim is None:
+            return
+        if self.cancel_requested.is_set() and not self.lease_lost.is_set():
+            with self._database.write() as session:
+                self._queue.finish(session, claim, Status.CANCELLED)
+        elif not self.lease_lost.is_set():
+            self._queue.hand_back(claim)
+        self.announce(claim[0])
+        os._exit(0 if self.stop_requested.is_set() else GAVE_UP)
 
 
 def is_orphan_of(supervisor: int) -> Callable[[], bool]:

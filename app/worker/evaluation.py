@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from app.training.problem import Parameters, Problem, Rows
 
 BLOCK_ROWS = 16_384
+WILD = 1e10
 
 
 def evaluate(problem: Problem, parameters: Parameters) -> dict[str, dict[str, float]]:
@@ -41,7 +42,12 @@ def _softmax(rows: Rows, parameters: Parameters) -> dict[str, float]:
 
 
 def _outputs(rows: Rows, parameters: Parameters) -> Any:
-    weights = parameters.weights * np.float32(rows.scale)
+    # A training that diverged may leave weights whose outputs only float64 can hold.
+    wild = max(float(np.abs(part).max(initial=0.0)) for part in (parameters.weights, parameters.bias)) > WILD
+    precision = np.float64 if wild else np.float32
+    weights: NDArray[Any] = (parameters.weights * rows.scale).astype(precision)
+    bias: NDArray[Any] = parameters.bias.astype(precision)
     for start in range(0, rows.count, BLOCK_ROWS):
-        X: NDArray[Any] = rows.X[start : start + BLOCK_ROWS]
-        yield X.astype(np.float32, copy=False) @ weights + parameters.bias, rows.y[start : start + BLOCK_ROWS]
+        X: NDArray[Any] = rows.X[start : start + BLOCK_ROWS].astype(precision, copy=False)
+        outputs: NDArray[Any] = X @ weights + bias
+        yield outputs, rows.y[start : start + BLOCK_ROWS]

@@ -3,18 +3,19 @@
 Whatever goes wrong ends the job with an error that says what to do; only a lost lease leaves it to another worker.
 """
 
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import structlog
+from safetensors import SafetensorError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from app.database import Database
 from app.datasets.catalogue import Catalogue
 from app.datasets.encoding import Encoding
-from app.errors import OnelayerError
+from app.errors import OnelayerError, StorageFull
 from app.identifiers import new_id
 from app.jobs import history
 from app.jobs.history import Measurement
@@ -23,21 +24,27 @@ from app.jobs.spec import Spec
 from app.jobs.status import Status
 from app.models.features import describe
 from app.models.registry import Registry, key
+from app.models.statistics import Statistics
 from app.models.weights import Weights
 from app.storage import Storage
 from app.tables import JobRow
 from app.training import devices
-from app.training.epoch import Epoch
-from app.training.errors import Diverged
+from app.training.errors import DeviceUnavailable, Diverged
 from app.training.fit import fit
 from app.training.problem import Parameters, Problem
+from app.training.state import State
 from app.worker.attendant import Attendant
+from app.worker.checkpoint import Checkpoint, identity
 from app.worker.evaluation import evaluate
 from app.worker.preparation import Prepared, prepare
+from app.worker.progress import Progress
 from app.worker.receipt import receipt
+from app.worker.replay import Replay
 from app.worker.statistics import statistics
 
 log = structlog.get_logger(__name__)
+
+RETRY_SECONDS = 1.0
 
 
 @dataclass
@@ -56,6 +63,7 @@ class Execution:
         self,
         job: JobRow,
         claim: Claim,
+        database: Database,
         storage: Storage,
         catalogue: Catalogue,
         registry: Registry,
@@ -64,72 +72,88 @@ class Execution:
     ) -> None:
         self._job = job
         self._claim = claim
+        self._database = database
         self._storage = storage
         self._catalogue = catalogue
         self._registry = registry
         self._queue = queue
         self._attendant = attendant
         self._device: str | None = None
-        self._last: Epoch | None = None
 
     def run(self) -> None:
         """Train and save; every end but a lost lease is written into the job's row."""
         try:
             spec = Spec.model_validate(self._job.spec)
             prepared = prepare(spec, self._job, self._catalogue)
-            outcome = self._train(spec, prepared)
-            self._conclude(spec, prepared, outcome)
+            device = devices.choose(spec.device, prepared.problem, spec.batch_size or 1, spec.epochs or 1)
+            record = receipt(prepared.dataset_sha256, spec, device)
+            outcome = self._train(spec, prepared.problem, device, identity(record, self._job.spec))
+            self._conclude(spec, prepared, outcome, record)
         except LeaseLost:
             raise
         except OnelayerError as error:
             self._fail(error.code, error.detail)
+        except DeviceUnavailable:
+            self._fail(
+                "device-unavailable", "The worker has lost the device that is asked for; use device cpu or auto."
+            )
         except MemoryError:
             self._fail("out-of-memory", "The data does not fit into the worker's memory; use fewer rows or columns.")
         except Exception:
             log.exception("a job failed", job=self._job.id)
             self._fail("internal-error", f"A fault of the worker; its log holds more under {self._job.id}.")
 
-    def _train(self, spec: Spec, prepared: Prepared) -> Outcome:
-        self._device = device = devices.choose(spec.device, prepared.problem, spec.batch_size or 1, spec.epochs or 1)
+    def _train(self, spec: Spec, problem: Problem, device: str, own: str) -> Outcome:
+        self._device = device
+        progress = Progress(spec, problem.train.count, self._attendant, own)
         try:
-            for _ in self._epochs(prepared.problem, spec, device):
-                if self._attendant.should_stop():
-                    return self._stopped()
+            for step in fit(problem, spec, device, resume=self._resume(progress, own)):
+                progress.take(step)
+                if self._attendant.should_stop() and not progress.wants_one_more(step):
+                    return self._stopped(progress)
+                if progress.is_out_of_time():
+                    return Outcome(Status.CANCELLED, progress.best, _out_of_time(spec))
         except Diverged as diverged:
             return Outcome(Status.DIVERGED, diverged.parameters, _divergence(diverged))
-        return Outcome(Status.SUCCEEDED, self._last.parameters if self._last else None)
+        return Outcome(Status.SUCCEEDED, progress.last)
 
-    def _epochs(self, problem: Problem, spec: Spec, device: str) -> Iterator[None]:
-        """Fit, and record each epoch with the time it took. Yields also between epochs, where it may be stopped."""
-        rows = problem.train.count
-        began = started = time.perf_counter()
-        for step in fit(problem, spec, device):
-            if isinstance(step, Epoch):
-                now = time.perf_counter()
-                self._attendant.record(_measured(step, now - started), rows * step.number / (now - began))
-                self._last = step
-                started = now
-            yield
+    def _resume(self, progress: Progress, own: str) -> State | None:
+        """Where an earlier attempt has left the job, if its history is whole until there."""
+        checkpoint = Checkpoint.load(self._storage, self._job.id, own)
+        if checkpoint is None and not self._job.epoch:
+            return None
+        epoch = checkpoint.state.epoch if checkpoint is not None else 0
+        with self._database.write() as session:
+            reached = history.rewind(session, self._queue, self._claim, epoch)
+        if checkpoint is None or not reached:
+            return None
+        self._attendant.go_on_from(reached)
+        progress.go_on_from(checkpoint)
+        return checkpoint.state
 
-    def _stopped(self) -> Outcome:
+    def _stopped(self, progress: Progress) -> Outcome:
         if self._attendant.lease_lost.is_set():
             raise LeaseLost(self._job.id)
         if not self._attendant.cancel_requested.is_set():
-            self._queue.hand_back(self._claim)
+            self._attendant.hand_back()
             raise LeaseLost(self._job.id)
-        return Outcome(Status.CANCELLED, self._last.parameters if self._last else None)
+        return Outcome(Status.CANCELLED, progress.best)
 
-    def _conclude(self, spec: Spec, prepared: Prepared, outcome: Outcome) -> None:
+    def _conclude(self, spec: Spec, prepared: Prepared, outcome: Outcome, record: dict[str, Any]) -> None:
         """Save the model and end the job in one transaction."""
-        record = receipt(prepared.dataset_sha256, spec, self._device)
+        self._attendant.listen()
         if outcome.parameters is None:
             self._finish(outcome, receipt=record)
             return
         encoding = prepared.encoding
         weights = Weights(*encoding.fold(outcome.parameters.weights, outcome.parameters.bias))
+        if self._job.replay_of is not None:
+            self._finish(outcome, receipt=record, replay=Replay(self._job, self._storage, weights, record))
+            return
         model_id = new_id()
         with self._storage.stage() as stage:
-            weights.save(stage.path, encoding, statistics(prepared.problem.train, encoding, spec, outcome.parameters))
+            kept = statistics(prepared.problem.train, encoding, spec, outcome.parameters)
+            _save(weights, stage.path, encoding, kept)
             stage.publish(key(model_id))
             self._finish(outcome, self._model(model_id, spec, prepared, outcome), model_id=model_id, receipt=record)
 
@@ -149,33 +173,40 @@ class Execution:
             "partial": outcome.status is not Status.SUCCEEDED,
         }
 
-    def _finish(self, outcome: Outcome, model: dict[str, Any] | None = None, **values: Any) -> None:
+    def _finish(
+        self, outcome: Outcome, model: dict[str, Any] | None = None, replay: Replay | None = None, **values: Any
+    ) -> None:
         def write(session: Session, epochs: list[Measurement], samples_per_second: float) -> None:
             history.record(session, self._queue, self._claim, epochs, samples_per_second=samples_per_second or None)
             if model is not None:
                 self._registry.add(session, **model)
+            if replay is not None:
+                values["replay"] = replay.compare(session)
             self._queue.finish(session, self._claim, outcome.status, error=outcome.error, device=self._device, **values)
 
         self._attendant.conclude(write)
 
     def _fail(self, code: str, detail: str) -> None:
-        self._finish(Outcome(Status.FAILED, error={"code": code, "detail": detail}))
+        """End the job as failed; while the disk under the database is full, wait until it is not."""
+        outcome = Outcome(Status.FAILED, error={"code": code, "detail": detail})
+        while True:
+            try:
+                self._finish(outcome)
+            except (StorageFull, OperationalError):
+                log.exception("a job has failed, and that cannot be written yet", job=self._job.id)
+                if self._attendant.stop_requested.wait(RETRY_SECONDS) or self._attendant.lease_lost.is_set():
+                    raise LeaseLost(self._job.id) from None
+            else:
+                return
 
 
-def _measured(epoch: Epoch, seconds: float) -> Measurement:
-    return {
-        "epoch": epoch.number,
-        "train_loss": _finite(epoch.train_loss),
-        "train_accuracy": epoch.train_accuracy,
-        "validation_loss": _finite(epoch.validation_loss),
-        "validation_accuracy": epoch.validation_accuracy,
-        "learning_rate": epoch.learning_rate,
-        "seconds": seconds,
-    }
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and np.isfinite(value) else None
+def _save(weights: Weights, folder: Path, encoding: Encoding, kept: Statistics) -> None:
+    try:
+        weights.save(folder, encoding, kept)
+    except SafetensorError as error:
+        if "No space left" in str(error) or "os error 28" in str(error):
+            raise StorageFull("The disk under the data directory is full: the model could not be saved.") from error
+        raise
 
 
 def _divergence(diverged: Diverged) -> dict[str, Any]:
@@ -186,4 +217,12 @@ def _divergence(diverged: Diverged) -> dict[str, Any]:
         'or "auto". The last finite weights are kept as a partial model.',
         "epoch": diverged.epoch,
         "learning_rate_to_try": rate,
+    }
+
+
+def _out_of_time(spec: Spec) -> dict[str, Any]:
+    return {
+        "code": "time-limit",
+        "detail": f"The time limit of {spec.time_limit_seconds:g} seconds was reached before the last epoch. The best "
+        "weights until then are kept as a partial model.",
     }

@@ -65,5 +65,7 @@ class Launcher:
             status = self._process.wait()
             if self._stopping.wait(RESTART_SECONDS):
                 return
+            if self._process.stdin is not None:
+                self._process.stdin.close()
             log.error("the supervisor of the workers died and is started again", exit_status=status)
             self._process = self._launch()

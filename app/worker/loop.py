@@ -8,6 +8,7 @@ import structlog
 from app import logs
 from app.database import Database
 from app.datasets.catalogue import Catalogue
+from app.jobs import checkpoints
 from app.jobs.bell import Bell
 from app.jobs.queue import LeaseLost, Queue
 from app.jobs.roster import Roster
@@ -18,6 +19,7 @@ from app.tables import JobRow
 from app.training import devices
 from app.worker.attendant import Attendant, is_orphan_of
 from app.worker.batch_prediction import BatchPrediction
+from app.worker.checkpoint import Checkpointer
 from app.worker.execution import Execution
 
 log = structlog.get_logger(__name__)
@@ -35,10 +37,15 @@ class Worker:
         self._storage = Storage(settings.data_dir)
         self._bell = Bell()
         self._roster = Roster(self._database, settings.lease_seconds)
-        self._queue = Queue(self._database, self._roster, settings.lease_seconds, settings.attempts)
+        self._queue = Queue(
+            self._database, self._roster, settings.lease_seconds, settings.attempts, settings.queue_limit
+        )
         self._registry = Registry(self._database, self._storage)
         self._catalogue = Catalogue(self._database, self._storage)
-        self._attendant = Attendant(self._database, self._queue, self._roster, self._bell, settings.lease_seconds)
+        checkpointer = Checkpointer(self._storage, settings.checkpoint_seconds)
+        self._attendant = Attendant(
+            self._database, self._queue, self._roster, self._bell, checkpointer, settings.lease_seconds / 5
+        )
         self._is_orphan = is_orphan_of(supervisor)
 
     def run(self) -> int:
@@ -64,11 +71,18 @@ class Worker:
         self._attendant.take(claim)
         _give_way()
         rooms = (self._storage, self._catalogue, self._registry, self._queue, self._attendant)
-        execution = BatchPrediction(job, claim, *rooms) if job.kind == "predict" else Execution(job, claim, *rooms)
+        execution = (
+            BatchPrediction(job, claim, *rooms)
+            if job.kind == "predict"
+            else Execution(job, claim, self._database, *rooms)
+        )
         try:
             execution.run()
         except LeaseLost:
             log.warning("the job belongs to another worker by now", job=job.id)
+        else:
+            if not self._settings.keep_checkpoints_days:
+                self._storage.delete(checkpoints.key(job.id))
         self._attendant.announce(job.id)
 
     def _stop(self) -> None:

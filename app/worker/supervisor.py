@@ -21,8 +21,10 @@ log = structlog.get_logger(__name__)
 
 GRACE_SECONDS = 3.0
 SCHEMA_POLL_SECONDS = 0.02
-SHORT_LIFE_SECONDS = 5.0
+SHORT_LIFE_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 30.0
+GAVE_UP = 75
+"""The exit status of a worker that left a job it could not stop; it is replaced without delay."""
 
 
 class Supervisor:
@@ -112,8 +114,11 @@ class Supervisor:
             if process == 0:
                 return
             lived = time.monotonic() - self._children.pop(process)
-            self._short_lives = self._short_lives + 1 if lived < SHORT_LIFE_SECONDS else 0
-            wait = min(LONGEST_BACKOFF_SECONDS, 0.25 * 2**self._short_lives) if self._short_lives > 1 else 0.0
+            gave_up = os.waitstatus_to_exitcode(status) == GAVE_UP
+            self._short_lives = self._short_lives + 1 if lived < SHORT_LIFE_SECONDS and not gave_up else 0
+            wait = (
+                min(LONGEST_BACKOFF_SECONDS, 0.25 * 2 ** min(self._short_lives, 10)) if self._short_lives > 1 else 0.0
+            )
             self._next_start = time.monotonic() + wait
             log.warning("a worker ended and is replaced", pid=process, status=os.waitstatus_to_exitcode(status))
             self._bury()
@@ -123,7 +128,8 @@ class Supervisor:
         database = Database(self._settings.resolved_database_url)
         try:
             roster = Roster(database, self._settings.lease_seconds)
-            queue = Queue(database, roster, self._settings.lease_seconds, self._settings.attempts)
+            settings = self._settings
+            queue = Queue(database, roster, settings.lease_seconds, settings.attempts, settings.queue_limit)
             for process_id in roster.dead():
                 queue.abandon(process_id)
                 roster.sign_out(process_id)

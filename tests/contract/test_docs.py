@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.jobs.status import MOVES
 from app.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,3 +63,10 @@ def test_every_make_target_that_is_named_exists() -> None:
 
     assert named >= {"demo", "test", "dev", "check", "bench", "lock", "clean"}
     assert named <= targets
+
+
+def test_the_moves_of_a_job_are_those_of_the_code() -> None:
+    table = (ROOT / "docs" / "jobs.md").read_text().split("\n## States\n")[1].split("\n## ")[0]
+    documented = {(row[0], row[1]) for row in rows(table) if row[0]}
+
+    assert documented == {(str(start), str(end)) for start, ends in MOVES.items() for end in ends}

@@ -1,129 +1,157 @@
-"""The predictor's memory: bounded by bytes, the last used stay, and a reference means what it means now."""
+"""The predictor: models in memory, softmax, the most probable classes."""
 
-from collections.abc import Callable
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from app.database import Database
-from app.datasets.encoding import Encoding
-from app.datasets.feature_encoding import NumericFeature
-from app.datasets.target_encoding import TargetEncoding
 from app.errors import ModelNotFound
-from app.identifiers import new_id
-from app.models import predictor as module
+from app.models.prediction import softmax, top
 from app.models.predictor import Predictor
 from app.models.registry import Registry, key
 from app.models.revision import Revision
-from app.models.weights import Weights
 from app.storage import Storage
-from app.tables import ModelRow
+from tests.unit.models.conftest import X1, Add
 
-WIDTH = 100
-BYTES = (WIDTH + 1) * 8 + 120 * WIDTH
-
-Make = Callable[[str], ModelRow]
+ONE = 3 * 8 + 2 * 120
+"""Bytes of a model of two columns and one output: its numbers, and the names of its columns."""
 
 
-@pytest.fixture
-def registry(database: Database, storage: Storage) -> Registry:
-    return Registry(database, storage)
+def test_outputs_are_one_product_and_the_bias(add: Add, predictor: Predictor):
+    add("line")
+
+    assert predictor.load("line").outputs(np.array([[1.0, 0.0], [0.0, 1.0], [2.0, -1.0]])) == pytest.approx(
+        np.array([[6.2], [0.8], [11.6]])
+    )
 
 
-@pytest.fixture
-def make(registry: Registry, storage: Storage) -> Make:
-    """Add a linear model of a hundred columns to the registry, its bias the version."""
+def test_a_model_is_read_from_disk_once(add: Add, predictor: Predictor, storage: Storage):
+    row = add("line")
+    loaded = predictor.load("line")
 
-    def added(name: str) -> ModelRow:
-        model_id = new_id()
-        encoding = Encoding(tuple(NumericFeature(f"x{i}", 0.0) for i in range(WIDTH)), TargetEncoding(("y",), None))
-        with storage.stage() as stage:
-            Weights(np.zeros((WIDTH, 1)), np.zeros(1)).save(stage.path, encoding)
-            stage.publish(key(model_id))
-            return registry.create(
-                model_id, name, kind="linear", features=[], target=["y"], metrics={}, partial=False
-            )  # fmt: skip
+    storage.delete(key(row.id))
 
-    return added
+    assert predictor.load(row.id) is loaded
+    assert predictor.load("line:1") is loaded
 
 
-@pytest.fixture
-def predictor(database: Database, storage: Storage, registry: Registry) -> Predictor:
-    return Predictor(registry, storage, Revision(database), cached_bytes=2 * BYTES)
+def test_a_new_version_is_what_the_name_means_at_once(add: Add, predictor: Predictor):
+    first = add("line", bias=[1.0])
+    assert predictor.load("line").row.id == first.id
+
+    second = add("line", bias=[2.0])
+
+    assert predictor.load("line").row.id == second.id
+    assert predictor.load("line").weights.bias.tolist() == [2.0]
+    assert predictor.load("line:1").weights.bias.tolist() == [1.0]
 
 
-def in_memory(predictor: Predictor, names: str) -> list[bool]:
-    return [predictor.cached(name) is not None for name in names]
+def test_a_deleted_model_predicts_no_more_although_it_was_in_memory(add: Add, predictor: Predictor, registry: Registry):
+    add("line")
+    predictor.load("line")
+
+    registry.delete("line")
+
+    with pytest.raises(ModelNotFound):
+        predictor.load("line")
 
 
-def test_only_so_many_bytes_are_kept_and_the_last_used_of_them(predictor: Predictor, make: Make) -> None:
-    for name in "abc":
-        make(name)
-    for name in "abac":
-        predictor.load(name)
-    assert in_memory(predictor, "abc") == [True, False, True]
+def test_a_model_that_is_deleted_while_it_is_loaded_is_not_found(add: Add, predictor: Predictor, storage: Storage):
+    row = add("line")
+    storage.delete(key(row.id))  # its row was found a moment before
+
+    with pytest.raises(ModelNotFound):
+        predictor.load("line")
 
 
-def test_a_model_larger_than_the_memory_is_answered_and_not_kept(
-    database: Database, storage: Storage, registry: Registry, make: Make
-) -> None:
-    small = Predictor(registry, storage, Revision(database), cached_bytes=BYTES - 1)
-    assert small.load(make("a").id).weights.weights.shape == (WIDTH, 1)
-    assert small.cached("a") is None
+def test_the_model_used_longest_ago_leaves_when_memory_is_short(
+    add: Add, database: Database, registry: Registry, storage: Storage
+):
+    predictor = Predictor(registry, storage, Revision(database), cached_bytes=2 * ONE)
+    a, b, c = (add(name) for name in "abc")
+    predictor.load("a"), predictor.load("b"), predictor.load("a")
+
+    predictor.load("c")
+
+    assert list(predictor._cache) == [a.id, c.id]
+    assert predictor.load("b").row.id == b.id
 
 
-def test_a_name_means_its_newest_version_from_the_moment_it_is_there(predictor: Predictor, make: Make) -> None:
-    make("a")
-    assert [predictor.load("a").row.version, predictor.load("a").row.version] == [1, 1]
-    make("a")
-    assert predictor.cached("a") is None
-    assert predictor.load("a").row.version == 2
+def test_a_model_larger_than_the_memory_set_aside_is_served_all_the_same(
+    add: Add, database: Database, registry: Registry, storage: Storage
+):
+    predictor = Predictor(registry, storage, Revision(database), cached_bytes=1)
+    add("a")
+    add("b")
+
+    for name in "abab":
+        assert predictor.load(name).row.name == name
+        assert len(predictor._cache) == 0
 
 
-def test_an_alias_means_what_it_was_moved_to_in_every_process(
-    database: Database, storage: Storage, predictor: Predictor, registry: Registry, make: Make
-) -> None:
-    other = Predictor(registry, storage, Revision(Database(str(database.engine.url))), 2 * BYTES)
-    make("a")
-    make("a")
-    for version in (1, 2, 1):
-        registry.set_alias("a", "best", version)
-        assert [p.load("a@best").row.version for p in (predictor, other)] == [version] * 2
-        assert [p.cached("a@best") is not None for p in (predictor, other)] == [True, True]
-    registry.remove_alias("a", "best")
-    for each in (predictor, other):
-        with pytest.raises(ModelNotFound):
-            each.load("a@best")
+def test_many_may_load_at_once(add: Add, database: Database, registry: Registry, storage: Storage):
+    for name in "abcd":
+        add(name)
+    predictor = Predictor(registry, storage, Revision(database), cached_bytes=2 * ONE)
+
+    with ThreadPoolExecutor(4) as pool:
+        names = list(pool.map(lambda number: predictor.load("abcd"[number % 4]).row.name, range(100)))
+
+    assert names == list("abcd") * 25
 
 
-def test_a_deleted_model_is_gone_although_it_is_in_memory(predictor: Predictor, registry: Registry, make: Make) -> None:
-    row = make("a")
-    predictor.load("a")
-    registry.delete("a")
-    for reference in ("a", row.id):
-        with pytest.raises(ModelNotFound):
-            predictor.load(reference)
+# ── softmax ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_many_who_ask_at_once_read_a_model_once(
-    predictor: Predictor, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    row = make("a")
-    reads: list[object] = []
-    load = module.stored.load
-    monkeypatch.setattr(module.stored, "load", lambda folder: reads.append(folder) or load(folder))
-    with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: predictor.load("a").row.id, range(32)))
-    assert (set(found), len(reads)) == ({row.id}, 1)
+def test_softmax_is_its_formula():
+    logits = np.random.default_rng(0).normal(size=(20, 7))
+
+    expected = [[math.exp(value) / sum(map(math.exp, row)) for value in row] for row in logits.tolist()]
+
+    assert softmax(logits) == pytest.approx(np.array(expected), rel=1e-14)
 
 
-def test_a_database_without_a_revision_is_asked_each_time(
-    predictor: Predictor, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Revision, "now", lambda self: None)
-    make("a")
-    predictor.load("a")
-    assert predictor.cached("a") is None
-    make("a")
-    assert predictor.load("a").row.version == 2
+def test_only_differences_of_logits_matter():
+    logits = np.array([[1.0, 2.0, 4.0]])
+
+    assert softmax(logits + 1000) == pytest.approx(softmax(logits), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("logits", "expected"),
+    [
+        ([1000.0, 0.0], [1.0, 0.0]),
+        ([-1000.0, 0.0], [0.0, 1.0]),
+        ([-1e300, -1e300], [0.5, 0.5]),
+        ([1e300, -1e300, 1e300], [0.5, 0.0, 0.5]),
+        ([1e308, -1e308], [1.0, 0.0]),
+        ([-np.inf, 0.0], [0.0, 1.0]),
+        ([0.0], [1.0]),
+    ],
+)
+def test_extreme_logits_do_not_overflow(logits: list[float], expected: list[float]):
+    assert softmax(np.array([logits])).tolist() == [expected]
+
+
+def test_no_rows_have_no_probabilities():
+    assert softmax(np.zeros((0, 3))).shape == (0, 3)
+
+
+def test_the_most_probable_classes_come_first_and_equal_ones_in_their_order():
+    probabilities = np.array([[0.1, 0.6, 0.3], [0.4, 0.2, 0.4], [0.0, 0.0, 1.0]])
+
+    best = top(probabilities, ["a", "b", "c"], 2)
+
+    assert best == [
+        [{"class": "b", "probability": 0.6}, {"class": "c", "probability": 0.3}],
+        [{"class": "a", "probability": 0.4}, {"class": "c", "probability": 0.4}],
+        [{"class": "c", "probability": 1.0}, {"class": "a", "probability": 0.0}],
+    ]
+
+
+def test_what_a_loaded_model_occupies_is_its_numbers_and_names(add: Add, predictor: Predictor):
+    add("wide", weights=[[1.0, 2.0, 3.0]], bias=[0.0, 0.0, 0.0], features=[X1], classes=["a", "b", "c"])
+
+    assert predictor.load("wide").bytes == 6 * 8 + 120

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from app.training import fit as fit_module
 from app.training import kernels, schedules
 from app.training.compiled import CompiledEngine
 from app.training.engine import Engine, Setting
@@ -11,6 +12,7 @@ from app.training.fit import fit, run
 from app.training.gemm import GemmEngine
 from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Problem, Rows
+from app.training.state import State
 
 Array = NDArray[np.float64]
 
@@ -92,8 +94,7 @@ def epochs(problem: Problem, hyperparameters: Hyperparameters, device: str = "cp
 
 def setting_of(problem: Problem, given: Hyperparameters) -> Setting:
     """What an engine is made from."""
-    options = given.effective(problem.train.count)
-    return Setting(problem, options, options.init.draw(problem.train.features, problem.outputs, options.seed))
+    return fit_module.setting_of(problem, given.effective(problem.train.count))
 
 
 def engine_of(regime: str, setting: Setting) -> Engine:
@@ -101,7 +102,10 @@ def engine_of(regime: str, setting: Setting) -> Engine:
     return {"compiled": CompiledEngine, "gemm": GemmEngine}[regime](setting, 1_000_000)
 
 
-def epochs_of(regime: str, problem: Problem, given: Hyperparameters, rate: float) -> list[Epoch]:
-    """All epochs in the named regime."""
-    setting = setting_of(problem, given)
-    return [step for step in run(setting, engine_of(regime, setting), rate) if isinstance(step, Epoch)]
+def epochs_of(
+    regime: str, problem: Problem, given: Hyperparameters, rate: float, resume: State | None = None
+) -> list[Epoch]:
+    """All epochs, or those after `resume`, in the named regime."""
+    setting = fit_module.setting_of(problem, given.effective(problem.train.count), resume)
+    steps = run(setting, engine_of(regime, setting), rate, resume.epoch if resume else 0)
+    return [step for step in steps if isinstance(step, Epoch)]

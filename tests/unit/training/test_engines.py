@@ -86,7 +86,8 @@ def _after_one_step(regime: str, problem: Problem, loss: str) -> tuple[Any, Any]
     given = Hyperparameters(model=model, loss=loss, epochs=1, batch_size=10_000, init={"type": "normal", "std": 0.5})
     setting = setting_of(problem, given)
     after = epochs_of(regime, problem, given, rate=1.0)[-1].parameters
-    return setting.weights, (setting.weights - after.weights, -after.bias)
+    first = setting.start.weights
+    return first, (first - after.weights, -after.bias)
 
 
 @pytest.mark.parametrize("regime", REGIMES)
@@ -125,7 +126,7 @@ def test_steps_are_those_of_torch_sgd(regime: str, momentum: float, nesterov: bo
     given = Hyperparameters(
         model="softmax", epochs=4, batch_size=13, l2=0.05, momentum=momentum, nesterov=nesterov, seed=3
     )
-    W = torch.tensor(setting_of(problem, given).weights, requires_grad=True)
+    W = torch.tensor(setting_of(problem, given).start.weights, requires_grad=True)
     b = torch.zeros(problem.outputs, requires_grad=True)
     groups = [{"params": [W], "weight_decay": 0.05}, {"params": [b]}]
     optimizer = torch.optim.SGD(groups, lr=0.1, momentum=momentum, nesterov=nesterov)

@@ -1,0 +1,148 @@
+"""Backup and restore: one file that holds the database and every file that it knows of, as of one moment.
+
+    tables/jobs.ndjson, …         the rows, as JSON lines, from one snapshot of the database
+    datasets/<id>/…, models/<id>/…, checkpoints/…
+    manifest.json                 the schema's version and the SHA-256 of every member: a cut-off file has none
+
+The server may go on meanwhile: files never change once a row knows them, and what is deleted while it is copied is
+left out, row and files. A backup of SQLite can be restored to PostgreSQL and the other way round.
+"""
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+import tempfile
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from sqlalchemy import Table, select
+from sqlalchemy.engine import Connection, RowMapping
+
+from app import migrate
+from app.database import Database
+from app.storage import Storage
+from app.tables import DatasetRow, ModelRow, Row
+
+TRANSIENT = ("processes", "idempotency_keys")
+"""Tables that are no part of it: they belong to what is under way."""
+
+MANIFEST = "manifest.json"
+_AT_A_TIME = 5000
+_REFERENCES = ("dataset_id", "validation_dataset_id")
+
+
+class BackupError(Exception):
+    """The backup cannot be written or restored; the text says why and what to do."""
+
+
+def tables() -> list[Table]:
+    """The tables of a backup, each behind those that it refers to."""
+    return [table for table in Row.metadata.sorted_tables if table.name not in TRANSIENT]
+
+
+def backup(database: Database, storage: Storage, file: Path) -> int:
+    """Write a backup; it appears under its name when it is whole. Returns its size in bytes."""
+    if file.exists():
+        raise BackupError(f"{file} exists already; give another name.")
+    if not migrate.is_current(database):
+        raise BackupError("The database has another schema than this version; run `onelayer migrate` first.")
+    partial = file.with_name(f"{file.name}.partial")
+    try:
+        with partial.open("wb") as raw:
+            with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as archive:
+                _Writer(archive, storage).write(database)
+            raw.flush()
+            os.fsync(raw.fileno())
+        partial.rename(file)
+    finally:
+        partial.unlink(missing_ok=True)
+    return file.stat().st_size
+
+
+class _Writer:
+    """Puts members into an archive and remembers their hashes."""
+
+    def __init__(self, archive: tarfile.TarFile, storage: Storage) -> None:
+        self._archive = archive
+        self._storage = storage
+        self._hashes: dict[str, str] = {}
+        self._gone: set[str] = set()
+
+    def write(self, database: Database) -> None:
+        """Files first, so that the rows of what vanishes meanwhile can be left out."""
+        with database.snapshot() as connection:
+            self._folders("datasets", connection.scalars(select(DatasetRow.id)).all())
+            self._folders("models", connection.scalars(select(ModelRow.id)).all())
+            for path in self._storage.files("checkpoints"):
+                self._file(path)
+            for table in tables():
+                self._table(connection, table)
+        manifest = {"format": 1, "schema": migrate.head(), "sha256": self._hashes}
+        self._bytes(MANIFEST, json.dumps(manifest).encode())
+
+    def _folders(self, collection: str, ids: Iterable[str]) -> None:
+        """Copy folders, and note which of them are deleted meanwhile."""
+        self._gone |= {row_id for row_id in ids if not self._folder(self._storage.path(f"{collection}/{row_id}"))}
+
+    def _folder(self, folder: Path) -> bool:
+        try:
+            return all(self._file(path) for path in sorted(folder.iterdir()))
+        except FileNotFoundError:
+            return False
+
+    def _file(self, path: Path) -> bool:
+        try:
+            with path.open("rb") as source:
+                self._member(str(path.relative_to(self._storage.root)), source, os.fstat(source.fileno()).st_size)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _table(self, connection: Connection, table: Table) -> None:
+        rows = connection.execution_options(yield_per=_AT_A_TIME).execute(select(table)).mappings()
+        with tempfile.TemporaryFile() as lines:
+            for row in rows:
+                if row.get("id") not in self._gone:
+                    lines.write(
+                        json.dumps(self._without_what_is_gone(row), default=datetime.isoformat).encode() + b"\n"
+                    )
+            size = lines.tell()
+            lines.seek(0)
+            self._member(f"tables/{table.name}.ndjson", lines, size)
+
+    def _without_what_is_gone(self, row: RowMapping) -> dict[str, Any]:
+        return {name: None if name in _REFERENCES and value in self._gone else value for name, value in row.items()}
+
+    def _bytes(self, name: str, data: bytes) -> None:
+        self._member(name, io.BytesIO(data), len(data))
+
+    def _member(self, name: str, source: IO[bytes], size: int) -> None:
+        member = tarfile.TarInfo(name)
+        member.size = size
+        reader = _Hashing(source)
+        self._archive.addfile(member, reader)
+        self._hashes[name] = reader.digest.hexdigest()
+
+
+class _Hashing:
+    """A stream that is hashed as it is read."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source = source
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._source.read(size)
+        self.digest.update(data)
+        return data
+
+
+def lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a table in a backup."""
+    with path.open("rb") as file:
+        for line in file:
+            yield json.loads(line)

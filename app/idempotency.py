@@ -1,0 +1,154 @@
+"""Idempotency keys: a POST that is sent again has no second effect, even if the server died in between.
+
+A key is held by one request at a time. What the request makes is noted with the key in the transaction that makes it
+(`created`), so that after a crash a repetition knows whether there is anything left to do.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, update
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.database import Database, DatabaseTime
+from app.errors import RequestInProgress
+from app.identifiers import new_id
+from app.tables import IdempotencyRow
+
+Headers = list[list[str]]
+
+_BOUNDARY = re.compile(rb";\s*boundary=(\"[^\"]*\"|[^;]*)", re.IGNORECASE)
+
+
+class Fingerprint:
+    """What makes two requests the same: path, query, media type and body, but not the boundary of a form."""
+
+    def __init__(self, path: bytes, query: bytes, media_type: bytes) -> None:
+        found = _BOUNDARY.search(media_type)
+        self._boundary = found[1].strip(b'" ') if found else b""
+        self._kept = b""
+        self._digest = hashlib.sha256()
+        for part in (path, query, _BOUNDARY.sub(b"", media_type)):
+            self._digest.update(len(part).to_bytes(8, "big") + part)
+
+    def update(self, chunk: bytes) -> None:
+        """Take in the next piece of the body."""
+        if not self._boundary:
+            self._digest.update(chunk)
+            return
+        data = (self._kept + chunk).replace(self._boundary, b"")
+        # The end may be the beginning of a boundary.
+        tail = min(len(data), len(self._boundary) - 1)
+        self._digest.update(data[: len(data) - tail])
+        self._kept = data[len(data) - tail :]
+
+    def hex(self) -> str:
+        """The fingerprint of what has been taken in so far."""
+        whole = self._digest.copy()
+        whole.update(self._kept)
+        return whole.hexdigest()
+
+
+@dataclass(frozen=True)
+class Held:
+    """A key in the hands of the request that works on it."""
+
+    key: str
+    holder: str
+    fingerprint: Fingerprint
+
+
+@dataclass(frozen=True)
+class Known:
+    """What became of a key: its reply, or, if the server died before there was one, what the request had made."""
+
+    fingerprint: str | None
+    location: str | None
+    status: int | None
+    headers: Headers
+    body: bytes
+
+
+_held: ContextVar[Held | None] = ContextVar("held", default=None)
+
+
+def work_under(held: Held) -> None:
+    """What this request makes from now on is noted with its key."""
+    _held.set(held)
+
+
+def created(session: Session, location: str) -> None:
+    """Note what the current request makes, if it carries a key, in the transaction that makes it."""
+    held = _held.get()
+    if held is not None and not _note(session, held, location=location, fingerprint=held.fingerprint.hex()):
+        raise RequestInProgress(1)
+
+
+class Keys:
+    """The keys that were sent, and what became of each."""
+
+    def __init__(self, database: Database, is_alive: Callable[[Session, str], bool], keep_hours: float) -> None:
+        self._database = database
+        self._is_alive = is_alive
+        self._keep_seconds = keep_hours * 3600
+        self.process_id = ""
+
+    def take(self, key: str, fingerprint: Fingerprint) -> Held | Known | None:
+        """Hold a key that is free; or what became of it; or None while another request works on it."""
+        try:
+            return self._take(key, fingerprint)
+        except IntegrityError:
+            return None  # another request was first, at the same moment
+
+    def _take(self, key: str, fingerprint: Fingerprint) -> Held | Known | None:
+        with self._database.write() as session:
+            self._expire(session, IdempotencyRow.key == key)
+            row = session.get(IdempotencyRow, key)
+            if row is None:
+                row = IdempotencyRow(key=key, created_at=DatabaseTime())
+                session.add(row)
+            elif row.status is not None:
+                return _known(row)
+            elif self._is_alive(session, row.process_id):
+                return None
+            elif row.location is not None:
+                return _known(row)
+            row.holder, row.process_id = new_id(), self.process_id
+            return Held(key, row.holder, fingerprint)
+
+    def answer(self, held: Held, status: int, headers: Headers, body: bytes) -> None:
+        """Keep the reply for whoever sends the same again."""
+        with self._database.write() as session:
+            reply: dict[str, Any] = {"status": status, "headers": headers, "body": body}
+            _note(session, held, fingerprint=held.fingerprint.hex(), **reply)
+
+    def release(self, held: Held) -> None:
+        """Free the key: the request was refused and made nothing, so that it may be corrected and sent again."""
+        with self._database.write() as session:
+            mine = (IdempotencyRow.key == held.key, IdempotencyRow.holder == held.holder)
+            session.execute(delete(IdempotencyRow).where(*mine, IdempotencyRow.location.is_(None)))
+
+    def forget(self) -> None:
+        """Remove the keys whose time is over."""
+        with self._database.write() as session:
+            self._expire(session)
+
+    def _expire(self, session: Session, *which: Any) -> None:
+        old = IdempotencyRow.created_at < DatabaseTime(-self._keep_seconds)
+        session.execute(delete(IdempotencyRow).where(old, *which))
+
+
+def _known(row: IdempotencyRow) -> Known:
+    return Known(row.fingerprint, row.location, row.status, row.headers or [], row.body or b"")
+
+
+def _note(session: Session, held: Held, **values: Any) -> bool:
+    mine = (IdempotencyRow.key == held.key, IdempotencyRow.holder == held.holder)
+    result: CursorResult[Any] = session.execute(update(IdempotencyRow).where(*mine).values(**values))  # type: ignore[assignment]
+    return result.rowcount == 1

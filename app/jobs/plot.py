@@ -1,0 +1,65 @@
+"""The picture of a loss history: loss and accuracy against the epoch, as the text plots them."""
+
+import io
+from collections.abc import Sequence
+from threading import Lock
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from app.tables import EpochRow
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FORMATS = MappingProxyType({"image/svg+xml": "svg", "image/png": "png"})
+"""The media types of a picture, the preferred one first."""
+
+_LOSSES = (("train_loss", "train loss", "C0", "-"), ("validation_loss", "validation loss", "C3", "--"))
+_ACCURACIES = (
+    ("train_accuracy", "train accuracy", "C1", "--"),
+    ("validation_accuracy", "validation accuracy", "C2", "-."),
+)
+_drawing = Lock()
+
+
+def draw(rows: Sequence[EpochRow], spec: dict[str, Any], media_type: str) -> bytes:
+    """The curves of a history. The same history gives the same bytes."""
+    # The drawing library takes its time to load, and its fonts are shared between threads.
+    with _drawing:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(6, 4), layout="constrained")
+        axes = figure.add_subplot()
+        lines = _curves(axes, rows, _LOSSES)
+        axes.set(xlabel="epoch", ylabel=f"loss ({spec.get('loss')})")
+        axes.grid(visible=True, alpha=0.3)
+        _scale(axes, rows, spec["model"] == "linear")
+        if any(row.train_accuracy is not None for row in rows):
+            beside = axes.twinx()
+            beside.set(ylabel="accuracy", ylim=(0, 1))
+            lines += _curves(beside, rows, _ACCURACIES)
+        if lines:
+            axes.legend(handles=lines, loc="best")
+        picture = io.BytesIO()
+        with mpl.rc_context({"svg.hashsalt": "onelayer"}):
+            metadata = {"Date": None} if FORMATS[media_type] == "svg" else None
+            figure.savefig(picture, format=FORMATS[media_type], dpi=120, metadata=metadata)
+        return picture.getvalue()
+
+
+def _curves(axes: "Axes", rows: Sequence[EpochRow], which: Sequence[tuple[str, str, str, str]]) -> list[Any]:
+    lines = []
+    for name, label, colour, style in which:
+        points = [(row.epoch, getattr(row, name)) for row in rows if getattr(row, name) is not None]
+        if points:
+            marker = "o" if len(points) == 1 else None
+            lines += axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, label=label, marker=marker)
+    return lines
+
+
+def _scale(axes: "Axes", rows: Sequence[EpochRow], may_be_logarithmic: bool) -> None:
+    """A loss that falls by orders of magnitude is seen on a logarithmic scale alone."""
+    losses = [loss for row in rows for loss in (row.train_loss, row.validation_loss) if loss is not None]
+    if may_be_logarithmic and losses and min(losses) > 0 and max(losses) / min(losses) > 50:
+        axes.set_yscale("log")

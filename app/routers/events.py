@@ -1,0 +1,98 @@
+"""The events of a job: server-sent, one for each epoch and each change of state."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header
+from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from app.errors import Fault, InvalidRequest
+from app.jobs.status import OVER
+from app.routers.dependencies import JobId, ServicesDep
+from app.schemas.history import EpochBody
+from app.schemas.job import JobBody
+from app.schemas.problem import problems
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+_OVER = ".over"
+_EVENT_ID = re.compile(r"(\d{1,15})(\.over)?")
+
+_STREAM = {
+    "text/event-stream": {
+        "itemSchema": {
+            "type": "object",
+            "description": "`epoch` carries an item of the history, and its id is the number of the epoch; `status` "
+            "carries the job, whenever its state changes.",
+            "properties": {
+                "event": {"type": "string", "enum": ["epoch", "status"]},
+                "id": {"type": "string"},
+                "data": {"type": "string", "contentMediaType": "application/json"},
+            },
+        },
+        "example": 'event: status\ndata: {"status": "running"}\n\nevent: epoch\ndata: {"epoch": 1}\nid: 1\n\n',
+    }
+}
+
+
+class Wire:
+    """Epochs and states as server-sent events."""
+
+    def epochs(self, rows: Sequence[Any]) -> bytes:
+        """One event each; the id is the number of the epoch."""
+        return b"".join(_event("epoch", EpochBody.of(row).model_dump_json(), str(row.epoch)) for row in rows)
+
+    def status(self, job: Any) -> bytes:
+        """The job; the id of the last one says that nothing follows."""
+        over = f"{job.epoch}{_OVER}" if job.status in OVER else None
+        return _event("status", JobBody.of(job).model_dump_json(), over)
+
+    def quiet(self) -> bytes:
+        """A comment, so that nobody in between takes the connection for dead."""
+        return KEEPALIVE_COMMENT
+
+
+WIRE = Wire()
+
+
+@router.get(
+    "/{job}/events",
+    summary="Watch a job",
+    response_class=Response,
+    responses=problems(404, 422)
+    | {
+        200: {"description": "Events until the job is over.", "content": _STREAM},
+        204: {"description": "The job is over, and `Last-Event-ID` names its last event: there is nothing more."},
+    },
+)
+async def watch_job(
+    job: JobId,
+    services: ServicesDep,
+    last_event_id: Annotated[
+        str | None,
+        Header(description="The id of the last event that was received: the stream goes on after it.", examples=["2"]),
+    ] = None,
+) -> Response:
+    """Every epoch of a job once and in order, and each change of its state, as they happen."""
+    await run_in_threadpool(services.queue.get, job)
+    after_epoch, is_over = _position(last_event_id)
+    if is_over:
+        return Response(status_code=204)
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return EventSourceResponse(services.feeds.watch(job, after_epoch, WIRE), headers=headers)
+
+
+def _position(last_event_id: str | None) -> tuple[int, bool]:
+    if not last_event_id:
+        return 0, False
+    found = _EVENT_ID.fullmatch(last_event_id)
+    if found is None:
+        raise InvalidRequest(Fault("Last-Event-ID", "this is no id of an event of a job"))
+    return int(found[1]), found[2] is not None
+
+
+def _event(kind: str, data: str, event_id: str | None) -> bytes:
+    return format_sse_event(data_str=data, event=kind, id=event_id)

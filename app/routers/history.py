@@ -1,0 +1,100 @@
+"""The loss history of a job: as JSON, as CSV, as a picture."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from app.errors import NotAcceptable
+from app.jobs import history, plot
+from app.routers.conditional import NOT_MODIFIED, IfNoneMatch, etag, matches, unchanged
+from app.routers.dependencies import JobId, ServicesDep
+from app.schemas.history import History, csv_of
+from app.schemas.problem import problems
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+PLOTTED_EPOCHS = 2000
+
+
+@router.get(
+    "/{job}/history",
+    summary="Read a job's loss history",
+    response_model=History,
+    responses=problems(404, 406, 422) | NOT_MODIFIED | {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+)
+def get_history(
+    job: JobId,
+    request: Request,
+    services: ServicesDep,
+    after_epoch: Annotated[int, Query(ge=0, description="Only epochs after this one.", examples=[0])] = 0,
+    limit: Annotated[int, Query(ge=1, le=100_000, description="How many epochs at most.", examples=[1000])] = 1000,
+    points: Annotated[
+        int | None,
+        Query(ge=2, le=5000, description="Down-sample to so many epochs, keeping the extremes.", examples=[None]),
+    ] = None,
+    known: IfNoneMatch = None,
+) -> Response:
+    """The epochs so far, in order; it grows while the job runs."""
+    accept = request.headers.get("accept")
+    tag = etag(history.version(services.database, job), str(request.query_params), accepts_csv(accept))
+    if matches(known, tag):
+        return unchanged(tag)
+    if points is not None:
+        rows = history.sample(services.database, job, after_epoch, points)
+    else:
+        rows = history.read(services.database, job, after_epoch, limit)
+    headers = {"ETag": tag, "Vary": "Accept"}
+    if accepts_csv(accept):
+        return Response(csv_of(rows), media_type="text/csv", headers=headers)
+    return Response(History.of(rows).model_dump_json(), media_type="application/json", headers=headers)
+
+
+@router.get(
+    "/{job}/plot",
+    summary="See a job's loss history",
+    response_class=Response,
+    responses=problems(404, 406, 422)
+    | NOT_MODIFIED
+    | {200: {"description": "The curves.", "content": {kind: {} for kind in plot.FORMATS}}},
+)
+def get_plot(job: JobId, request: Request, services: ServicesDep, known: IfNoneMatch = None) -> Response:
+    """The curves of loss and accuracy against the epoch, as SVG or, where `Accept` prefers it, as PNG."""
+    media_type = _picture(request.headers.get("accept"))
+    row = services.queue.get(job)
+    tag = etag(history.version(services.database, job), row.status, media_type)
+    if matches(known, tag):
+        return unchanged(tag)
+    rows = history.sample(services.database, job, 0, PLOTTED_EPOCHS)
+    picture = plot.draw(rows, row.spec, media_type)
+    return Response(picture, media_type=media_type, headers={"ETag": tag, "Vary": "Accept"})
+
+
+def accepts_csv(accept: str | None) -> bool:
+    """Whether a client asks for CSV rather than JSON."""
+    return accept is not None and "text/csv" in accept and "application/json" not in accept
+
+
+def _picture(accept: str | None) -> str:
+    """The picture's format that the client likes best, SVG where it does not mind."""
+    likings = {kind: _liking(accept or "*/*", kind) for kind in plot.FORMATS}
+    best = max(likings, key=lambda kind: likings[kind])
+    if not likings[best]:
+        raise NotAcceptable(f"A plot is {' or '.join(plot.FORMATS)}; ask for one of these in Accept.")
+    return best
+
+
+def _liking(accept: str, media_type: str) -> float:
+    """The q of the most specific range that covers a media type; 0 where none does."""
+    ranges: dict[str, float] = {}
+    for part in accept.split(","):
+        name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        given = [piece.removeprefix("q=") for piece in parameters if piece.startswith("q=")]
+        try:
+            ranges[name] = float(given[0]) if given else 1.0
+        except ValueError:
+            ranges[name] = 0.0
+    for candidate in (media_type, f"{media_type.partition('/')[0]}/*", "*/*"):
+        if candidate in ranges:
+            return ranges[candidate]
+    return 0.0

@@ -1,0 +1,99 @@
+"""The progress of one training: what is recorded of each epoch, the best weights so far, the time that is left."""
+
+import math
+import time
+
+from app.jobs.history import Measurement
+from app.jobs.spec import Spec
+from app.training.epoch import Epoch, Pause
+from app.training.problem import Parameters
+from app.worker.attendant import Attendant
+from app.worker.checkpoint import Best, Checkpoint
+
+PATIENCE_SECONDS = 1.5
+"""How long a worker that is asked to stop waits for the end of the epoch, so that no part of it is lost."""
+
+
+class Progress:
+    """Takes in the steps of `fit`."""
+
+    def __init__(self, spec: Spec, rows: int, attendant: Attendant, identity: str) -> None:
+        self._attendant = attendant
+        self._identity = identity
+        self._rows = rows
+        self._limit_seconds = spec.time_limit_seconds or float("inf")
+        self._began = self._epoch_began = time.perf_counter()
+        self._done = 0
+        self._spent = 0.0
+        self._best_loss = math.inf
+        self._is_deaf = True
+        self._asked_at: float | None = None
+        self._best: Parameters | None = None
+        self.last: Parameters | None = None
+
+    @property
+    def best(self) -> Parameters | None:
+        """The parameters of the epoch with the least loss, on the validation rows where there are any."""
+        return self._best
+
+    def go_on_from(self, checkpoint: Checkpoint) -> None:
+        """Count on from where an earlier attempt was."""
+        self._done, self._spent = checkpoint.state.epoch, checkpoint.seconds
+        self._best_loss, self._best = checkpoint.best.loss, checkpoint.best.parameters
+        self.last = checkpoint.state.model
+
+    def take(self, step: Epoch | Pause) -> None:
+        """Note a step, and copy the state if a checkpoint is due."""
+        if self._is_deaf:
+            self._is_deaf = False
+            self._attendant.listen()
+        if isinstance(step, Pause):
+            return
+        now = time.perf_counter()
+        speed = self._rows * (step.number - self._done) / (now - self._began)
+        self._attendant.record(_measured(step, now - self._epoch_began), speed)
+        loss = step.train_loss if step.validation_loss is None else step.validation_loss
+        self.last = parameters = step.parameters
+        if loss < self._best_loss or self._best is None:
+            self._best_loss, self._best = loss, parameters
+        if self._attendant.checkpointer.wanted or self._is_leaving():
+            self._keep(step, now)
+        self._epoch_began = now
+
+    def is_out_of_time(self) -> bool:
+        """Whether the job's time limit is reached."""
+        return self._limit_seconds < math.inf and self._spent + time.perf_counter() - self._began > self._limit_seconds
+
+    def wants_one_more(self, step: Epoch | Pause) -> bool:
+        """Whether to go on to the end of the epoch before handing the job back."""
+        if not self._is_leaving() or isinstance(step, Epoch):
+            return False
+        now = time.perf_counter()
+        self._asked_at = self._asked_at or now
+        return now - self._asked_at < PATIENCE_SECONDS
+
+    def _is_leaving(self) -> bool:
+        asked = self._attendant
+        return asked.stop_requested.is_set() and not (asked.cancel_requested.is_set() or asked.lease_lost.is_set())
+
+    def _keep(self, epoch: Epoch, now: float) -> None:
+        assert self._best is not None
+        best = Best(self._best_loss, self._best)
+        checkpoint = Checkpoint(epoch.state, best, self._spent + now - self._began, self._identity)
+        self._attendant.checkpointer.offer(checkpoint, time.perf_counter() - now)
+
+
+def _measured(epoch: Epoch, seconds: float) -> Measurement:
+    return Measurement(
+        epoch.number,
+        _finite(epoch.train_loss),
+        epoch.train_accuracy,
+        _finite(epoch.validation_loss),
+        epoch.validation_accuracy,
+        epoch.learning_rate,
+        seconds,
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,119 @@
+"""The disk is full while a job trains: the job waits, or fails with a reason, and nothing is corrupt."""
+
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.running_server import RunningServer
+
+LINE = {"type": "synthetic_linear", "weights": [2, -3.4], "bias": 4.2, "rows": 5000, "noise_std": 0.01, "seed": 0}
+SPEC = {"model": "linear", "batch_size": 10, "learning_rate": 1e-4}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A small disk of its own."""
+    folder = tmp_path_factory.mktemp("disk")
+    command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)]
+    mounted = subprocess.run(command, capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture(scope="module")
+def server(small: Path) -> Iterator[RunningServer]:
+    with RunningServer(small / "data", checkpoint_seconds=0.2) as running:
+        yield running
+
+
+def fill(folder: Path) -> Path:
+    """Take all the room there is."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (1 << 20, 4096, 1):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError:
+                continue
+    return filler
+
+
+def until(holds: Callable[[], Any], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def job(server: RunningServer, job_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = server.client.get(f"/jobs/{job_id}").json()
+    return found
+
+
+def is_whole(server: RunningServer, job_id: str) -> bool:
+    """Whether the history is gapless and the database sound."""
+    epochs = job(server, job_id)["progress"]["epoch"]
+    items = server.client.get(f"/jobs/{job_id}/history", params={"limit": 100_000}).json()["items"]
+    with sqlite3.connect(server.data_dir / "onelayer.db") as database:
+        sound = database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    numbers = [item["epoch"] for item in items]
+    return sound and numbers == list(range(1, len(numbers) + 1)) and len(numbers) >= epochs
+
+
+def submit(server: RunningServer, epochs: int) -> str:
+    dataset = server.create_dataset(LINE)["id"]
+    reply = server.client.post("/jobs", json={"dataset": dataset, **SPEC, "epochs": epochs})
+    assert reply.status_code == 202, reply.text
+    job_id: str = reply.json()["id"]
+    until(lambda: job(server, job_id)["progress"]["epoch"] > 0)
+    return job_id
+
+
+def test_a_job_waits_while_history_and_checkpoint_have_no_room_and_goes_on_after(
+    server: RunningServer, small: Path
+) -> None:
+    job_id = submit(server, 1_000_000)
+    filler = fill(small)
+    time.sleep(2)
+    refused = server.client.post("/jobs", json={"dataset": "x", **SPEC})
+    assert refused.status_code in (404, 507)
+    before = job(server, job_id)
+    assert before["status"] == "running"
+    filler.unlink()
+    until(lambda: job(server, job_id)["progress"]["epoch"] > before["progress"]["epoch"] + 100)
+    assert is_whole(server, job_id)
+    assert server.client.post(f"/jobs/{job_id}/cancel").status_code == 202
+    over = server.client.get(f"/jobs/{job_id}", headers={"Prefer": "wait=10"}).json()
+    assert over["status"] == "cancelled"
+    assert server.client.get(f"/models/{over['model_id']}/coefficients").status_code == 200
+    assert over["attempt"] == 1
+
+
+def test_a_job_that_ends_while_the_disk_is_full_says_so(server: RunningServer, small: Path) -> None:
+    job_id = submit(server, 15_000)
+    filler = fill(small)
+    refused = server.client.post("/datasets", json={"source": LINE})
+    assert refused.status_code == 507
+    assert refused.json()["type"].endswith("storage-full")
+    time.sleep(4)
+    assert server.client.get("/healthz").status_code == 200
+    filler.unlink()
+    over = server.client.get(f"/jobs/{job_id}", headers={"Prefer": "wait=30"}).json()
+    assert over["status"] in ("failed", "succeeded")
+    if over["status"] == "failed":
+        assert over["error"]["code"] == "storage-full"
+        assert over["model_id"] is None
+    assert is_whole(server, job_id)
+    assert {folder.name for folder in (server.data_dir / "models").iterdir()} == {
+        model["id"] for model in server.client.get("/models").json()["items"]
+    }
+    again = server.train(dataset=over["dataset_id"], **SPEC, epochs=3)
+    assert again["status"] == "succeeded"

@@ -1,0 +1,147 @@
+"""The registry: what a name means at this moment."""
+
+import pytest
+
+from app.database import Database
+from app.errors import ModelNotFound
+from app.identifiers import new_id
+from app.models.registry import Registry, key
+from app.storage import Storage
+from tests.unit.models.conftest import Add, folders
+
+
+def test_models_of_one_name_are_its_versions_1_2_3(add: Add):
+    assert [add("fashion").version for _ in range(3)] == [1, 2, 3]
+    assert add("houses").version == 1
+
+
+def test_a_model_without_a_name_has_no_version(add: Add, registry: Registry):
+    rows = [add(), add()]
+
+    assert [(row.name, row.version) for row in rows] == [(None, None)] * 2
+    assert registry.get(rows[0].id).id == rows[0].id
+
+
+def test_a_name_means_its_newest_version(add: Add, registry: Registry):
+    for number in range(1, 12):
+        row = add("fashion")
+        assert registry.get("fashion").id == row.id
+        assert registry.get("fashion").version == number
+
+
+def test_an_id_or_a_version_means_one_model_for_ever(add: Add, registry: Registry):
+    rows = [add("fashion") for _ in range(3)]
+
+    for number, row in enumerate(rows, 1):
+        assert registry.get(f"fashion:{number}").id == registry.get(row.id).id == row.id
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "",
+        "fashio",
+        "Fashion",
+        "fashion:2",
+        "fashion:0",
+        "fashion:01",
+        "fashion:-1",
+        "fashion:1.0",
+        "fashion:",
+        ":1",
+        "fashion:1:1",
+        "fashion@champion",
+        "fashion:1\n",
+        "fashion\n",
+        "fashion:99999999999999999999",
+        "0190a4e0-0000-7000-8000-000000000000",
+    ],
+)
+def test_what_is_not_there_is_not_found(add: Add, registry: Registry, reference: str):
+    add("fashion")
+
+    with pytest.raises(ModelNotFound):
+        registry.get(reference)
+
+
+def test_a_deleted_model_leaves_no_file_and_its_name_means_the_one_before(
+    add: Add, registry: Registry, storage: Storage
+):
+    first, second = add("fashion"), add("fashion")
+
+    registry.delete("fashion")
+
+    assert folders(storage) == {first.id}
+    assert registry.get("fashion").id == first.id
+    for gone in (second.id, "fashion:2"):
+        with pytest.raises(ModelNotFound):
+            registry.get(gone)
+        with pytest.raises(ModelNotFound):
+            registry.delete(gone)
+
+
+def test_the_number_of_a_deleted_version_in_the_middle_stays_free(add: Add, registry: Registry):
+    for _ in range(3):
+        add("fashion")
+
+    registry.delete("fashion:2")
+
+    assert add("fashion").version == 4
+    with pytest.raises(ModelNotFound):
+        registry.get("fashion:2")
+
+
+def test_pages_are_newest_first_and_complete(add: Add, registry: Registry):
+    made = [add("fashion").id for _ in range(3)] + [add("houses").id]
+
+    first = registry.page(2)
+    second = registry.page(2, before=first[-1].id)
+
+    assert [row.id for row in first + second] == made[::-1]
+    assert registry.page(2, before=second[-1].id) == []
+
+
+def test_a_list_is_narrowed_to_one_name(add: Add, registry: Registry):
+    made = [add("fashion").id for _ in range(2)]
+    add("houses")
+
+    assert [row.id for row in registry.page(9, name="fashion")] == made[::-1]
+    assert registry.page(9, name="nobody") == []
+
+
+def test_a_row_that_was_not_committed_names_nothing(database: Database, registry: Registry):
+    def fail() -> None:
+        with database.write() as session:
+            registry.add(session, new_id(), "fashion", kind="linear", features=[], target=["y"], metrics={})
+            raise RuntimeError("the job's last write failed")
+
+    with pytest.raises(RuntimeError):
+        fail()
+
+    with pytest.raises(ModelNotFound):
+        registry.get("fashion")
+
+
+def test_the_sweep_removes_files_that_no_model_has_and_no_others(add: Add, registry: Registry, storage: Storage):
+    kept = add("fashion")
+    with storage.stage() as stage:
+        (stage.path / "x").write_text("")
+        stage.publish(key("orphan"))
+
+    assert registry.sweep() == ["models/orphan"]
+    assert folders(storage) == {kept.id}
+
+
+def test_the_sweep_spares_a_model_whose_row_is_about_to_be_written(
+    database: Database, registry: Registry, storage: Storage
+):
+    model_id = new_id()
+    with storage.stage() as stage:
+        (stage.path / "x").write_text("")
+        stage.publish(key(model_id))
+        assert registry.sweep() == []
+        with database.write() as session:
+            registry.add(session, model_id, None, kind="linear", features=[], target=["y"], metrics={})
+
+    assert registry.sweep() == []
+    assert folders(storage) == {model_id}

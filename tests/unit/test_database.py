@@ -1,0 +1,179 @@
+"""Sessions that read or write, and the database's clock."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from app.database import Database, DatabaseTime
+from app.errors import StorageFull
+from app.identifiers import new_id
+from app.tables import EpochRow, JobRow, ProcessRow
+
+NOON = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+def process(**columns: object) -> ProcessRow:
+    about = {"id": new_id(), "role": "worker", "host": "here", "pid": 0, "port": 1, "devices": [], "started_at": NOON}
+    return ProcessRow(**{**about, "seen_at": NOON, **columns})
+
+
+def add(database: Database, **columns: object) -> str:
+    with database.write() as session:
+        row = process(**columns)
+        session.add(row)
+        return row.id
+
+
+def test_of_eight_threads_that_count_no_count_is_lost(database: Database):
+    row_id = add(database)
+
+    def count(_: int) -> None:
+        for _ in range(100):
+            with database.write() as session:
+                row = session.get_one(ProcessRow, row_id)
+                row.pid += 1
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(count, range(8)))
+
+    with database.read() as session:
+        assert session.get_one(ProcessRow, row_id).pid == 800
+
+
+def test_a_write_that_raises_changes_nothing(database: Database):
+    def fail() -> None:
+        with database.write() as session:
+            session.add(process())
+            session.flush()
+            raise RuntimeError("later")
+
+    with pytest.raises(RuntimeError):
+        fail()
+
+    with database.read() as session:
+        assert session.scalars(select(ProcessRow)).all() == []
+
+
+def test_a_read_sees_one_state_while_another_writes(database: Database):
+    row_id = add(database)
+    with database.read() as reading:
+        before = reading.scalar(select(ProcessRow.pid))
+        with database.write() as writing:
+            writing.get_one(ProcessRow, row_id).pid = 7
+        assert reading.scalar(select(ProcessRow.pid)) == before == 0
+
+    with database.read() as reading:
+        assert reading.scalar(select(ProcessRow.pid)) == 7
+
+
+def test_a_read_keeps_nothing(database: Database):
+    with database.read() as session:
+        session.add(process())
+        session.flush()
+
+    with database.read() as session:
+        assert session.scalars(select(ProcessRow)).all() == []
+
+
+def test_rows_can_be_used_after_their_session(database: Database):
+    row_id = add(database)
+
+    with database.read() as session:
+        row = session.get_one(ProcessRow, row_id)
+
+    assert row.host == "here"
+
+
+def test_foreign_keys_are_enforced(database: Database):
+    def orphan() -> None:
+        with database.write() as session:
+            session.add(EpochRow(job_id="nobody", epoch=1, learning_rate=0.1, seconds=0.0))
+
+    with pytest.raises(IntegrityError):
+        orphan()
+
+
+def test_sqlite_logs_ahead_and_waits_for_its_turn(database: Database):
+    with database.read() as session:
+        assert session.scalar(text("PRAGMA journal_mode")) == "wal"
+        assert session.scalar(text("PRAGMA busy_timeout")) >= 1000
+
+
+def test_a_full_disk_is_named_as_such(database: Database):
+    def fill() -> None:
+        with database.write() as session:
+            session.execute(text("PRAGMA max_page_count = 1"))  # the least it takes is what there is
+            session.add(process(host="x" * 255, devices=["y" * 100_000]))
+
+    with pytest.raises(StorageFull, match="free some space"):
+        fill()
+
+
+def test_another_fault_of_the_database_stays_what_it_is(database: Database):
+    def fail() -> None:
+        with database.write() as session:
+            session.execute(text("SELECT * FROM nowhere"))
+
+    with pytest.raises(OperationalError, match="nowhere"):
+        fail()
+
+
+@pytest.mark.parametrize("given", [NOON, NOON.astimezone(timezone(timedelta(hours=-8)))])
+def test_a_time_comes_back_as_the_same_moment_in_utc(database: Database, given: datetime):
+    row_id = add(database, started_at=given)
+
+    with database.read() as session:
+        found = session.get_one(ProcessRow, row_id).started_at
+        kept = session.scalar(text("SELECT started_at FROM processes"))
+
+    assert found == NOON
+    assert found.tzinfo is UTC
+    assert kept == "2026-01-31 12:00:00.123456"
+
+
+def test_no_time_is_no_time(database: Database):
+    with database.write() as session:
+        session.add(
+            JobRow(id="j", status="queued", spec={}, model="linear", requested_device="cpu", epochs=1, created_at=NOON)
+        )
+
+    with database.read() as session:
+        assert session.get_one(JobRow, "j").finished_at is None
+
+
+def test_the_databases_clock_is_the_time_of_day_in_utc(database: Database):
+    before = datetime.now(UTC)
+    row_id = add(database, seen_at=DatabaseTime())
+    after = datetime.now(UTC)
+
+    with database.read() as session:
+        seen_at = session.get_one(ProcessRow, row_id).seen_at
+        kept = session.scalar(text("SELECT seen_at FROM processes"))
+
+    assert len(kept) == len("2026-01-31 12:00:00.123456")  # so that the texts sort as the times do
+    assert before - timedelta(milliseconds=1) <= seen_at <= after
+    assert seen_at.tzinfo is UTC
+
+
+@pytest.mark.parametrize("seconds", [0.0, 15, -150.0, 0.25, -0.5, 100_000.0])
+def test_the_databases_clock_is_moved_by_seconds(database: Database, seconds: float):
+    with database.read() as session:
+        now, moved = session.execute(select(DatabaseTime(), DatabaseTime(seconds))).one()
+
+    assert abs((moved - now).total_seconds() - seconds) < 0.002
+
+
+def test_times_of_the_database_and_of_python_compare(database: Database):
+    now = datetime.now(UTC)
+    add(database, pid=1, seen_at=now - timedelta(seconds=60))
+    add(database, pid=2, seen_at=now + timedelta(seconds=60))
+    add(database, pid=3, seen_at=DatabaseTime(-10))
+
+    with database.read() as session:
+        past = session.scalars(select(ProcessRow.pid).where(ProcessRow.seen_at < DatabaseTime()).order_by("pid"))
+        assert past.all() == [1, 3]
+        recent = select(ProcessRow.pid).where(ProcessRow.seen_at > DatabaseTime(-30)).order_by("pid")
+        assert session.scalars(recent).all() == [2, 3]

@@ -1,0 +1,194 @@
+"""The attendant: lease, history and cancel, beside a training that never waits."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+from structlog.testing import capture_logs
+
+from app.database import Database
+from app.errors import StorageFull
+from app.jobs import history
+from app.jobs.bell import Bell
+from app.jobs.history import Measurement
+from app.jobs.queue import LeaseLost, Queue
+from app.jobs.roster import Roster
+from app.tables import JobRow
+from app.worker.attendant import Attendant
+from tests.unit.worker.conftest import Claimed, epochs, is_held, keep, lapse, measured, silence, soon
+
+LOCKED = OperationalError("", {}, Exception("database is locked"))
+
+
+def test_an_epoch_is_in_the_history_a_moment_later(
+    database: Database, queue: Queue, attending: Attendant, worker_id: str, claimed: Claimed
+):
+    job, claim = claimed(worker_id)
+    attending.take(claim)
+    attending.listen()
+
+    attending.record(measured(1), 123.0)
+
+    assert soon(lambda: epochs(database, job.id) == [1])
+    found = queue.get(job.id)
+    assert (found.epoch, found.metrics, found.samples_per_second) == (1, {"train_loss": 1.0}, 123.0)
+
+
+def test_writing_the_history_prolongs_the_lease_and_the_place_on_the_roster(
+    database: Database, roster: Roster, attending: Attendant, worker_id: str, claimed: Claimed
+):
+    job, claim = claimed(worker_id)
+    attending.take(claim)
+    attending.listen()
+    lapse(database, job.id)
+    silence(database, worker_id)
+
+    attending.record(measured(1), 1.0)
+
+    assert soon(lambda: is_held(database, job.id))
+    assert roster.has_worker()
+
+
+def test_a_job_in_a_long_epoch_keeps_its_lease(database: Database, hasty: Attendant, worker_id: str, claimed: Claimed):
+    job, claim = claimed(worker_id)
+    hasty.take(claim)
+    hasty.listen()
+    lapse(database, job.id)
+
+    assert soon(lambda: is_held(database, job.id))
+    assert not hasty.should_stop()
+
+
+def test_a_worker_without_a_job_stays_on_the_roster(
+    database: Database, roster: Roster, hasty: Attendant, worker_id: str
+):
+    silence(database, worker_id)
+
+    assert soon(roster.has_worker)
+
+
+def test_of_many_epochs_none_is_lost_or_written_twice(
+    database: Database, queue: Queue, attending: Attendant, worker_id: str, claimed: Claimed
+):
+    job, claim = claimed(worker_id)
+    attending.take(claim)
+    attending.listen()
+
+    for number in range(1, 5001):
+        attending.record(measured(number), float(number))
+    attending.conclude(keep(queue, claim))
+
+    assert epochs(database, job.id) == list(range(1, 5001))
+    found = queue.get(job.id)
+    assert (found.status, found.epoch, found.samples_per_second) == ("succeeded", 5000, 5000.0)
+
+
+def test_an_epoch_that_ends_while_others_are_written_is_written_next(
+    database: Database, attending: Attendant, worker_id: str, claimed: Claimed, monkeypatch: pytest.MonkeyPatch
+):
+    job, claim = claimed(worker_id)
+    write, late = history.record, iter([measured(2), measured(3)])
+
+    def write_slowly(*arguments: Any, **progress: Any) -> JobRow:
+        for epoch in late:
+            attending.record(epoch, 1.0)
+        return write(*arguments, **progress)
+
+    monkeypatch.setattr(history, "record", write_slowly)
+    attending.take(claim)
+    attending.listen()
+    attending.record(measured(1), 1.0)
+
+    assert soon(lambda: epochs(database, job.id) == [1, 2, 3])
+
+
+@pytest.mark.parametrize("fault", [LOCKED, StorageFull("no space")], ids=["locked", "full"])
+def test_a_database_that_fails_for_a_while_costs_no_epoch(
+    database: Database, attending: Attendant, worker_id: str, claimed: Claimed, fault: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    job, claim = claimed(worker_id)
+    write: Callable[[], AbstractContextManager[Session]] = database.write
+    faults = [fault] * 3
+
+    def fail_at_first() -> AbstractContextManager[Session]:
+        if faults:
+            raise faults.pop()
+        return write()
+
+    with capture_logs():
+        monkeypatch.setattr(database, "write", fail_at_first)
+        attending.take(claim)
+        attending.listen()
+        for number in (1, 2, 3):
+            attending.record(measured(number), 1.0)
+
+        assert soon(lambda: epochs(database, job.id) == [1, 2, 3])
+    assert not attending.should_stop()
+
+
+# ── the end of a job ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_end_of_a_job_holds_its_last_epochs(
+    database: Database, queue: Queue, attendant: Attendant, claimed: Claimed
+):
+    job, claim = claimed()
+    attendant.take(claim)
+    attendant.listen()
+    attendant.record(measured(1), 10.0)
+    attendant.record(measured(2), 20.0)
+
+    attendant.conclude(keep(queue, claim))
+
+    assert epochs(database, job.id) == [1, 2]
+    assert (queue.get(job.id).status, queue.get(job.id).samples_per_second) == ("succeeded", 20.0)
+
+
+def test_after_the_end_nothing_is_attended_to(queue: Queue, attendant: Attendant, claimed: Claimed):
+    _, claim = claimed()
+    attendant.take(claim)
+    attendant.listen()
+    attendant.conclude(keep(queue, claim))
+
+    with pytest.raises(LeaseLost):
+        attendant.conclude(keep(queue, claim))
+
+
+def test_an_end_that_could_not_be_written_may_be_tried_again_otherwise(
+    database: Database, queue: Queue, attendant: Attendant, claimed: Claimed
+):
+    job, claim = claimed()
+    attendant.take(claim)
+    attendant.listen()
+    attendant.record(measured(1), 10.0)
+
+    def fail(session: Session, rest: list[Measurement], samples_per_second: float) -> None:
+        raise StorageFull("no space for the model")
+
+    with pytest.raises(StorageFull):
+        attendant.conclude(fail)
+    attendant.conclude(keep(queue, claim))
+
+    assert queue.get(job.id).status == "succeeded"
+    assert epochs(database, job.id) == [1]
+
+
+# ── the bell ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_api_processes_hear_which_job_moved(roster: Roster, attending: Attendant, worker_id: str, claimed: Claimed):
+    job, claim = claimed(worker_id)
+    api, heard = Bell(), set[str]()
+    roster.sign_in("api", api.port)
+    attending.take(claim)
+    attending.listen()
+
+    attending.record(measured(1), 1.0)
+
+    assert soon(lambda: heard.update(api.drain()) or heard)
+    assert heard == {job.id}
+    api.close()

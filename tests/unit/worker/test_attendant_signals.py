@@ -1,0 +1,147 @@
+"""What the attendant hears: a cancel, a lost lease, the end of the supervisor."""
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from app.database import Database
+from app.jobs.queue import LeaseLost, Queue
+from app.jobs.roster import Roster
+from app.worker.attendant import Attendant, is_orphan_of
+from tests.unit.worker.conftest import Claimed, epochs, keep, measured, silence, soon
+
+
+def test_a_cancel_is_heard_within_a_tick(queue: Queue, attending: Attendant, worker_id: str, claimed: Claimed):
+    job, claim = claimed(worker_id)
+    attending.take(claim)
+    attending.listen()
+    assert not attending.should_stop()
+
+    queue.cancel(job.id)
+
+    assert attending.cancel_requested.wait(3.0)
+    assert attending.should_stop()
+
+
+def test_a_cancel_is_heard_among_epochs_that_come_without_a_pause(
+    queue: Queue, attending: Attendant, worker_id: str, claimed: Claimed
+):
+    job, claim = claimed(worker_id)
+    attending.take(claim)
+    attending.listen()
+    queue.cancel(job.id)
+
+    numbers = iter(range(1, 10_000_000))
+
+    assert soon(lambda: (attending.record(measured(next(numbers)), 1.0), attending.should_stop())[1])
+
+
+def test_a_lost_lease_is_heard_by_who_writes(
+    database: Database, queue: Queue, attending: Attendant, worker_id: str, claimed: Claimed
+):
+    job, claim = claimed(worker_id)
+    attending.take(claim)
+    attending.listen()
+    queue.abandon(worker_id)
+
+    attending.record(measured(1), 1.0)
+
+    assert attending.lease_lost.wait(3.0)
+    assert attending.should_stop()
+    assert epochs(database, job.id) == []
+
+
+def test_a_lost_lease_is_heard_by_who_renews(queue: Queue, hasty: Attendant, worker_id: str, claimed: Claimed):
+    _, claim = claimed(worker_id)
+    hasty.take(claim)
+    hasty.listen()
+
+    queue.abandon(worker_id)
+
+    assert hasty.lease_lost.wait(3.0)
+
+
+def test_a_worker_that_lost_its_lease_stays_on_the_roster(
+    database: Database, queue: Queue, roster: Roster, hasty: Attendant, worker_id: str, claimed: Claimed
+):
+    _, claim = claimed(worker_id)
+    hasty.take(claim)
+    hasty.listen()
+    queue.abandon(worker_id)
+    assert hasty.lease_lost.wait(3.0)
+
+    silence(database, worker_id)
+
+    assert soon(roster.has_worker)
+
+
+def test_a_worker_that_lost_its_lease_has_nothing_left_to_conclude(
+    queue: Queue, attending: Attendant, worker_id: str, claimed: Claimed
+):
+    job, claim = claimed(worker_id)
+    attending.take(claim)
+    attending.listen()
+    queue.abandon(worker_id)
+    attending.record(measured(1), 1.0)
+    assert attending.lease_lost.wait(3.0)
+
+    with pytest.raises(LeaseLost):
+        attending.conclude(keep(queue, claim))
+
+    assert queue.get(job.id).status == "queued"
+
+
+def test_what_was_said_of_one_job_is_not_said_of_the_next(
+    queue: Queue, attendant: Attendant, worker_id: str, claimed: Claimed
+):
+    _, first = claimed(worker_id)
+    attendant.take(first)
+    attendant.listen()
+    attendant.cancel_requested.set()
+    attendant.lease_lost.set()
+    attendant.record(measured(1), 99.0)
+
+    _, second = claimed(worker_id)
+    attendant.take(second)
+    attendant.listen()
+    given: list[Any] = []
+    attendant.conclude(lambda session, rest, samples_per_second: given.extend([rest, samples_per_second]))
+
+    assert not attendant.should_stop()
+    assert given == [[], 0.0]
+
+
+def test_a_worker_stops_when_its_supervisor_is_gone(attendant: Attendant, worker_id: str):
+    attendant.start(worker_id, lambda: True)
+
+    assert attendant.stop_requested.wait(3.0)
+    assert attendant.should_stop()
+    attendant.end()
+
+
+def test_a_process_is_an_orphan_once_another_adopted_it():
+    assert not is_orphan_of(os.getppid())()
+    assert is_orphan_of(os.getpid())()
+
+
+def test_a_forked_child_learns_that_its_parent_is_gone():
+    code = (
+        "import os, time\n"
+        "from app.worker.attendant import is_orphan_of\n"
+        "parent, (reader, writer) = os.getpid(), os.pipe()\n"
+        "if os.fork():\n"
+        "    os.read(reader, 1)\n"
+        "    os._exit(0)\n"
+        "is_orphan = is_orphan_of(parent)\n"
+        "before = is_orphan()\n"
+        "os.write(writer, b'.')\n"
+        "while not is_orphan(): time.sleep(0.001)\n"
+        "print(before, flush=True)\n"
+    )
+
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+
+    assert child.stdout.split() == ["False"]

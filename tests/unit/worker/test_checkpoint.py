@@ -1,0 +1,64 @@
+"""Checkpoints on disk: they come back bit by bit, or not at all."""
+
+import numpy as np
+
+from app.jobs import checkpoints
+from app.storage import Storage
+from app.training.problem import Parameters
+from app.training.state import State
+from app.worker.checkpoint import Best, Checkpoint, Checkpointer, identity
+
+RANDOM = np.random.default_rng(0)
+
+
+def parameters() -> Parameters:
+    return Parameters(RANDOM.standard_normal((4, 3), np.float32), RANDOM.standard_normal(3, np.float32))
+
+
+def checkpoint(epoch: int = 7) -> Checkpoint:
+    return Checkpoint(State(epoch, parameters(), parameters(), parameters()), Best(0.1, parameters()), 12.5, "own")
+
+
+def test_it_comes_back_with_every_bit(storage: Storage) -> None:
+    kept = checkpoint()
+    storage.write(checkpoints.key("job"), kept.to_bytes())
+    found = Checkpoint.load(storage, "job", "own")
+    assert found is not None
+    assert (found.state.epoch, found.seconds, found.best.loss) == (7, 12.5, 0.1)
+    for one, other in zip(found.state.to_arrays()[0].items(), kept.state.to_arrays()[0].items(), strict=True):
+        assert one[0] == other[0]
+        assert one[1].tobytes() == other[1].tobytes()
+    assert found.best.parameters.weights.tobytes() == kept.best.parameters.weights.tobytes()
+
+
+def test_one_that_is_missing_damaged_or_of_another_machine_is_not_used(storage: Storage) -> None:
+    assert Checkpoint.load(storage, "job", "own") is None
+    data = checkpoint().to_bytes()
+    storage.write(checkpoints.key("job"), data)
+    assert Checkpoint.load(storage, "job", "other") is None
+    storage.write(checkpoints.key("job"), data[:-10])
+    assert Checkpoint.load(storage, "job", "own") is None
+    storage.write(checkpoints.key("job"), b"no checkpoint")
+    assert Checkpoint.load(storage, "job", "own") is None
+
+
+def test_what_changes_no_bit_does_not_part_two_workers() -> None:
+    spec = {"seed": 0, "priority": 1, "model_name": "a", "time_limit_seconds": None}
+    assert identity({"device": "cpu"}, spec) == identity({"device": "cpu"}, {**spec, "priority": 2, "model_name": "b"})
+    assert identity({"device": "cpu"}, spec) != identity({"device": "cpu"}, {**spec, "seed": 1})
+    assert identity({"device": "cpu"}, spec) != identity({"device": "cuda"}, spec)
+
+
+def test_it_is_written_once_the_history_until_there_is(storage: Storage) -> None:
+    keeper = Checkpointer(storage, every_seconds=0.0)
+    keeper.begin("job")
+    keeper.look()
+    assert keeper.wanted
+    keeper.offer(checkpoint(epoch=7), 0.0)
+    assert not keeper.wanted
+    keeper.publish(written_epoch=6, wait=True)
+    assert Checkpoint.load(storage, "job", "own") is None
+    keeper.publish(written_epoch=7, wait=True)
+    assert Checkpoint.load(storage, "job", "own") is not None
+    keeper.finish()
+    assert not keeper.wanted

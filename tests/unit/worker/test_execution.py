@@ -1,0 +1,299 @@
+"""One job, from its row to its model, with a training that does as it is told."""
+
+import errno
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy.orm import Session
+from structlog.testing import capture_logs
+
+from app.database import Database
+from app.datasets.catalogue import Catalogue
+from app.errors import Fault, InvalidSpec, ModelNotFound, StorageFull
+from app.jobs import history
+from app.jobs.queue import Claim, LeaseLost, Queue
+from app.models.prediction import predict
+from app.models.predictor import Predictor
+from app.models.registry import Registry
+from app.models.weights import Weights
+from app.storage import Storage
+from app.tables import JobRow, ModelRow
+from app.training.epoch import Epoch, Pause
+from app.training.errors import DeviceUnavailable, Diverged
+from app.training.problem import Parameters, Problem
+from app.training.state import State
+from app.worker import execution as module
+from app.worker.attendant import Attendant
+from app.worker.execution import Execution
+from tests.unit.worker.conftest import Claimed
+
+SECRET = "password=swordfish"
+
+Train = Callable[..., None]
+Step = Epoch | Pause | Callable[[], object] | BaseException
+
+
+def parameters(value: float = 1.0) -> Parameters:
+    return Parameters(np.array([[value], [-value]], np.float32), np.array([value], np.float32))
+
+
+def state(number: int, value: float | None = None) -> State:
+    found = parameters(value if value is not None else number)
+    return State(number, found, model=found)
+
+
+def epoch(number: int, **values: Any) -> Epoch:
+    about = {"train_loss": 1 / number, "train_accuracy": None, "validation_loss": None, "validation_accuracy": None}
+    return Epoch(number=number, **{**about, "learning_rate": 0.1, "state": state(number), **values})
+
+
+@pytest.fixture
+def train(
+    database: Database, storage: Storage, catalogue: Catalogue, registry: Registry, queue: Queue, attendant: Attendant,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Train:  # fmt: skip
+    """Carry a job out whose training goes through these steps: yields epochs, calls functions, raises errors."""
+
+    def run(claimed: tuple[JobRow, Claim], steps: Sequence[Step]) -> None:
+        def fit(problem: Problem, spec: Any, device: str, resume: State | None = None) -> Iterator[Epoch | Pause]:
+            for step in steps:
+                if isinstance(step, BaseException):
+                    raise step
+                if isinstance(step, Epoch | Pause):
+                    yield step
+                else:
+                    step()
+
+        monkeypatch.setattr(module, "fit", fit)
+        job, claim = claimed
+        attendant.take(claim)
+        attendant.listen()
+        Execution(job, claim, database, storage, catalogue, registry, queue, attendant).run()
+
+    return run
+
+
+def models(storage: Storage) -> list[str]:
+    folder = storage.root / "models"
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def nothing_is_left(storage: Storage, registry: Registry) -> bool:
+    return not models(storage) and not registry.page(9) and not list((storage.root / "staging").iterdir())
+
+
+# ── how a job ends well ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_job_that_trained_all_its_epochs_has_a_model_and_a_history(
+    database: Database, queue: Queue, registry: Registry, storage: Storage, train: Train, claimed: Claimed
+):
+    job, claim = claimed(model_name="line")
+
+    train((job, claim), [epoch(1), Pause(), epoch(2), epoch(3)])
+
+    found, model = queue.get(job.id), registry.get("line:1")
+    assert (found.status, found.epoch, found.model_id, found.error) == ("succeeded", 3, model.id, None)
+    assert (found.device, found.metrics) == ("cpu", {"train_loss": 1 / 3})
+    assert found.samples_per_second is not None
+    assert found.samples_per_second > 0
+    assert found.receipt is not None
+    assert found.receipt["dataset_sha256"]
+    assert (model.job_id, model.dataset_id, model.kind, model.partial) == (job.id, job.dataset_id, "linear", False)
+    assert (model.target, model.classes) == (["y"], None)
+    assert [feature["name"] for feature in model.features] == ["x1", "x2"]
+    assert set(model.metrics["train"]) == {"mse", "rmse", "mae", "r2"}
+    assert models(storage) == [model.id]
+    assert [(row.epoch, row.train_loss, row.seconds > 0) for row in history.read(database, job.id, 0, 9)] == [
+        (1, 1.0, True), (2, 0.5, True), (3, 1 / 3, True),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_the_saved_weights_act_on_rows_in_the_datasets_own_units(
+    registry: Registry, storage: Storage, catalogue: Catalogue, train: Train, claimed: Claimed, standardize: bool
+):
+    train(claimed(model_name="line", standardize=standardize), [epoch(1, state=state(1, 3.0))])
+
+    loaded = Predictor(registry, storage).load("line")
+    rows = np.array([[1.0, 2.0], [-0.5, 0.25]])
+    X = np.column_stack([catalogue.open("line").column(name).to_numpy() for name in ("x1", "x2")])
+    seen = (rows - X.mean(axis=0)) / X.std(axis=0) if standardize else rows
+    assert predict(loaded, rows.tolist(), None)["predictions"] == pytest.approx(seen @ [3.0, -3.0] + 3.0)
+
+
+def test_a_loss_that_is_no_number_is_none_in_the_history(database: Database, train: Train, claimed: Claimed):
+    job, claim = claimed()
+
+    train((job, claim), [epoch(1, train_loss=float("inf"), validation_loss=float("nan"), train_accuracy=0.5)])
+
+    (row,) = history.read(database, job.id, 0, 9)
+    assert (row.train_loss, row.validation_loss, row.train_accuracy) == (None, None, 0.5)
+
+
+def test_a_cancelled_job_keeps_what_it_learned_as_a_partial_model(
+    queue: Queue, registry: Registry, attendant: Attendant, train: Train, claimed: Claimed
+):
+    job, claim = claimed()
+
+    train((job, claim), [epoch(1), epoch(2), attendant.cancel_requested.set, Pause(), epoch(3)])
+
+    found = queue.get(job.id)
+    assert (found.status, found.epoch) == ("cancelled", 2)
+    assert found.model_id is not None
+    assert registry.get(found.model_id).partial
+
+
+def test_a_job_cancelled_before_its_first_epoch_has_no_model(
+    queue: Queue, registry: Registry, storage: Storage, attendant: Attendant, train: Train, claimed: Claimed
+):
+    job, claim = claimed()
+
+    train((job, claim), [attendant.cancel_requested.set, Pause(), epoch(1)])
+
+    found = queue.get(job.id)
+    assert (found.status, found.epoch, found.model_id, found.error) == ("cancelled", 0, None, None)
+    assert nothing_is_left(storage, registry)
+
+
+def test_a_job_that_diverged_says_when_and_what_to_try_and_keeps_the_last_finite_weights(
+    queue: Queue, registry: Registry, storage: Storage, train: Train, claimed: Claimed
+):
+    job, claim = claimed(model_name="line")
+
+    train((job, claim), [epoch(1), Diverged(2, parameters(7.0), 0.0125)])
+
+    found, model = queue.get(job.id), registry.get("line")
+    assert (found.status, found.epoch, found.model_id) == ("diverged", 1, model.id)
+    assert found.error is not None
+    assert (found.error["code"], found.error["epoch"], found.error["learning_rate_to_try"]) == ("diverged", 2, 0.0125)
+    assert "0.0125" in found.error["detail"]
+    assert model.partial
+    assert Predictor(registry, storage).load("line").weights.bias.tolist() == [7.0]
+
+
+# ── whose job it is ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_job_whose_worker_is_asked_to_stop_waits_for_another_and_has_lost_no_attempt(
+    queue: Queue, registry: Registry, storage: Storage, attendant: Attendant, train: Train, claimed: Claimed
+):
+    job, claim = claimed()
+
+    with pytest.raises(LeaseLost):
+        train((job, claim), [epoch(1), attendant.stop_requested.set, Pause(), epoch(2)])
+
+    assert (queue.get(job.id).status, queue.get(job.id).attempt) == ("queued", 1)
+    assert nothing_is_left(storage, registry)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told in time", "found out at the end"])
+def test_a_worker_that_lost_its_lease_leaves_nothing_and_changes_nothing(
+    queue: Queue, registry: Registry, storage: Storage, attendant: Attendant, train: Train, claimed: Claimed, told: bool
+):
+    job, claim = claimed(model_name="line")
+
+    def lose() -> None:
+        queue.abandon("w")
+        queue.claim("v", ["cpu"])
+        if told:
+            attendant.lease_lost.set()
+
+    with pytest.raises(LeaseLost):
+        train((job, claim), [epoch(1), lose, Pause(), epoch(2)])
+
+    found = queue.get(job.id)
+    assert (found.status, found.worker_id, found.attempt, found.epoch) == ("running", "v", 2, 0)
+    assert nothing_is_left(storage, registry)
+
+
+# ── what goes wrong ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (InvalidSpec(Fault("target", "the target is missing in every row")), "invalid-job", "missing in every row"),
+        (StorageFull("The disk is full; free some space."), "storage-full", "free some space"),
+        (MemoryError(), "out-of-memory", "fewer rows"),
+        (RuntimeError(SECRET), "internal-error", "log"),
+        (DeviceUnavailable("no CUDA device; use the device cpu or auto"), "device-unavailable", "cpu or auto"),
+    ],
+    ids=["data", "disk", "memory", "bug", "device"],
+)
+def test_whatever_goes_wrong_ends_the_job_with_what_to_do(
+    queue: Queue, registry: Registry, storage: Storage, train: Train, claimed: Claimed, error: Exception, code: str,
+    words: str,
+):  # fmt: skip
+    job, claim = claimed()
+
+    with capture_logs() as logged:
+        train((job, claim), [epoch(1), error])
+
+    found = queue.get(job.id)
+    assert (found.status, found.epoch, found.model_id) == ("failed", 1, None)
+    assert found.error is not None
+    assert found.error["code"] == code
+    assert words in found.error["detail"]
+    assert SECRET not in found.error["detail"]
+    assert [line["job"] for line in logged] == ([job.id] if code == "internal-error" else [])
+    assert nothing_is_left(storage, registry)
+
+
+def test_a_job_whose_dataset_is_gone_fails_with_that_reason(queue: Queue, train: Train, claimed: Claimed):
+    job, claim = claimed()
+    job.dataset_id = None
+
+    train((job, claim), [])
+
+    found = queue.get(job.id)
+    assert found.status == "failed"
+    assert found.error is not None
+    assert found.error["code"] == "dataset-not-found"
+
+
+def test_a_model_that_does_not_fit_on_the_disk_fails_its_job_and_leaves_nothing(
+    queue: Queue, registry: Registry, storage: Storage, train: Train, claimed: Claimed, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(Weights, "save", full)
+    job, claim = claimed()
+
+    train((job, claim), [epoch(1)])
+
+    found = queue.get(job.id)
+    assert found.status == "failed"
+    assert found.error is not None
+    assert found.error["code"] == "storage-full"
+    assert nothing_is_left(storage, registry)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(StorageFull("The disk is full."), "storage-full"), (RuntimeError(SECRET), "internal-error")]
+)
+def test_a_model_whose_row_cannot_be_written_fails_its_job_and_leaves_nothing(
+    database: Database, registry: Registry, storage: Storage, train: Train, claimed: Claimed,
+    monkeypatch: pytest.MonkeyPatch, error: Exception, code: str,
+):  # fmt: skip
+    def refuse(session: Session, **fields: object) -> ModelRow:
+        raise error
+
+    monkeypatch.setattr(registry, "add", refuse)
+    job, claim = claimed(model_name="line")
+
+    with capture_logs():
+        train((job, claim), [epoch(1), epoch(2)])
+
+    with database.read() as session:
+        found = session.get_one(JobRow, job.id)
+    assert found.status == "failed"
+    assert found.error is not None
+    assert found.error["code"] == code
+    assert [row.epoch for row in history.read(database, job.id, 0, 9)] == [1, 2]
+    assert nothing_is_left(storage, registry)
+    with pytest.raises(ModelNotFound):
+        registry.get("line")

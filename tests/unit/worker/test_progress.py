@@ -1,0 +1,88 @@
+"""The progress of a training: the best weights, the time limit, what is recorded."""
+
+import numpy as np
+import pytest
+
+from app.jobs.history import Measurement
+from app.jobs.spec import Spec
+from app.training.fit import Epoch, Parameters, Pause
+from app.training.state import State
+from app.worker.attendant import Attendant
+from app.worker.checkpoint import Best, Checkpoint
+from app.worker.progress import Progress
+
+
+class Listener(Attendant):
+    """An attendant that only listens."""
+
+    def __init__(self) -> None:
+        super().__init__(None, None, None, None, Wanting(), 1.0)  # type: ignore[arg-type]
+        self.recorded: list[Measurement] = []
+
+    def record(self, epoch: Measurement, samples_per_second: float) -> None:
+        self.recorded.append(epoch)
+
+
+class Wanting:
+    """A checkpointer that takes what it is offered."""
+
+    wanted = False
+    offered: Checkpoint | None = None
+
+    def offer(self, checkpoint: Checkpoint, copy_seconds: float) -> None:
+        self.offered = checkpoint
+
+
+def epoch(number: int, train_loss: float, validation_loss: float | None = None) -> Epoch:
+    parameters = Parameters(np.full((2, 1), number, np.float32), np.zeros(1, np.float32))
+    return Epoch(number, train_loss, None, validation_loss, None, 0.1, State(number, parameters, parameters))
+
+
+def progress(attendant: Attendant, **spec: object) -> Progress:
+    return Progress(Spec.model_validate({"dataset": "x", "model": "linear", **spec}), 10, attendant, "own")
+
+
+def number_of(parameters: Parameters | None) -> int:
+    assert parameters is not None
+    return int(parameters.weights[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("losses", "best"),
+    [([(3.0, None), (1.0, None), (2.0, None)], 2), ([(3.0, 1.0), (2.0, 2.0), (1.0, 3.0)], 1)],
+)
+def test_the_best_weights_are_those_of_the_least_loss_on_the_validation_rows_if_there_are_any(
+    losses: list[tuple[float, float | None]], best: int
+) -> None:
+    own = progress(Listener())
+    for place, loss in enumerate(losses):
+        own.take(epoch(place + 1, *loss))
+    assert number_of(own.best) == best
+    assert number_of(own.last) == 3
+
+
+def test_a_time_limit_counts_what_earlier_attempts_have_spent() -> None:
+    own = progress(Listener(), time_limit_seconds=100)
+    parameters = epoch(4, 1.0).parameters
+    own.take(Pause())
+    assert not own.is_out_of_time()
+    own.go_on_from(Checkpoint(State(4, parameters, parameters), Best(0.5, parameters), 101.0, "own"))
+    assert own.is_out_of_time()
+    own.take(epoch(5, 1.0))
+    assert number_of(own.best) == 4
+    assert not progress(Listener()).is_out_of_time()
+
+
+def test_a_checkpoint_is_offered_when_it_is_wanted_and_comes_back_whole() -> None:
+    attendant = Listener()
+    own = progress(attendant)
+    own.take(epoch(1, 2.0))
+    wanting = attendant.checkpointer
+    assert isinstance(wanting, Wanting)
+    assert wanting.offered is None
+    wanting.wanted = True
+    own.take(epoch(2, 3.0))
+    assert wanting.offered is not None
+    assert wanting.offered.state.epoch == 2
+    assert number_of(wanting.offered.best.parameters) == 1
+    assert [measured.epoch for measured in attendant.recorded] == [1, 2]

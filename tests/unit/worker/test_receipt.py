@@ -1,0 +1,27 @@
+"""The receipt of a job."""
+
+import json
+import platform
+
+import numpy as np
+import torch
+
+from app import __version__
+from app.jobs.spec import Spec
+from app.worker.receipt import receipt
+
+
+def test_a_receipt_holds_what_it_takes_to_get_the_same_bits():
+    spec = Spec(dataset="line", model="linear", seed=7)
+
+    found = receipt("0" * 64, spec, "cpu")
+
+    assert (found["dataset_sha256"], found["seed"], found["device"]) == ("0" * 64, 7, "cpu")
+    assert found["threads"] == torch.get_num_threads()
+    assert found["machine"] == platform.machine()
+    versions = found["versions"]
+    assert versions["numpy"] == np.__version__
+    assert versions["onelayer"] == __version__
+    assert versions["python"] == platform.python_version()
+    assert set(versions) == {"python", "numba", "numpy", "onelayer", "pyarrow", "torch"}
+    assert json.loads(json.dumps(found)) == found
