@@ -123,7 +123,7 @@ def _meaning(reference: str) -> Select[ModelRow]:
     if versioned := _VERSIONED.fullmatch(reference):
         name, version = versioned["name"], int(versioned["version"])
         return select(ModelRow).where(ModelRow.name == name, ModelRow.version == version)
-    if aliased := _ALIASED.match(reference):
+    if aliased := _ALIASED.fullmatch(reference):
         is_meant = (AliasRow.name == aliased["name"], AliasRow.alias == aliased["alias"])
         return select(ModelRow).join(AliasRow, AliasRow.model_id == ModelRow.id).where(*is_meant)
     return select(ModelRow).where(ModelRow.name == reference).order_by(ModelRow.version.desc()).limit(1)

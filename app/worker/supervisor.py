@@ -20,7 +20,6 @@ from app.settings import Settings
 log = structlog.get_logger(__name__)
 
 GRACE_SECONDS = 3.0
-NICENESS = 10
 SCHEMA_POLL_SECONDS = 0.02
 SHORT_LIFE_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 30.0
@@ -101,8 +100,6 @@ class Supervisor:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._selector.close()
-            # Who waits for a prediction comes before who waits for a training; an idle core trains as fast as ever.
-            os.nice(NICENESS)
             from app.worker.loop import Worker
 
             status = Worker(self._settings, supervisor=os.getppid()).run()
