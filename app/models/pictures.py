@@ -145,11 +145,9 @@ def _spread(loaded: Loaded) -> tuple[Matrix, str]:
 
 
 def _figure(width: float, height: float) -> "Figure":
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise Unsupported((), "This server draws no pictures: install onelayer[plots].") from error
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     mpl.rcParams["svg.hashsalt"] = "onelayer"  # the same model gives the same bytes
     return Figure(figsize=(width, height), layout="constrained")
 

@@ -77,7 +77,6 @@ def test_penguins_are_told_apart_with_default_options(server: RunningServer, rea
     assert metrics["validation"]["accuracy"] >= 0.95
 
 
-@pytest.mark.xfail(strict=False, reason="the defaults of training do not whiten the features yet")
 def test_housing_with_default_options_is_as_good_as_least_squares(server: RunningServer, real_data: Path) -> None:
     body = (real_data / "california-housing.csv").read_bytes()
     made = upload(server, body, target="median_house_value").json()

@@ -87,7 +87,7 @@ def test_the_exact_solver_has_the_statistics_of_statsmodels(server: RunningServe
 
 
 def test_statistics_are_refused_with_the_reason(server: RunningServer, plane: str) -> None:
-    for spec, reason in [({}, "steps"), ({"solver": "exact", "l2": 0.1}, "penalty")]:
+    for spec, reason in [({"epochs": 1, "learning_rate": 1e-4}, "steps"), ({"solver": "exact", "l2": 0.1}, "penalty")]:
         job = server.train(dataset=plane, model="linear", **spec)
         found = server.client.get(f"/models/{job['model_id']}/coefficients").json()
         assert not found["inference"]["available"]

@@ -24,10 +24,8 @@ OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
 
 def write(loaded: Loaded) -> bytes:
     """The serialised model, checked by ONNX's own checker."""
-    try:
-        import onnx
-    except ImportError as error:
-        raise Unsupported((), "This server has no ONNX: install onelayer[onnx] to export it.") from error
+    import onnx
+
     taken = {feature.name for feature in loaded.encoding.features} & {"predict", "probabilities"}
     if taken:
         raise Unsupported((), f"ONNX cannot have {min(taken)!r} as a column and as an output; rename the column.")

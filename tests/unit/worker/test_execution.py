@@ -17,6 +17,7 @@ from app.jobs.queue import Claim, LeaseLost, Queue
 from app.models.prediction import predict
 from app.models.predictor import Predictor
 from app.models.registry import Registry
+from app.models.revision import Revision
 from app.models.weights import Weights
 from app.storage import Storage
 from app.tables import JobRow, ModelRow
@@ -117,15 +118,21 @@ def test_a_job_that_trained_all_its_epochs_has_a_model_and_a_history(
 
 @pytest.mark.parametrize("standardize", [False, True])
 def test_the_saved_weights_act_on_rows_in_the_datasets_own_units(
-    registry: Registry, storage: Storage, catalogue: Catalogue, train: Train, claimed: Claimed, standardize: bool
+    database: Database,
+    registry: Registry,
+    storage: Storage,
+    catalogue: Catalogue,
+    train: Train,
+    claimed: Claimed,
+    standardize: bool,
 ):
     train(claimed(model_name="line", standardize=standardize), [epoch(1, state=state(1, 3.0))])
 
-    loaded = Predictor(registry, storage).load("line")
+    loaded = Predictor(registry, storage, Revision(database), 1 << 20).load("line")
     rows = np.array([[1.0, 2.0], [-0.5, 0.25]])
     X = np.column_stack([catalogue.open("line").column(name).to_numpy() for name in ("x1", "x2")])
     seen = (rows - X.mean(axis=0)) / X.std(axis=0) if standardize else rows
-    assert predict(loaded, rows.tolist(), None)["predictions"] == pytest.approx(seen @ [3.0, -3.0] + 3.0)
+    assert predict(loaded, rows).predictions == pytest.approx(seen @ [3.0, -3.0] + 3.0)
 
 
 def test_a_loss_that_is_no_number_is_none_in_the_history(database: Database, train: Train, claimed: Claimed):
@@ -163,7 +170,7 @@ def test_a_job_cancelled_before_its_first_epoch_has_no_model(
 
 
 def test_a_job_that_diverged_says_when_and_what_to_try_and_keeps_the_last_finite_weights(
-    queue: Queue, registry: Registry, storage: Storage, train: Train, claimed: Claimed
+    database: Database, queue: Queue, registry: Registry, storage: Storage, train: Train, claimed: Claimed
 ):
     job, claim = claimed(model_name="line")
 
@@ -175,7 +182,7 @@ def test_a_job_that_diverged_says_when_and_what_to_try_and_keeps_the_last_finite
     assert (found.error["code"], found.error["epoch"], found.error["learning_rate_to_try"]) == ("diverged", 2, 0.0125)
     assert "0.0125" in found.error["detail"]
     assert model.partial
-    assert Predictor(registry, storage).load("line").weights.bias.tolist() == [7.0]
+    assert Predictor(registry, storage, Revision(database), 1 << 20).load("line").weights.bias.tolist() == [7.0]
 
 
 # ── whose job it is ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -20,8 +20,8 @@ class Listener(Attendant):
         super().__init__(None, None, None, None, Wanting(), 1.0)  # type: ignore[arg-type]
         self.recorded: list[Measurement] = []
 
-    def record(self, epoch: Measurement, samples_per_second: float) -> None:
-        self.recorded.append(epoch)
+    def record(self, epoch: list[Measurement], samples_per_second: float) -> None:
+        self.recorded.extend(epoch)
 
 
 class Wanting:
