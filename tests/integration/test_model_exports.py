@@ -249,3 +249,17 @@ def test_an_exported_model_is_imported_and_predicts_the_same(
     )
     assert first.pop("model") != second.pop("model")
     assert first == second
+
+
+@pytest.mark.parametrize("option", [{"missing_indicator": True}, {"max_categories": 2}])
+def test_an_encoding_that_a_format_cannot_say_is_refused_rather_than_left_out(
+    server: RunningServer, option: dict[str, Any]
+) -> None:
+    rows = [{"x": None if i % 5 == 0 else float(i), "town": f"t{i % 6}", "y": float(i)} for i in range(60)]
+    dataset = server.create_dataset({"type": "records", "records": rows}, target="y")
+    job = server.train(dataset=dataset["id"], model="linear", **option)
+    for form in ("sql", "onnx", "pmml"):
+        reply = server.client.get(f"/models/{job['model_id']}/export", params={"format": form})
+        assert (reply.status_code, reply.json()["type"]) == (422, "urn:onelayer:problem:unsupported")
+        assert next(iter(option)) in reply.json()["detail"]
+    assert server.client.get(f"/models/{job['model_id']}/export", params={"format": "json"}).status_code == 200
