@@ -161,6 +161,12 @@ def test_bad_instances_are_refused_by_row_and_column(server: RunningServer, name
     check(predict(server, instances), 422, location)
 
 
+def test_a_body_without_its_media_type_is_refused_with_what_to_send(server: RunningServer) -> None:
+    reply = server.client.post("/jobs", content=b"{}", headers={"Content-Type": "application/x-www-form-urlencoded"})
+    check(reply, 422, "body")
+    assert "Content-Type: application/json" in reply.json()["detail"]
+
+
 def test_records_with_an_unknown_column_are_refused(server: RunningServer) -> None:
     reply = server.client.post("/predict", json={"model": "line-of-bad-input", "records": [{"x1": 1, "x2": 2, "z": 3}]})
     check(reply, 422, "row 1, column z")
