@@ -34,6 +34,11 @@ class Settings(BaseSettings):
     upload_limit_mib: int = Field(8192, ge=1, description="Largest upload, as sent, in MiB.")
     unpacked_limit_mib: int = Field(65536, ge=1, description="Largest upload once decompressed, in MiB.")
     body_limit_mib: int = Field(64, ge=1, description="Largest body of every other request, in MiB.")
+    worker_memory_mib: int = Field(
+        1024,
+        ge=1,
+        description="Encoded training data that a worker holds in memory, in MiB; larger data is shuffled by blocks.",
+    )
     matrix_cache_mib: int = Field(
         10240,
         ge=0,
@@ -104,6 +109,11 @@ class Settings(BaseSettings):
     def unpacked_limit_bytes(self) -> int:
         """Largest upload once decompressed."""
         return self.unpacked_limit_mib * MEBIBYTE
+
+    @property
+    def worker_memory_bytes(self) -> int:
+        """Encoded training data that a worker holds in memory."""
+        return self.worker_memory_mib * MEBIBYTE
 
     @property
     def matrix_cache_bytes(self) -> int:

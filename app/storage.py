@@ -24,7 +24,7 @@ from app.errors import StorageFull
 from app.identifiers import new_id
 
 _STAGING = "staging"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Stage:
@@ -62,6 +62,11 @@ class Storage:
             raise ValueError(f"not a key of the storage: {key!r}")
         return path
 
+    @property
+    def scratch(self) -> Path:
+        """Where files without a name may lie: on the disk of the data, since /tmp is often memory."""
+        return self.root / _STAGING
+
     @contextmanager
     def stage(self) -> Iterator[Stage]:
         """A private folder that vanishes unless it is published and the block ends well."""
@@ -72,7 +77,7 @@ class Storage:
             yield stage
             published = stage.path != folder
         except OSError as error:
-            if error.errno in _FULL:
+            if error.errno in FULL:
                 raise _full() from error
             raise
         finally:
@@ -103,7 +108,7 @@ class Storage:
             _sync(target.parent)
         except OSError as error:
             aside.unlink(missing_ok=True)
-            if error.errno in _FULL:
+            if error.errno in FULL:
                 raise _full() from error
             raise
         finally:

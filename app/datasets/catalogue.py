@@ -15,7 +15,7 @@ from app.database import Database
 from app.datasets import matrix_cache
 from app.datasets.dataset import Dataset, Description
 from app.datasets.ingest import Choices, ingest
-from app.datasets.matrix_cache import MatrixCache
+from app.datasets.matrix_cache import MEMORY_BYTES, MatrixCache
 from app.datasets.readers.content import Content
 from app.errors import DatasetInUse, DatasetNotFound, Fault, InvalidRequest, NameTaken
 from app.identifiers import is_id, is_name, new_id
@@ -29,10 +29,12 @@ _ACTIVE = ("queued", "running")
 class Catalogue:
     """Makes, finds, lists and deletes datasets."""
 
-    def __init__(self, database: Database, storage: Storage, matrix_cache_bytes: int = 0) -> None:
+    def __init__(
+        self, database: Database, storage: Storage, matrix_cache_bytes: int = 0, memory_bytes: int = MEMORY_BYTES
+    ) -> None:
         self._database = database
         self._storage = storage
-        self.matrices = MatrixCache(storage, matrix_cache_bytes)
+        self.matrices = MatrixCache(storage, matrix_cache_bytes, memory_bytes)
 
     @contextmanager
     def incoming(self) -> Iterator[Path]:
