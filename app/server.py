@@ -35,6 +35,7 @@ class Server(uvicorn.Server):
 
 def serve(settings: Settings) -> None:
     """Run one API process, and its workers, until a signal."""
+    memory.spare()
     memory.give_back()
     workers = Launcher(settings)
     # They load torch while this process imports the rest.
