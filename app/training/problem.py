@@ -75,7 +75,7 @@ class Rows:
         if self.pages is None:
             return self.X[::stride]
         size = stride * max(1, self.pages.block_rows // stride)
-        return np.concatenate([X[::stride] for _, X in self.blocks(size * self.features)])
+        return np.concatenate([X[::stride].copy() for _, X in self.blocks(size * self.features)])
 
 
 @dataclass(frozen=True)

@@ -141,11 +141,14 @@ def test_the_same_seed_gives_the_same_bits(matrix: Path, small_groups: None) -> 
     assert weights(1) == weights(1) != weights(2)
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 def test_a_sample_is_that_of_the_whole_matrix(matrix: Path, small_groups: None) -> None:
     whole = np.load(matrix)
     rows = _problem(matrix, MEBIBYTE).train
     for stride in (1, 7, 100, 5000):
+        before = _mapped_kilobytes()
         assert (rows.sample(stride) == whole[::stride]).all()
+        assert _mapped_kilobytes() - before < 8 * 1024
 
 
 def test_blocks_collect_to_the_same_matrix_in_memory_and_in_a_file() -> None:
