@@ -3,7 +3,8 @@
 A page of a mapped file stays resident once it is touched, and rows in random order touch them all. So such rows are
 shuffled by blocks: blocks of BLOCK_BYTES are dealt, in a seeded permutation, into groups of GROUP_BYTES, and the
 rows of a group are permuted among themselves. Whoever reads, in whatever order, tells how many rows he has passed, and
-after each GROUP_BYTES the pages are let go of; they stay in the operating system's cache, from where they come back.
+after half a group the pages are let go of; they stay in the operating system's cache, from where they come back. A
+touch may map a megabyte around (Linux does so with large folios), so blocks are larger than that.
 """
 
 import mmap
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 
 MEMORY_BYTES = 1 << 30
 """Up to this size a matrix may be resident as a whole, unless told otherwise."""
-GROUP_BYTES = 128 << 20
-BLOCK_BYTES = 1 << 20
+GROUP_BYTES = 64 << 20
+BLOCK_BYTES = 2 << 20
 
 
 class Pages:
@@ -27,6 +28,7 @@ class Pages:
         row_bytes = X.strides[0]
         self.block_rows = max(1, BLOCK_BYTES // row_bytes)
         self.group_rows = max(1, GROUP_BYTES // row_bytes)
+        self.stretch = max(1, self.group_rows // 2)
         self._mapping = mapping
         self._passed = 0
 
@@ -39,7 +41,7 @@ class Pages:
     def passed(self, rows: int) -> None:
         """Note that so many rows were read; now and then let go of what is resident."""
         self._passed += rows
-        if self._passed >= self.group_rows:
+        if self._passed >= self.stretch:
             self._mapping.madvise(mmap.MADV_DONTNEED)
             self._passed = 0
 

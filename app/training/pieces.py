@@ -34,7 +34,7 @@ def permute(order: NDArray[np.int32], setting: Setting, epoch: int) -> None:
 def pace(steps: int, setting: Setting) -> int:
     """Steps between two pauses: at most so many that the pages which they touch are borne."""
     pages = setting.problem.train.pages
-    return steps if pages is None else max(1, min(steps, pages.group_rows // setting.batch_size))
+    return steps if pages is None else max(1, min(steps, pages.stretch // setting.batch_size))
 
 
 def update_of(setting: Setting) -> Update:

@@ -74,7 +74,7 @@ def test_rows_in_memory_and_small_maps_have_no_pages(matrix: Path) -> None:
     assert Pages.of(np.asarray(X)[100:].view(), 0) is not None
 
 
-def test_pages_go_once_a_group_is_passed() -> None:
+def test_pages_go_once_half_a_group_is_passed() -> None:
     advised: list[int] = []
 
     class Mapping:
@@ -83,12 +83,12 @@ def test_pages_go_once_a_group_is_passed() -> None:
 
     X = np.zeros((10, 1 << 20), np.float32)
     pages = Pages(X, Mapping())  # type: ignore[arg-type]
-    assert (pages.block_rows, pages.group_rows) == (1, 32)
-    pages.passed(31)
+    assert (pages.block_rows, pages.group_rows, pages.stretch) == (1, 16, 8)
+    pages.passed(7)
     assert advised == []
     pages.passed(1)
     assert advised == [mmap.MADV_DONTNEED]
-    pages.passed(31)
+    pages.passed(7)
     assert len(advised) == 1
 
 
