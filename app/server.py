@@ -6,7 +6,7 @@ import signal
 import socket
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -14,6 +14,9 @@ from app import memory
 from app.jobs.watch import Watch
 from app.settings import Settings
 from app.worker.launcher import Launcher
+
+if TYPE_CHECKING:
+    from app.problems import ProblemDocuments
 
 GRACE_SECONDS = 3
 SOURCE = Path(__file__).parent
@@ -26,6 +29,11 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._watch = watch
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and then set aside what has been made so far, which stays."""
+        await super().startup(sockets)
+        memory.settle()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wake whoever waits, give the replies a moment, then stop as uvicorn does."""
         self._watch.stop()
@@ -35,14 +43,25 @@ class Server(uvicorn.Server):
 
 def serve(settings: Settings) -> None:
     """Run one API process, and its workers, until a signal."""
-    memory.spare()
-    memory.give_back()
+    prepare()
     workers = Launcher(settings)
     # They load torch while this process imports the rest.
     workers.start()
     from app.main import create_app
 
-    app = create_app(settings, workers)
+    run(create_app(settings, workers), settings)
+
+
+def prepare() -> None:
+    """What has to happen before NumPy and Arrow are imported."""
+    memory.spare()
+    memory.give_back()
+    # A request's product is too small to gain by a second core, and loses much where others use that core.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def run(app: "ProblemDocuments", settings: Settings) -> None:
+    """Serve an application until a signal."""
     config = uvicorn.Config(app, **_options(settings))
     # uvicorn raises the signal anew once it has stopped; by then it has done its work, and the exit status is 0.
     signal.signal(signal.SIGTERM, lambda *_: None)

@@ -45,7 +45,9 @@ class Settings(BaseSettings):
         description="Encoded training data kept on disk for further jobs, in MiB.",
     )
     predict_rows_limit: int = Field(100_000, ge=1, description="Most rows of one request to /predict.")
-    model_cache_mib: int = Field(256, ge=1, description="Models kept in memory by each API process, in MiB.")
+    model_cache_mib: int = Field(
+        256, ge=1, description="Models kept in memory by each API process, in MiB; beside them one that is larger."
+    )
     lease_seconds: float = Field(15.0, ge=1.0, description="A worker silent for this long has lost its job.")
     poll_seconds: float = Field(1.0, gt=0.0, description="How often to look for work when no wake-up arrives.")
     attempts: int = Field(3, ge=1, description="How often a job is tried before it is failed.")

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Select, func, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app import idempotency
 from app.database import Database, DatabaseTime
 from app.errors import AliasNotFound, Fault, InvalidRequest, ModelNotFound
 from app.identifiers import NAME_PATTERN, is_id
 from app.storage import Storage
-from app.tables import AliasRow, ModelNameRow, ModelRow
+from app.tables import AliasRow, ModelNameRow, ModelRow, Row
 
 COLLECTION = "models"
 
@@ -39,10 +41,11 @@ class Registry:
         return row
 
     def create(self, model_id: str, name: str | None, **fields: Any) -> ModelRow:
-        """Add a model in a transaction of its own."""
+        """Add a model in a transaction of its own, as what the current request has made."""
         with self._database.write() as session:
             row = self.add(session, model_id, name, **fields)
             session.flush()
+            idempotency.created(session, f"/models/{model_id}")
             return find(session, row.id)
 
     def get(self, reference: str) -> ModelRow:
@@ -79,9 +82,12 @@ class Registry:
         if re.fullmatch(NAME_PATTERN, alias) is None:
             raise InvalidRequest(Fault("alias", "at most 100 letters, digits, '.', '_' and '-', first no sign"))
         with self._database.write() as session:
-            model = find(session, f"{name}:{version}")
-            session.merge(AliasRow(name=name, alias=alias, model_id=model.id, moved_at=DatabaseTime()))
-            return model
+            while True:
+                model = find(session, f"{name}:{version}")
+                if _is_moved(session, name, alias, model.id) or _is_added(
+                    session, AliasRow(name=name, alias=alias, model_id=model.id, moved_at=DatabaseTime())
+                ):
+                    return model
 
     def remove_alias(self, name: str, alias: str) -> None:
         """Take an alias away; the model stays."""
@@ -131,13 +137,31 @@ def _meaning(reference: str) -> Select[ModelRow]:
 
 def _next_version(session: Session, name: str) -> int:
     """Count the name's versions on. The row is locked until the commit, so that no two models get one number."""
-    count = update(ModelNameRow).where(ModelNameRow.name == name)
-    count = count.values(newest_version=ModelNameRow.newest_version + 1)
-    version = session.scalar(count.returning(ModelNameRow.newest_version))
-    if version is None:
+    while (version := _counted_on(session, name)) is None:
         # A name that models had before names were counted, or a new one.
         newest = session.scalar(select(func.max(ModelRow.version)).where(ModelRow.name == name))
-        version = (newest or 0) + 1
-        session.add(ModelNameRow(name=name, newest_version=version))
-        session.flush()
+        if _is_added(session, ModelNameRow(name=name, newest_version=(newest or 0) + 1)):
+            return (newest or 0) + 1
     return version
+
+
+def _counted_on(session: Session, name: str) -> int | None:
+    count = update(ModelNameRow).where(ModelNameRow.name == name)
+    count = count.values(newest_version=ModelNameRow.newest_version + 1)
+    return session.scalar(count.returning(ModelNameRow.newest_version))
+
+
+def _is_moved(session: Session, name: str, alias: str, model_id: str) -> bool:
+    move = update(AliasRow).where(AliasRow.name == name, AliasRow.alias == alias)
+    move = move.values(model_id=model_id, moved_at=DatabaseTime())
+    return session.scalar(move.returning(AliasRow.alias)) is not None
+
+
+def _is_added(session: Session, row: Row) -> bool:
+    """Insert a row, unless a transaction that ran at the same time has inserted one of its key."""
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:
+        return False
+    return True
