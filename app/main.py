@@ -6,8 +6,11 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from app import __version__, logs, problems
+from app.edge.gate import Gate
 from app.jobs.presence import Presence
 from app.jobs.upkeep import Upkeep
+from app.metrics.collector import registry_of
+from app.metrics.requests import RequestMetrics
 from app.migrate import migrate
 from app.routers import (
     datasets,
@@ -16,6 +19,7 @@ from app.routers import (
     history,
     inference_v2,
     jobs,
+    metrics,
     models,
     operations,
     predict,
@@ -29,10 +33,10 @@ from app.settings import Settings
 from app.worker.launcher import Launcher
 
 
-def create_app(settings: Settings | None = None, workers: Launcher | None = None) -> problems.ProblemDocuments:
+def create_app(settings: Settings | None = None, workers: Launcher | None = None) -> Gate:
     """The ASGI application of one API process, with its workers, which may be starting already."""
     settings = settings or Settings()
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     api = FastAPI(
         title="Onelayer",
         version=__version__,
@@ -44,13 +48,26 @@ def create_app(settings: Settings | None = None, workers: Launcher | None = None
     )
     api.state.services = assemble(settings)
     api.state.workers = workers or Launcher(settings)
+    api.state.registry = registry_of(api.state.services)
     problems.install(api)
     api.add_middleware(IdempotencyKeys, keys=api.state.services.keys)
     api.include_router(upload.router, max_body_size=settings.upload_limit_bytes)
-    for module in (datasets, jobs, history, events, models, predictions, predict, inference_v2, operations, docs):
+    for module in (
+        datasets,
+        jobs,
+        history,
+        events,
+        models,
+        predictions,
+        predict,
+        inference_v2,
+        operations,
+        metrics,
+        docs,
+    ):
         api.include_router(module.router)
     describe(api)
-    return problems.ProblemDocuments(api)
+    return Gate(problems.ProblemDocuments(api), RequestMetrics(api.state.registry), settings.log_requests)
 
 
 @asynccontextmanager

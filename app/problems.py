@@ -12,6 +12,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
@@ -64,6 +65,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(OnelayerError, _on_own)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(ClientDisconnect, _on_gone)  # type: ignore[arg-type]  # None is no reply
     app.add_exception_handler(Exception, _on_fault)
 
 
@@ -80,6 +82,10 @@ async def _on_validation(request: Request, error: Exception) -> Response:
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return response(_of_status(error.status_code, dict(error.headers or {})))
+
+
+async def _on_gone(request: Request, error: Exception) -> None:
+    """The client left before its request was whole: nobody is there for a reply, and nothing is wrong here."""
 
 
 async def _on_fault(request: Request, error: Exception) -> Response:

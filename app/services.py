@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from app.database import Database
 from app.datasets.catalogue import Catalogue
+from app.disk import Disk
 from app.idempotency import Keys
 from app.jobs import checkpoints, retention
 from app.jobs.bell import Bell
@@ -21,6 +22,7 @@ from app.models.revision import Revision
 from app.settings import MEBIBYTE, Settings
 from app.storage import Storage
 from app.tables import ModelRow
+from app.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Services:
     settings: Settings
     database: Database
     storage: Storage
+    tally: Tally
     bell: Bell
     roster: Roster
     catalogue: Catalogue
@@ -79,7 +82,7 @@ def assemble(settings: Settings) -> Services:
     # Where matplotlib, once it is imported, keeps its list of fonts.
     os.environ.setdefault("MPLCONFIGDIR", str(settings.resolved_cache_dir / "matplotlib"))
     database = Database(settings.resolved_database_url)
-    storage = Storage(settings.data_dir)
+    storage = Storage(settings.data_dir, Disk(settings.data_dir, *settings.disk_limits))
     roster = Roster(database, settings.lease_seconds)
     registry = Registry(database, storage)
     bell = Bell()
@@ -89,6 +92,7 @@ def assemble(settings: Settings) -> Services:
         settings=settings,
         database=database,
         storage=storage,
+        tally=Tally(settings.data_dir),
         bell=bell,
         roster=roster,
         catalogue=Catalogue(database, storage, settings.matrix_cache_bytes),

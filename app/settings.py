@@ -55,6 +55,26 @@ class Settings(BaseSettings):
     keep_checkpoints_days: float = Field(0.0, ge=0.0, description="How long a checkpoint outlives its job.")
     keep_idempotency_hours: float = Field(24.0, gt=0.0, description="How long an Idempotency-Key is remembered.")
     cleanup_seconds: float = Field(300.0, gt=0.0, description="How often to look for what may be removed.")
+    request_seconds: float = Field(
+        600.0, gt=0.0, description="Longest time from the last byte of a request to the first of its reply."
+    )
+    slow_seconds: float = Field(
+        10.0, ge=1.0, description="How long a client may take over the head of a request, or send its body too slowly."
+    )
+    body_rate: float = Field(
+        1024.0, ge=0.0, description="Bytes a second; a client that sends its body slower for too long is cut off."
+    )
+    connections_limit: int = Field(4096, ge=1, description="Open connections at most; a further one is refused.")
+    disk_budget_mib: int | None = Field(
+        None, ge=1, description="What the data directory may hold, in MiB; what goes beyond it is refused with 507."
+    )
+    disk_reserve_mib: int = Field(
+        256, ge=0, description="What new data must leave free on the disk, in MiB; more is refused with 507."
+    )
+    log_format: str = Field(
+        "auto", pattern="^(auto|json|console)$", description="JSON lines, or for people; auto looks for a terminal."
+    )
+    log_requests: bool = Field(True, description="Whether each request is a line of the log.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least severe log line kept.")
 
     @cached_property
@@ -109,6 +129,12 @@ class Settings(BaseSettings):
     def matrix_cache_bytes(self) -> int:
         """Encoded training data kept on disk."""
         return self.matrix_cache_mib * MEBIBYTE
+
+    @property
+    def disk_limits(self) -> tuple[int | None, int]:
+        """What the data directory may hold, and what must stay free beside it, in bytes."""
+        budget = self.disk_budget_mib * MEBIBYTE if self.disk_budget_mib is not None else None
+        return budget, self.disk_reserve_mib * MEBIBYTE
 
     @property
     def body_limit_bytes(self) -> int:

@@ -84,6 +84,7 @@ class Predictor:
         self._storage = storage
         self._revision = revision
         self._cached_bytes = cached_bytes
+        self.hits = self.misses = 0
         self._cache: OrderedDict[str, Loaded] = OrderedDict()
         self._bytes = 0
         self._meanings: dict[str, str] = {}
@@ -117,6 +118,7 @@ class Predictor:
     def _find(self, model_id: str) -> Loaded | None:
         found = self._cache.get(model_id)
         if found is not None:
+            self.hits += 1
             self._cache.move_to_end(model_id)
         return found
 
@@ -140,8 +142,14 @@ class Predictor:
             self._keep(loaded)
         return loaded
 
+    @property
+    def bytes(self) -> int:
+        """What the models in memory occupy."""
+        return self._bytes
+
     def _keep(self, loaded: Loaded) -> None:
         with self._lock:
+            self.misses += 1
             self._cache[loaded.row.id] = loaded
             self._bytes += loaded.bytes
             while self._bytes > self._cached_bytes:
