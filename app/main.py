@@ -4,9 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__, logs, problems
+from app.edge.cross_origin import cross_origin
 from app.edge.gate import Gate
+from app.edge.principal import principal
+from app.edge.rate import RateLimit
 from app.jobs.presence import Presence
 from app.jobs.upkeep import Upkeep
 from app.metrics.collector import registry_of
@@ -50,6 +54,10 @@ def create_app(settings: Settings | None = None, workers: Launcher | None = None
     api.state.workers = workers or Launcher(settings)
     api.state.registry = registry_of(api.state.services)
     problems.install(api)
+    if settings.requests_per_second:
+        api.add_middleware(RateLimit, rate=settings.requests_per_second, identify=principal)
+    if settings.allowed_origins:
+        api.add_middleware(CORSMiddleware, **cross_origin(settings.allowed_origins))
     api.add_middleware(IdempotencyKeys, keys=api.state.services.keys)
     api.include_router(upload.router, max_body_size=settings.upload_limit_bytes)
     for module in (

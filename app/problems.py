@@ -20,6 +20,9 @@ from app import errors
 from app.errors import Fault, OnelayerError
 from app.identifiers import new_id
 
+MOST_FAULTS = 100
+"""A reply names so many; a request with more is not mended one by one."""
+
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:onelayer:problem:"
 
@@ -42,7 +45,7 @@ _BY_STATUS: dict[int, tuple[type[OnelayerError], str]] = {
 
 def document(error: OnelayerError) -> dict[str, Any]:
     """The JSON of an error."""
-    faults = [{"location": fault.location, "message": fault.message} for fault in error.faults]
+    faults = [{"location": fault.location, "message": fault.message} for fault in error.faults[:MOST_FAULTS]]
     return {
         "type": TYPE_PREFIX + error.code,
         "title": error.title,
@@ -131,6 +134,8 @@ def _message(fault: Any) -> str:
         return "no such field; see /docs for the fields there are"
     if fault["type"] == "model_attributes_type":
         return "a JSON object is needed, sent with Content-Type: application/json"
+    if fault["type"] == "json_invalid":
+        return f"this is no JSON: {fault['ctx']['error']} at character {fault['loc'][-1]}"
     if fault["type"] == "missing":
         return "this field is required"
     return str(fault["msg"]).removeprefix("Value error, ")

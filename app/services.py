@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 
 from app.database import Database
+from app.datasets.bounds import Bounds
 from app.datasets.catalogue import Catalogue
 from app.disk import Disk
 from app.idempotency import Keys
@@ -20,6 +21,7 @@ from app.models.registry import Registry
 from app.models.results import Results
 from app.models.revision import Revision
 from app.settings import MEBIBYTE, Settings
+from app.slots import Slots
 from app.storage import Storage
 from app.tables import ModelRow
 from app.tally import Tally
@@ -41,6 +43,7 @@ class Services:
     registry: Registry
     predictor: Predictor
     results: Results
+    uploads: Slots
     watch: Watch
     feeds: Feeds
 
@@ -86,6 +89,7 @@ def assemble(settings: Settings) -> Services:
     roster = Roster(database, settings.lease_seconds)
     registry = Registry(database, storage)
     bell = Bell()
+    bounds = Bounds(settings.rows_limit, settings.columns_limit, settings.cells_limit)
     queue = Queue(database, roster, settings.lease_seconds, settings.attempts, settings.queue_limit)
     watch = Watch(bell, settings.poll_seconds)
     return Services(
@@ -95,12 +99,13 @@ def assemble(settings: Settings) -> Services:
         tally=Tally(settings.data_dir),
         bell=bell,
         roster=roster,
-        catalogue=Catalogue(database, storage, settings.matrix_cache_bytes),
+        catalogue=Catalogue(database, storage, settings.matrix_cache_bytes, bounds),
         queue=queue,
         keys=Keys(database, roster.is_alive, settings.keep_idempotency_hours),
         registry=registry,
         predictor=Predictor(registry, storage, Revision(database), settings.model_cache_mib * MEBIBYTE),
         results=Results(storage),
+        uploads=Slots(settings.uploads_limit, "uploads"),
         watch=watch,
         feeds=Feeds(database, queue, watch),
     )

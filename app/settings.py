@@ -33,6 +33,23 @@ class Settings(BaseSettings):
     )
     upload_limit_mib: int = Field(8192, ge=1, description="Largest upload, as sent, in MiB.")
     unpacked_limit_mib: int = Field(65536, ge=1, description="Largest upload once decompressed, in MiB.")
+    uploads_limit: int = Field(8, ge=1, description="Uploads at the same time; a further one is refused with 429.")
+    rows_limit: int = Field(1_000_000_000, ge=1, description="Most rows of a dataset.")
+    columns_limit: int = Field(100_000, ge=1, description="Most columns of a dataset.")
+    cells_limit: int = Field(
+        20_000_000_000, ge=1, description="Most values of a dataset, each element of an array counted."
+    )
+    synthetic_cells_limit: int = Field(
+        100_000_000, ge=1, description="Most values of a synthetic dataset, which is made in memory."
+    )
+    json_limit_mib: int = Field(
+        1, ge=1, description="Largest JSON body of a request that carries no data, such as a job, in MiB."
+    )
+    json_depth_limit: int = Field(64, ge=4, description="How deep arrays and objects may be nested in a JSON body.")
+    event_streams_limit: int = Field(1000, ge=1, description="Open event streams; a further one is refused with 429.")
+    requests_per_second: float = Field(
+        0.0, ge=0.0, description="Requests a second of one key, or of one address; 0 is no limit."
+    )
     body_limit_mib: int = Field(64, ge=1, description="Largest body of every other request, in MiB.")
     matrix_cache_mib: int = Field(
         10240,
@@ -70,6 +87,10 @@ class Settings(BaseSettings):
     )
     disk_reserve_mib: int = Field(
         256, ge=0, description="What new data must leave free on the disk, in MiB; more is refused with 507."
+    )
+    cors_origins: str = Field(
+        "",
+        description="Origins, with commas between, whose pages may call this server from a browser.",
     )
     log_format: str = Field(
         "auto", pattern="^(auto|json|console)$", description="JSON lines, or for people; auto looks for a terminal."
@@ -131,10 +152,20 @@ class Settings(BaseSettings):
         return self.matrix_cache_mib * MEBIBYTE
 
     @property
+    def allowed_origins(self) -> list[str]:
+        """The origins whose pages may call this server."""
+        return [origin.strip().rstrip("/") for origin in self.cors_origins.split(",") if origin.strip()]
+
+    @property
     def disk_limits(self) -> tuple[int | None, int]:
         """What the data directory may hold, and what must stay free beside it, in bytes."""
         budget = self.disk_budget_mib * MEBIBYTE if self.disk_budget_mib is not None else None
         return budget, self.disk_reserve_mib * MEBIBYTE
+
+    @property
+    def json_limit_bytes(self) -> int:
+        """Largest JSON body of a request that carries no data."""
+        return self.json_limit_mib * MEBIBYTE
 
     @property
     def body_limit_bytes(self) -> int:
