@@ -47,7 +47,7 @@ def worker(data_dir: DataDir = None, workers: Workers = None) -> None:
     memory.spare()
     from app.worker.supervisor import Supervisor
 
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     raise typer.Exit(Supervisor(settings).run())
 
 

@@ -4,7 +4,9 @@ import os
 from dataclasses import dataclass
 
 from app.database import Database
+from app.datasets.bounds import Bounds
 from app.datasets.catalogue import Catalogue
+from app.disk import Disk
 from app.idempotency import Keys
 from app.jobs import checkpoints, retention
 from app.jobs.bell import Bell
@@ -19,8 +21,10 @@ from app.models.registry import Registry
 from app.models.results import Results
 from app.models.revision import Revision
 from app.settings import MEBIBYTE, Settings
+from app.slots import Slots
 from app.storage import Storage
 from app.tables import ModelRow
+from app.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Services:
     settings: Settings
     database: Database
     storage: Storage
+    tally: Tally
     bell: Bell
     roster: Roster
     catalogue: Catalogue
@@ -38,6 +43,7 @@ class Services:
     registry: Registry
     predictor: Predictor
     results: Results
+    uploads: Slots
     watch: Watch
     feeds: Feeds
 
@@ -79,24 +85,27 @@ def assemble(settings: Settings) -> Services:
     # Where matplotlib, once it is imported, keeps its list of fonts.
     os.environ.setdefault("MPLCONFIGDIR", str(settings.resolved_cache_dir / "matplotlib"))
     database = Database(settings.resolved_database_url)
-    storage = Storage(settings.data_dir)
+    storage = Storage(settings.data_dir, Disk(settings.data_dir, *settings.disk_limits))
     roster = Roster(database, settings.lease_seconds)
     registry = Registry(database, storage)
     bell = Bell()
+    bounds = Bounds(settings.rows_limit, settings.columns_limit, settings.cells_limit)
     queue = Queue(database, roster, settings.lease_seconds, settings.attempts, settings.queue_limit)
     watch = Watch(bell, settings.poll_seconds)
     return Services(
         settings=settings,
         database=database,
         storage=storage,
+        tally=Tally(settings.data_dir),
         bell=bell,
         roster=roster,
-        catalogue=Catalogue(database, storage, settings.matrix_cache_bytes),
+        catalogue=Catalogue(database, storage, settings.matrix_cache_bytes, bounds=bounds),
         queue=queue,
         keys=Keys(database, roster.is_alive, settings.keep_idempotency_hours),
         registry=registry,
         predictor=Predictor(registry, storage, Revision(database), settings.model_cache_mib * MEBIBYTE),
         results=Results(storage),
+        uploads=Slots(settings.uploads_limit, "uploads"),
         watch=watch,
         feeds=Feeds(database, queue, watch),
     )

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from app import idempotency
 from app.database import Database
 from app.datasets import matrix_cache
+from app.datasets.bounds import BOUNDLESS, Bounds
 from app.datasets.dataset import Dataset, Description
 from app.datasets.ingest import Choices, ingest
 from app.datasets.matrix_cache import MEMORY_BYTES, MatrixCache
@@ -30,10 +31,16 @@ class Catalogue:
     """Makes, finds, lists and deletes datasets."""
 
     def __init__(
-        self, database: Database, storage: Storage, matrix_cache_bytes: int = 0, memory_bytes: int = MEMORY_BYTES
+        self,
+        database: Database,
+        storage: Storage,
+        matrix_cache_bytes: int = 0,
+        memory_bytes: int = MEMORY_BYTES,
+        bounds: Bounds = BOUNDLESS,
     ) -> None:
         self._database = database
         self._storage = storage
+        self._bounds = bounds
         self.matrices = MatrixCache(storage, matrix_cache_bytes, memory_bytes)
 
     @contextmanager
@@ -47,7 +54,7 @@ class Catalogue:
         self._check_name(name)
         dataset_id = new_id()
         with self._storage.stage() as stage:
-            description = ingest(content, stage.path, choices)
+            description = ingest(content, stage.path, choices, self._bounds)
             stage.publish(_key(dataset_id))
             row = self._row(dataset_id, name, description)
             try:
@@ -63,7 +70,7 @@ class Catalogue:
         """The same checks and the same description; nothing is kept."""
         self._check_name(name)
         with self._storage.stage() as stage:
-            return ingest(content, stage.path, choices)
+            return ingest(content, stage.path, choices, self._bounds)
 
     def get(self, dataset: str) -> DatasetRow:
         """The dataset with this id or name."""

@@ -102,6 +102,7 @@ class Predictor:
         self._storage = storage
         self._revision = revision
         self._cached_bytes = cached_bytes
+        self.hits = self.misses = 0
         self._cache: OrderedDict[str, Loaded] = OrderedDict()
         self._bytes = 0
         self._oversize: Loaded | None = None
@@ -141,6 +142,7 @@ class Predictor:
     def _find(self, model_id: str) -> Loaded | None:
         found = self._cache.get(model_id)
         if found is not None:
+            self.hits += 1
             self._cache.move_to_end(model_id)
         elif self._oversize is not None and self._oversize.row.id == model_id:
             found = self._oversize
@@ -166,8 +168,14 @@ class Predictor:
             self._keep(loaded)
         return loaded
 
+    @property
+    def bytes(self) -> int:
+        """What the models in memory occupy."""
+        return self._bytes
+
     def _keep(self, loaded: Loaded) -> None:
         with self._lock:
+            self.misses += 1
             if loaded.bytes > self._cached_bytes:
                 self._oversize = loaded
                 return

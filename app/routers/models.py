@@ -12,13 +12,14 @@ from app.models.coefficients import coefficients
 from app.models.evaluation import evaluate, scatter
 from app.models.exports import FORMATS, file_name
 from app.routers.dependencies import Cursor, Limit, ServicesDep
+from app.routers.json_body import LimitedRoute
 from app.schemas.coefficients import Coefficients
 from app.schemas.evaluation import AliasRequest, EvaluateRequest, Evaluation
 from app.schemas.model import ModelBody
 from app.schemas.page import Page, before, page
 from app.schemas.problem import problems
 
-router = APIRouter(prefix="/models", tags=["models"])
+router = APIRouter(prefix="/models", tags=["models"], route_class=LimitedRoute)
 
 ModelPath = Annotated[
     str,

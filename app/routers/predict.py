@@ -23,6 +23,7 @@ from app.models.prediction import PLAIN, Answer, Wish
 from app.models.predictor import Loaded
 from app.models.replies import JSON, WRITERS, chosen
 from app.problems import faults_of
+from app.routers.json_body import check_width
 from app.schemas.predict import PredictOptions, PredictReply, PredictRequest
 from app.schemas.problem import problems
 from app.services import Services
@@ -160,6 +161,7 @@ def _options(request: Request) -> PredictOptions:
 
 def _parse(body: bytes) -> PredictRequest:
     asked = _loads(body)
+    check_width(asked)
     try:
         return PredictRequest.model_validate(asked)
     except ValidationError as error:

@@ -28,6 +28,9 @@ _TAGS = [
     {"name": "operations", "description": "For whoever runs the service."},
 ]
 
+EVERYWHERE = (400, 408, 429, 431, 500, 503)
+OF_BODIES = (413, 415, 422)
+
 _BY_HAND = (DatasetRequest, PredictRequest, InferRequest, Problem)
 
 
@@ -44,6 +47,7 @@ def describe(api: FastAPI) -> None:
             document["components"]["schemas"].update(_schemas())
             _fill_in_paths(document)
             _offer_idempotency(document)
+            _foresee_refusals(document)
             api.openapi_schema = document
         return api.openapi_schema
 
@@ -73,6 +77,15 @@ def _offer_idempotency(document: dict[str, Any]) -> None:
         if "post" in item:
             item["post"].setdefault("parameters", []).append(header)
             item["post"]["responses"].setdefault("409", problems(409)[409])
+
+
+def _foresee_refusals(document: dict[str, Any]) -> None:
+    """What any request may be answered with, whatever it asks for."""
+    for item in document["paths"].values():
+        for operation in item.values():
+            statuses = EVERYWHERE + (OF_BODIES if "requestBody" in operation else ())
+            for status, reply in problems(*statuses).items():
+                operation["responses"].setdefault(str(status), reply)
 
 
 def _schemas() -> dict[str, Any]:
