@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from app import __version__, logs, problems
+from app.access.entrance import needs_key
 from app.jobs.presence import Presence
 from app.jobs.upkeep import Upkeep
 from app.migrate import migrate
@@ -13,6 +14,7 @@ from app.routers import (
     datasets,
     docs,
     events,
+    guard,
     history,
     inference_v2,
     jobs,
@@ -22,6 +24,7 @@ from app.routers import (
     predictions,
     upload,
 )
+from app.routers.authentication import Authentication
 from app.routers.idempotency import IdempotencyKeys
 from app.schemas.document import describe
 from app.services import Services, assemble
@@ -46,10 +49,12 @@ def create_app(settings: Settings | None = None, workers: Launcher | None = None
     api.state.workers = workers or Launcher(settings)
     problems.install(api)
     api.add_middleware(IdempotencyKeys, keys=api.state.services.keys)
+    api.add_middleware(Authentication, keyring=api.state.services.keyring, settings=settings)
     api.include_router(upload.router, max_body_size=settings.upload_limit_bytes)
     for module in (datasets, jobs, history, events, models, predictions, predict, inference_v2, operations, docs):
         api.include_router(module.router)
-    describe(api)
+    guard.check(api.routes)
+    describe(api, guard.NEEDED, is_key_optional=not needs_key(settings))
     return problems.ProblemDocuments(api)
 
 

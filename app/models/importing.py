@@ -123,7 +123,7 @@ def read(content: bytes) -> tuple[_Description, Encoding, Weights, Statistics | 
     return description, encoding, Weights(checked["weights"], checked["bias"]), Statistics.of(checked)
 
 
-def add(content: bytes, name: str | None, registry: Registry, storage: Storage) -> ModelRow:
+def add(content: bytes, name: str | None, registry: Registry, storage: Storage, shared: bool | None) -> ModelRow:
     """Keep the model in a file as a new model, the next version of `name`."""
     about, encoding, weights, statistics = read(content)
     model_id = new_id()
@@ -134,7 +134,7 @@ def add(content: bytes, name: str | None, registry: Registry, storage: Storage) 
         return registry.create(
             model_id, name, kind=about.kind, job_id=None, dataset_id=None, features=describe(encoding),
             target=list(target.columns), classes=list(target.classes) if target.classes else None,
-            metrics=_plain(about.metrics), partial=about.partial,
+            metrics=_plain(about.metrics), partial=about.partial, shared=shared,
         )  # fmt: skip
 
 

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Body, Path, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -24,6 +23,7 @@ from app.models.tensors import Tail, decoded
 from app.models.unpacking import unpacked
 from app.problems import faults_of
 from app.routers.dependencies import ServicesDep
+from app.routers.guard import GuardedRoute
 from app.schemas.inference_v2 import (
     IndexEntry,
     IndexRequest,
@@ -44,7 +44,7 @@ SMALL_JSON_BYTES = 64 * 1024
 MOST_LISTED = 10_000
 
 
-class InferenceRoute(APIRoute):
+class InferenceRoute(GuardedRoute):
     """A route whose errors also speak the protocol's language."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -9,6 +9,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from app.jobs.queue import Order
 from app.models.batch import Batch, check_batch
 from app.routers.dependencies import JobId, ServicesDep, WaitSeconds
+from app.routers.guard import GuardedRoute
 from app.routers.history import accepts_csv
 from app.routers.jobs import hold
 from app.routers.models import ModelPath
@@ -17,7 +18,7 @@ from app.schemas.job import JobBody
 from app.schemas.problem import problems
 from app.services import Services
 
-router = APIRouter()
+router = APIRouter(route_class=GuardedRoute)
 
 PARQUET = "application/vnd.apache.parquet"
 _FILE: dict[int | str, dict[str, Any]] = {200: {"description": "The file.", "content": {"text/csv": {}, PARQUET: {}}}}
