@@ -18,6 +18,13 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    auth: str = Field(
+        "auto",
+        pattern="^(auto|required|off)$",
+        description="Who needs a key: everyone but who sits at this machine, where only it can reach the server "
+        "(auto); everyone (required); nobody (off).",
+    )
+    first_key: bool = Field(False, description="Make an admin key at the first start and print it, this once.")
     data_dir: Path = Field(Path("onelayer-data"), description="Where the database and all files are kept.")
     cache_dir: Path | None = Field(
         None,

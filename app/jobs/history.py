@@ -9,8 +9,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
 from app.database import Database
-from app.errors import JobNotFound
-from app.jobs.queue import Claim, Queue
+from app.jobs.queue import Claim, Queue, find
 from app.tables import EpochRow, JobRow
 
 _METRICS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
@@ -88,9 +87,7 @@ def read(database: Database, job_id: str, after_epoch: int, limit: int) -> list[
 def version(database: Database, job_id: str) -> tuple[object, ...]:
     """What changes whenever the history of a job does."""
     with database.read() as session:
-        job = session.get(JobRow, job_id)
-        if job is None:
-            raise JobNotFound(job_id)
+        job = find(session, job_id)
         first = session.scalar(select(func.min(EpochRow.epoch)).where(EpochRow.job_id == job_id))
         return job.id, job.attempt, job.epoch, first
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.access.viewer import viewer
 from app.datasets.encoding import Encoding
 from app.datasets.feature_encoding import ArrayFeature, NumericFeature
 from app.errors import ModelNotFound, Unsupported
@@ -106,7 +107,7 @@ class Predictor:
         self._cache: OrderedDict[str, Loaded] = OrderedDict()
         self._bytes = 0
         self._oversize: Loaded | None = None
-        self._meanings: dict[str, str] = {}
+        self._meanings: dict[tuple[str | None, str], str] = {}
         self._seen: int | None = None
         self._lock = Lock()
         self._looking = Lock()
@@ -120,7 +121,7 @@ class Predictor:
                 self._meanings.clear()
                 self._seen = revision
                 return None
-            model_id = self._meanings.get(reference)
+            model_id = self._meanings.get((viewer().sight, reference))
             return self._find(model_id) if model_id is not None else None
 
     def load(self, reference: str) -> Loaded:
@@ -152,7 +153,7 @@ class Predictor:
         with self._lock:
             # If the database has moved on since the look, the next request clears this again.
             if revision is not None and revision == self._seen:
-                self._meanings[reference] = model_id
+                self._meanings[viewer().sight, reference] = model_id
 
     def _read(self, row: ModelRow) -> Loaded:
         with self._loading:  # once, however many ask for it at the same time

@@ -180,6 +180,8 @@ class Execution:
         return {
             "model_id": model_id,
             "name": spec.model_name,
+            "owner": self._job.owner,
+            "shared": spec.shared,
             "kind": spec.model,
             "job_id": self._job.id,
             "dataset_id": self._job.dataset_id,
