@@ -37,7 +37,8 @@ def contributions(loaded: Loaded, X: Matrix) -> Matrix:
     if len(X) * weights.size > MOST_CONTRIBUTIONS:
         most = max(1, MOST_CONTRIBUTIONS // weights.size)
         raise TooLarge(f"Contributions of this model can be asked for {most} rows at a time; send fewer rows.")
-    each = (X - mean)[:, :, None] * weights
+    with np.errstate(over="ignore", invalid="ignore"):
+        each = (X - mean)[:, :, None] * weights
     widths = [[1] * f.width if isinstance(f, ArrayFeature) else [len(f.names)] for f in loaded.encoding.features]
     starts = np.cumsum([0, *(width for feature in widths for width in feature)])[:-1]
     return np.asarray(each if len(starts) == X.shape[1] else np.add.reduceat(each, starts, axis=1))
@@ -50,8 +51,10 @@ def intervals(loaded: Loaded, X: Matrix, values: Matrix, level: float) -> tuple[
     """
     told = uncertainty(loaded)
     C = told.inverse_gram
-    leverage = np.einsum("ij,ij->i", X @ C[:-1, :-1] + 2 * C[-1, :-1], X) + C[-1, -1]
-    spread = np.sqrt(1 + np.maximum(leverage, 0.0))
+    # What overflows is refused by whoever asks, with the row that did it.
+    with np.errstate(over="ignore", invalid="ignore"):
+        leverage = np.einsum("ij,ij->i", X @ C[:-1, :-1] + 2 * C[-1, :-1], X) + C[-1, -1]
+        spread = np.sqrt(1 + np.maximum(leverage, 0.0))
     reach = quantile(level, float(told.degrees_of_freedom[0])) * np.outer(spread, np.sqrt(told.residual_variance))
     return values - reach, values + reach
 
