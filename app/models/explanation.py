@@ -28,14 +28,19 @@ def baseline(loaded: Loaded) -> Matrix:
     return mean
 
 
+def most_rows(loaded: Loaded, numbers: int) -> int:
+    """How many rows have so many contributions; at least one."""
+    return max(1, numbers // loaded.weights.weights.size)
+
+
 def contributions(loaded: Loaded, X: Matrix) -> Matrix:
     """(x − x̄)·w of each feature and output, exact: with the baseline they sum to the output.
 
     Shapes:  X (n, d) → (n, features, k)
     """
     weights, mean = loaded.weights.weights, loaded.training.mean
-    if len(X) * weights.size > MOST_CONTRIBUTIONS:
-        most = max(1, MOST_CONTRIBUTIONS // weights.size)
+    most = most_rows(loaded, MOST_CONTRIBUTIONS)
+    if len(X) > most:
         raise TooLarge(f"Contributions of this model can be asked for {most} rows at a time; send fewer rows.")
     with np.errstate(over="ignore", invalid="ignore"):
         each = (X - mean)[:, :, None] * weights
