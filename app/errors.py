@@ -3,8 +3,8 @@
     OnelayerError
     ├── NotFound                 404   DatasetNotFound · JobNotFound · ModelNotFound · PageNotFound
     │                                  AliasNotFound · ResultNotFound
-    ├── Conflict                 409   NameTaken · DatasetInUse · JobStillRunning · JobOver · JobNotReplayable
-    │                                  IdempotencyConflict · RequestInProgress
+    ├── Conflict                 409   NameTaken · ModelNameTaken · DatasetInUse · JobStillRunning · JobOver
+    │                                  JobNotReplayable · IdempotencyConflict · RequestInProgress
     ├── Unprocessable            422
     │   ├── InvalidRequest             a field of the request: unknown, missing, out of range
     │   ├── InvalidData                a place in uploaded data: row and column
@@ -13,13 +13,17 @@
     │   ├── InvalidModel               a file that is imported as a model
     │   └── Unsupported                what this model cannot say
     ├── BadRequest               400
+    ├── Unauthorized             401   no key, or none that counts
+    ├── Forbidden                403   ScopeMissing · NotOwner
     ├── MethodNotAllowed         405
     ├── NotAcceptable            406
+    ├── RequestTimeout           408   the client sent too slowly
     ├── TooLarge                 413
     ├── UnsupportedMediaType     415
-    ├── Busy                     429   QueueFull
+    ├── Busy                     429   QueueFull · TooManyRequests · TooManyAtOnce
+    ├── HeadTooLarge             431
     ├── StorageFull              507
-    ├── Unready                  503
+    ├── Unready                  503   Overloaded · TookTooLong
     └── InternalError            500   a fault of ours; its text never leaves the log
 
 Each leaf knows its status and its code; one handler in `app.problems` renders them all as problem documents.
@@ -56,6 +60,43 @@ class BadRequest(OnelayerError):
     """The request cannot be read as HTTP or as the media type it claims."""
 
     status, code, title = 400, "bad-request", "The request cannot be read"
+
+
+class Unauthorized(OnelayerError):
+    """The request needs a key, and comes with none that counts."""
+
+    status, code, title = 401, "unauthorized", "A key is needed"
+
+    def __init__(self, detail: str, is_wrong: bool = False) -> None:
+        challenge = 'Bearer realm="onelayer"' + (', error="invalid_token"' if is_wrong else "")
+        super().__init__(detail, headers={"WWW-Authenticate": challenge})
+
+
+class Forbidden(OnelayerError):
+    """The key counts, but not for this."""
+
+    status, code, title = 403, "forbidden", "The key does not allow it"
+
+
+class ScopeMissing(Forbidden):
+    """The key is of a lesser scope."""
+
+    code, title = "scope-missing", "The scope of the key does not allow it"
+
+    def __init__(self, needed: str, given: str) -> None:
+        super().__init__(
+            f"This call needs a key of the scope {needed!r}, and this one has {given!r}; use another key.",
+            headers={"WWW-Authenticate": f'Bearer realm="onelayer", error="insufficient_scope", scope="{needed}"'},
+        )
+
+
+class NotOwner(Forbidden):
+    """What is shared, or has no owner, is changed by its owner or an admin alone."""
+
+    code, title = "not-owner", "It belongs to another owner"
+
+    def __init__(self, called: str) -> None:
+        super().__init__(f"{called!r} can be seen, but not changed, with this key; only its owner or an admin can.")
 
 
 class NotFound(OnelayerError):
@@ -135,6 +176,15 @@ class NameTaken(Conflict):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"A dataset named {name!r} exists; choose another name, or delete that dataset first.")
+
+
+class ModelNameTaken(Conflict):
+    """The models of this name belong to another owner."""
+
+    code, title = "model-name-taken", "The name belongs to another owner"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The models named {name!r} belong to another owner; choose another name.")
 
 
 class DatasetInUse(Conflict):
@@ -271,10 +321,75 @@ class QueueFull(Busy):
         )
 
 
+class TooManyRequests(Busy):
+    """More requests a second than one key may send."""
+
+    code, title = "too-many-requests", "Too many requests"
+
+    def __init__(self, rate: float, seconds: int) -> None:
+        super().__init__(
+            f"One key may send {rate:g} requests a second; try again in {seconds} seconds.",
+            headers={"Retry-After": str(seconds)},
+        )
+
+
+class TooManyAtOnce(Busy):
+    """As many of one kind are under way as the service takes at the same time."""
+
+    code, title = "too-many-at-once", "Too many at the same time"
+
+    def __init__(self, limit: int, what: str, seconds: int) -> None:
+        super().__init__(
+            f"{limit} {what} are under way, as many as the server takes at once; try again in {seconds} seconds.",
+            headers={"Retry-After": str(seconds)},
+        )
+
+
+class RequestTimeout(OnelayerError):
+    """The client sent too slowly."""
+
+    status, code, title = 408, "request-timeout", "The request came too slowly"
+
+    def __init__(self, part: str, seconds: float) -> None:
+        super().__init__(
+            f"The {part} of the request came too slowly for {seconds:g} seconds; send it again, faster.",
+        )
+
+
+class HeadTooLarge(OnelayerError):
+    """The head of the request, its address and headers, is larger than the server takes."""
+
+    status, code, title = 431, "head-too-large", "The head of the request is too large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The address and the headers of a request may have {limit} bytes together.")
+
+
 class Unready(OnelayerError):
     """The service cannot do its work yet."""
 
     status, code, title = 503, "unready", "Not ready"
+
+
+class Overloaded(Unready):
+    """As many connections are open as the server takes."""
+
+    code, title = "overloaded", "Too many connections"
+
+    def __init__(self, limit: int, seconds: int) -> None:
+        super().__init__(
+            f"{limit} connections are open, as many as the server takes; try again in {seconds} seconds.",
+            headers={"Retry-After": str(seconds)},
+        )
+
+
+class TookTooLong(Unready):
+    """The request was not answered in time."""
+
+    code, title = "took-too-long", "The request took too long"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"The request was not answered within {seconds:g} seconds; ask for less at a time.")
 
 
 class StorageFull(OnelayerError):

@@ -62,7 +62,7 @@ def read(content: bytes) -> Imported:
     return Imported(description, encoding, weights, Statistics.of(checked), _inference(description, checked))
 
 
-def add(content: bytes, name: str | None, registry: Registry, storage: Storage) -> ModelRow:
+def add(content: bytes, name: str | None, registry: Registry, storage: Storage, shared: bool | None) -> ModelRow:
     """Keep the model in a file as a new model, the next version of `name`."""
     found = read(content)
     about, target = found.description, found.encoding.target
@@ -74,7 +74,7 @@ def add(content: bytes, name: str | None, registry: Registry, storage: Storage) 
         return registry.create(
             model_id, name, kind=about.kind, job_id=None, dataset_id=None, features=describe(found.encoding),
             target=list(target.columns), classes=list(target.classes) if target.classes else None,
-            metrics=_plain(about.metrics), partial=about.partial,
+            metrics=_plain(about.metrics), partial=about.partial, shared=shared,
         )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.access.viewer import viewer
 from app.datasets.encoding import Encoding
 from app.datasets.feature_encoding import ArrayFeature, NumericFeature
 from app.errors import ModelNotFound, Unsupported
@@ -102,10 +103,11 @@ class Predictor:
         self._storage = storage
         self._revision = revision
         self._cached_bytes = cached_bytes
+        self.hits = self.misses = 0
         self._cache: OrderedDict[str, Loaded] = OrderedDict()
         self._bytes = 0
         self._oversize: Loaded | None = None
-        self._meanings: dict[str, str] = {}
+        self._meanings: dict[tuple[str | None, str], str] = {}
         self._seen: int | None = None
         self._lock = Lock()
         self._looking = Lock()
@@ -119,7 +121,7 @@ class Predictor:
                 self._meanings.clear()
                 self._seen = revision
                 return None
-            model_id = self._meanings.get(reference)
+            model_id = self._meanings.get((viewer().sight, reference))
             return self._find(model_id) if model_id is not None else None
 
     def load(self, reference: str) -> Loaded:
@@ -141,8 +143,10 @@ class Predictor:
     def _find(self, model_id: str) -> Loaded | None:
         found = self._cache.get(model_id)
         if found is not None:
+            self.hits += 1
             self._cache.move_to_end(model_id)
         elif self._oversize is not None and self._oversize.row.id == model_id:
+            self.hits += 1
             found = self._oversize
         return found
 
@@ -150,7 +154,7 @@ class Predictor:
         with self._lock:
             # If the database has moved on since the look, the next request clears this again.
             if revision is not None and revision == self._seen:
-                self._meanings[reference] = model_id
+                self._meanings[viewer().sight, reference] = model_id
 
     def _read(self, row: ModelRow) -> Loaded:
         with self._loading:  # once, however many ask for it at the same time
@@ -166,8 +170,14 @@ class Predictor:
             self._keep(loaded)
         return loaded
 
+    @property
+    def bytes(self) -> int:
+        """What the models in memory occupy."""
+        return self._bytes + (self._oversize.bytes if self._oversize is not None else 0)
+
     def _keep(self, loaded: Loaded) -> None:
         with self._lock:
+            self.misses += 1
             if loaded.bytes > self._cached_bytes:
                 self._oversize = loaded
                 return

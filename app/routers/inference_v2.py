@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Body, Path, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -24,6 +23,7 @@ from app.models.predictor import Loaded
 from app.models.tensors import Tail, decoded
 from app.problems import faults_of
 from app.routers.dependencies import ServicesDep
+from app.routers.json_body import LimitedRoute, check_width
 from app.routers.predict import SMALL_JSON_BYTES, is_small_array, model, whole_body
 from app.schemas.inference_v2 import (
     IndexEntry,
@@ -43,7 +43,7 @@ LENGTH_HEADER = "Inference-Header-Content-Length"
 MOST_LISTED = 10_000
 
 
-class InferenceRoute(APIRoute):
+class InferenceRoute(LimitedRoute):
     """A route whose errors also speak the protocol's language."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -233,6 +233,7 @@ def _parse(body: bytes) -> InferRequest:
             given = json.loads(body)  # NaN and Infinity, which the reply is to name
         except (ValueError, RecursionError):
             raise InvalidRequest(Fault("body", f"this is no JSON: {error}")) from error
+    check_width(given)
     try:
         return InferRequest.model_validate(given)
     except ValidationError as error:

@@ -24,11 +24,13 @@ from app.models.predictor import Loaded
 from app.models.replies import JSON, WRITERS, chosen
 from app.models.unpacking import unpacked
 from app.problems import faults_of
+from app.routers.guard import GuardedRoute
+from app.routers.json_body import check_width
 from app.schemas.predict import PredictOptions, PredictReply, PredictRequest
 from app.schemas.problem import problems
 from app.services import Services
 
-router = APIRouter(tags=["predict"])
+router = APIRouter(tags=["predict"], route_class=GuardedRoute)
 
 SMALL_JSON_BYTES = 64 * 1024
 SMALL_ARRAY_BYTES = 1024 * 1024
@@ -166,6 +168,7 @@ def _options(request: Request) -> PredictOptions:
 
 def _parse(body: bytes) -> PredictRequest:
     asked = _loads(body)
+    check_width(asked)
     try:
         return PredictRequest.model_validate(asked)
     except ValidationError as error:

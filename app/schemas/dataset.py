@@ -43,6 +43,11 @@ class SyntheticLinearSource(BaseModel):
     noise_std: Number = Field(0.01, ge=0, description="Standard deviation of the noise on y.", examples=[0.01])
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the random numbers.", examples=[0])
 
+    @property
+    def width(self) -> int:
+        """How many features."""
+        return len(self.weights)
+
 
 class SyntheticSoftmaxSource(BaseModel):
     """One cloud of points for each class: columns `x1…xd`, target `label`."""
@@ -56,6 +61,11 @@ class SyntheticSoftmaxSource(BaseModel):
     separation: Number = Field(2.0, ge=0, description="Mean distance between two centres.", examples=[2.0])
     noise_std: Number = Field(1.0, ge=0, description="Standard deviation of each cloud.", examples=[1.0])
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the random numbers.", examples=[0])
+
+    @property
+    def width(self) -> int:
+        """How many features."""
+        return self.features
 
 
 class RecordsSource(BaseModel):
@@ -85,6 +95,7 @@ class DatasetRequest(BaseModel):
 
     source: Source
     name: Name | None = Field(None, description="A name, unique among the datasets there are.", examples=[None])
+    shared: bool = Field(False, description="Whether every key sees and uses it, or its owner alone.", examples=[False])
     target: str | None = Field(None, description="The column that jobs predict by default.", examples=[None])
     columns: dict[str, ColumnKind] | None = Field(
         None, description="Kinds of columns, where the inferred ones are not meant.", examples=[None]
@@ -134,6 +145,11 @@ class DatasetBody(BaseModel):
         description="The format that it was uploaded in, with the dialect of a CSV file; null for a source in JSON.",
         examples=[_FORMAT],
     )
+    owner: str | None = Field(
+        description="Whose it is: the id of the first key of the owner; null if it was made without one.",
+        examples=[None],
+    )
+    shared: bool = Field(description="Whether every key sees and uses it, or its owner alone.", examples=[False])
 
     @classmethod
     def of(cls, row: DatasetRow, cached_bytes: int = 0) -> "DatasetBody":

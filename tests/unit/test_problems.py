@@ -23,12 +23,16 @@ LIMIT = 1000
 ERRORS: list[OnelayerError] = [
     errors.BadRequest("d"),
     errors.PageNotFound("d"),
+    errors.Unauthorized("d", is_wrong=True),
+    errors.ScopeMissing("write", "read"),
+    errors.NotOwner("houses"),
     errors.DatasetNotFound("houses"),
     errors.JobNotFound("j"),
     errors.ModelNotFound("fashion"),
     errors.MethodNotAllowed("d"),
     errors.NotAcceptable("d"),
     errors.NameTaken("houses"),
+    errors.ModelNameTaken("fashion"),
     errors.DatasetInUse("houses"),
     errors.JobStillRunning("j"),
     errors.JobOver("j", "failed"),
@@ -46,12 +50,18 @@ ERRORS: list[OnelayerError] = [
     errors.JobNotReplayable("d"),
     errors.IdempotencyConflict(),
     errors.RequestInProgress(2),
-    errors.Unready("d"),
+    errors.TooManyRequests(5, 1),
+    errors.TooManyAtOnce(8, "uploads", 1),
+    errors.RequestTimeout("body", 10),
+    errors.HeadTooLarge(10),
+    errors.Overloaded(10, 5),
+    errors.TookTooLong(10),
     errors.StorageFull("d"),
     errors.InternalError("d"),
 ]
 
 EXPECTED = {
+    "unauthorized": 401, "scope-missing": 403, "not-owner": 403, "model-name-taken": 409,
     "bad-request": 400, "not-found": 404, "dataset-not-found": 404, "job-not-found": 404,
     "model-not-found": 404, "method-not-allowed": 405, "not-acceptable": 406, "name-taken": 409,
     "dataset-in-use": 409, "job-running": 409, "job-over": 409, "too-large": 413,
@@ -59,7 +69,9 @@ EXPECTED = {
     "invalid-instances": 422, "queue-full": 429, "alias-not-found": 404,
     "result-not-found": 404, "invalid-model": 422, "unsupported": 422,
     "job-not-replayable": 409, "idempotency-conflict": 409, "request-in-progress": 409,
-    "internal-error": 500, "unready": 503, "storage-full": 507,
+    "internal-error": 500, "storage-full": 507,
+    "too-many-requests": 429, "too-many-at-once": 429, "request-timeout": 408, "head-too-large": 431,
+    "overloaded": 503, "took-too-long": 503,
 }  # fmt: skip
 
 
