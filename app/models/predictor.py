@@ -146,6 +146,7 @@ class Predictor:
             self.hits += 1
             self._cache.move_to_end(model_id)
         elif self._oversize is not None and self._oversize.row.id == model_id:
+            self.hits += 1
             found = self._oversize
         return found
 
@@ -172,7 +173,7 @@ class Predictor:
     @property
     def bytes(self) -> int:
         """What the models in memory occupy."""
-        return self._bytes
+        return self._bytes + (self._oversize.bytes if self._oversize is not None else 0)
 
     def _keep(self, loaded: Loaded) -> None:
         with self._lock:

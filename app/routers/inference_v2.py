@@ -21,7 +21,6 @@ from app.identifiers import is_id
 from app.models.open_inference import Output, default_outputs, infer, metadata, reply, wish
 from app.models.predictor import Loaded
 from app.models.tensors import Tail, decoded
-from app.models.unpacking import unpacked
 from app.problems import faults_of
 from app.routers.dependencies import ServicesDep
 from app.routers.json_body import LimitedRoute, check_width
@@ -181,9 +180,7 @@ def _metadata(services: Services, name: str, reference: str) -> ModelMetadata:
 async def _infer(request: Request, name: str, reference: str) -> Response:
     services: Services = request.app.state.services
     # No media type is asked for: Triton's client sends JSON without one.
-    body = unpacked(
-        await whole_body(request), request.headers.get("content-encoding"), services.settings.body_limit_bytes
-    )
+    body = await whole_body(request, services)
     size = _json_size(request.headers.get(LENGTH_HEADER), len(body))
     if size > SMALL_JSON_BYTES:
         return await run_in_threadpool(_parse_and_answer, body, size, name, reference, services)

@@ -22,6 +22,7 @@ from app.models.bodies import NPY, READERS, answer_body, answer_records, answer_
 from app.models.prediction import PLAIN, Answer, Wish
 from app.models.predictor import Loaded
 from app.models.replies import JSON, WRITERS, chosen
+from app.models.unpacking import unpacked
 from app.problems import faults_of
 from app.routers.guard import GuardedRoute
 from app.routers.json_body import check_width
@@ -70,7 +71,7 @@ async def predict_rows(request: Request) -> Response:
     given = headers.get("content-type", JSON)
     media_type = given if given == JSON else given.partition(";")[0].strip().lower()
     accepted = chosen(headers.get("accept"))
-    body = await whole_body(request)
+    body = await whole_body(request, services)
     if media_type == JSON or media_type.endswith("+json"):
         if request.scope["query_string"]:
             raise InvalidRequest(Fault("query", "with a JSON body the options stand in the body, not in the address"))
@@ -81,15 +82,15 @@ async def predict_rows(request: Request) -> Response:
         small = _wish(asked).work(loaded, len(asked.instances or asked.records or ())) <= SMALL_WORK
         return await _here_if(small, _answer_json, loaded, asked, accepted, services)
     if media_type not in READERS:
-        raise UnsupportedMediaType(f"POST /predict reads {', '.join(_TYPES)}.")
+        raise UnsupportedMediaType(f"POST /predict reads {', '.join(_TYPES)}; Content-Type says {given[:100]!r}.")
     options = _options(request)
     loaded = await model(options.model, services)
     small = media_type == NPY and is_small_array(loaded, len(body), _wish(options))
     return await _here_if(small, _answer_body, loaded, options, media_type, body, accepted, services)
 
 
-async def whole_body(request: Request) -> bytes:
-    """The body, by the shortest way: the request's own takes as long as a small prediction."""
+async def whole_body(request: Request, services: Services) -> bytes:
+    """The body, unpacked, by the shortest way: the request's own takes as long as a small prediction."""
     chunks: list[bytes] = []
     while True:
         message = await request.receive()
@@ -97,7 +98,12 @@ async def whole_body(request: Request) -> bytes:
             raise ClientDisconnect
         chunks.append(message.get("body", b""))
         if not message.get("more_body", False):
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            break
+    body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    encoding = request.headers.get("content-encoding")
+    if encoding is None:
+        return body
+    return await run_in_threadpool(unpacked, body, encoding, services.settings.body_limit_bytes)
 
 
 async def model(reference: str, services: Services) -> Loaded:
