@@ -50,8 +50,8 @@ bench: $(STAMP) ## the benchmarks; not part of the tests
 
 # Pins that are already locked stay unless pyproject.toml forbids them; `make lock COMPILE_ARGS=--upgrade` renews all.
 lock: $(STAMP) ## write the lock files anew from pyproject.toml, by uv, for every platform and Python from 3.11 on
-	$(COMPILE) --extra postgres $(COMPILE_ARGS) --output-file requirements.lock
-	$(COMPILE) --extra postgres --extra dev $(COMPILE_ARGS) --constraints requirements.lock --output-file requirements-dev.lock
+	$(COMPILE) --extra postgres --extra otel $(COMPILE_ARGS) --output-file requirements.lock
+	$(COMPILE) --extra postgres --extra otel --extra dev $(COMPILE_ARGS) --constraints requirements.lock --output-file requirements-dev.lock
 
 clean: ## remove .venv and everything that tools have left; data directories stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

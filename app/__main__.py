@@ -49,10 +49,12 @@ def serve(
 def worker(data_dir: DataDir = None, workers: Workers = None) -> None:
     """Run training workers alone, beside a server on the same database and data directory."""
     settings = _settings(data_dir=data_dir, workers=workers)
-    from app import logs
+    from app import logs, memory
+
+    memory.spare()
     from app.worker.supervisor import Supervisor
 
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     raise typer.Exit(Supervisor(settings).run())
 
 

@@ -7,6 +7,7 @@ then writes fails with "database is locked" under concurrency. The same code run
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import DateTime, Engine, create_engine, event
@@ -71,6 +72,12 @@ class Database:
         self.engine = _engine(url)
         self._read = sessionmaker(self.engine, expire_on_commit=False)
         self._write = sessionmaker(self.engine.execution_options(begin="IMMEDIATE"), expire_on_commit=False)
+
+    @property
+    def file(self) -> Path | None:
+        """SQLite's file, if it is SQLite's."""
+        name = self.engine.url.database
+        return Path(name) if self.engine.dialect.name == "sqlite" and name else None
 
     @contextmanager
     def read(self) -> Iterator[Session]:

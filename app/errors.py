@@ -17,11 +17,13 @@
     ├── Forbidden                403   ScopeMissing · NotOwner
     ├── MethodNotAllowed         405
     ├── NotAcceptable            406
+    ├── RequestTimeout           408   the client sent too slowly
     ├── TooLarge                 413
     ├── UnsupportedMediaType     415
-    ├── Busy                     429   QueueFull
+    ├── Busy                     429   QueueFull · TooManyRequests · TooManyAtOnce
+    ├── HeadTooLarge             431
     ├── StorageFull              507
-    ├── Unready                  503
+    ├── Unready                  503   Overloaded · TookTooLong
     └── InternalError            500   a fault of ours; its text never leaves the log
 
 Each leaf knows its status and its code; one handler in `app.problems` renders them all as problem documents.
@@ -319,10 +321,75 @@ class QueueFull(Busy):
         )
 
 
+class TooManyRequests(Busy):
+    """More requests a second than one key may send."""
+
+    code, title = "too-many-requests", "Too many requests"
+
+    def __init__(self, rate: float, seconds: int) -> None:
+        super().__init__(
+            f"One key may send {rate:g} requests a second; try again in {seconds} seconds.",
+            headers={"Retry-After": str(seconds)},
+        )
+
+
+class TooManyAtOnce(Busy):
+    """As many of one kind are under way as the service takes at the same time."""
+
+    code, title = "too-many-at-once", "Too many at the same time"
+
+    def __init__(self, limit: int, what: str, seconds: int) -> None:
+        super().__init__(
+            f"{limit} {what} are under way, as many as the server takes at once; try again in {seconds} seconds.",
+            headers={"Retry-After": str(seconds)},
+        )
+
+
+class RequestTimeout(OnelayerError):
+    """The client sent too slowly."""
+
+    status, code, title = 408, "request-timeout", "The request came too slowly"
+
+    def __init__(self, part: str, seconds: float) -> None:
+        super().__init__(
+            f"The {part} of the request came too slowly for {seconds:g} seconds; send it again, faster.",
+        )
+
+
+class HeadTooLarge(OnelayerError):
+    """The head of the request, its address and headers, is larger than the server takes."""
+
+    status, code, title = 431, "head-too-large", "The head of the request is too large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The address and the headers of a request may have {limit} bytes together.")
+
+
 class Unready(OnelayerError):
     """The service cannot do its work yet."""
 
     status, code, title = 503, "unready", "Not ready"
+
+
+class Overloaded(Unready):
+    """As many connections are open as the server takes."""
+
+    code, title = "overloaded", "Too many connections"
+
+    def __init__(self, limit: int, seconds: int) -> None:
+        super().__init__(
+            f"{limit} connections are open, as many as the server takes; try again in {seconds} seconds.",
+            headers={"Retry-After": str(seconds)},
+        )
+
+
+class TookTooLong(Unready):
+    """The request was not answered in time."""
+
+    code, title = "took-too-long", "The request took too long"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"The request was not answered within {seconds:g} seconds; ask for less at a time.")
 
 
 class StorageFull(OnelayerError):

@@ -4,11 +4,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__, logs, problems
 from app.access.entrance import needs_key
+from app.edge.cross_origin import cross_origin
+from app.edge.gate import Gate
+from app.edge.principal import principal
+from app.edge.rate import RateLimit
 from app.jobs.presence import Presence
 from app.jobs.upkeep import Upkeep
+from app.metrics.collector import registry_of
+from app.metrics.requests import RequestMetrics
 from app.migrate import migrate
 from app.routers import (
     datasets,
@@ -18,6 +25,7 @@ from app.routers import (
     history,
     inference_v2,
     jobs,
+    metrics,
     models,
     operations,
     predict,
@@ -32,10 +40,10 @@ from app.settings import Settings
 from app.worker.launcher import Launcher
 
 
-def create_app(settings: Settings | None = None, workers: Launcher | None = None) -> problems.ProblemDocuments:
+def create_app(settings: Settings | None = None, workers: Launcher | None = None) -> Gate:
     """The ASGI application of one API process, with its workers, which may be starting already."""
     settings = settings or Settings()
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     api = FastAPI(
         title="Onelayer",
         version=__version__,
@@ -47,15 +55,32 @@ def create_app(settings: Settings | None = None, workers: Launcher | None = None
     )
     api.state.services = assemble(settings)
     api.state.workers = workers or Launcher(settings)
+    api.state.registry = registry_of(api.state.services)
     problems.install(api)
+    if settings.requests_per_second:
+        api.add_middleware(RateLimit, rate=settings.requests_per_second, identify=principal)
+    if settings.allowed_origins:
+        api.add_middleware(CORSMiddleware, **cross_origin(settings.allowed_origins))
     api.add_middleware(IdempotencyKeys, keys=api.state.services.keys)
     api.add_middleware(Authentication, keyring=api.state.services.keyring, settings=settings)
     api.include_router(upload.router, max_body_size=settings.upload_limit_bytes)
-    for module in (datasets, jobs, history, events, models, predictions, predict, inference_v2, operations, docs):
+    for module in (
+        datasets,
+        jobs,
+        history,
+        events,
+        models,
+        predictions,
+        predict,
+        inference_v2,
+        operations,
+        metrics,
+        docs,
+    ):
         api.include_router(module.router)
     guard.check(api.routes)
     describe(api, guard.NEEDED, is_key_optional=not needs_key(settings))
-    return problems.ProblemDocuments(api)
+    return Gate(problems.ProblemDocuments(api), RequestMetrics(api.state.registry), settings.log_requests)
 
 
 @asynccontextmanager

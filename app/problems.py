@@ -12,12 +12,16 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from app import errors
 from app.errors import Fault, OnelayerError
 from app.identifiers import new_id
+
+MOST_FAULTS = 100
+"""A reply names so many; a request with more is not mended one by one."""
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:onelayer:problem:"
@@ -41,7 +45,7 @@ _BY_STATUS: dict[int, tuple[type[OnelayerError], str]] = {
 
 def document(error: OnelayerError) -> dict[str, Any]:
     """The JSON of an error."""
-    faults = [{"location": fault.location, "message": fault.message} for fault in error.faults]
+    faults = [{"location": fault.location, "message": fault.message} for fault in error.faults[:MOST_FAULTS]]
     return {
         "type": TYPE_PREFIX + error.code,
         "title": error.title,
@@ -64,6 +68,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(OnelayerError, _on_own)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(ClientDisconnect, _on_gone)  # type: ignore[arg-type]  # None is no reply
     app.add_exception_handler(Exception, _on_fault)
 
 
@@ -80,6 +85,10 @@ async def _on_validation(request: Request, error: Exception) -> Response:
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return response(_of_status(error.status_code, dict(error.headers or {})))
+
+
+async def _on_gone(request: Request, error: Exception) -> None:
+    """The client left before its request was whole: nobody is there for a reply, and nothing is wrong here."""
 
 
 async def _on_fault(request: Request, error: Exception) -> Response:
@@ -125,6 +134,8 @@ def _message(fault: Any) -> str:
         return "no such field; see /docs for the fields there are"
     if fault["type"] == "model_attributes_type":
         return "a JSON object is needed, sent with Content-Type: application/json"
+    if fault["type"] == "json_invalid":
+        return f"this is no JSON: {fault['ctx']['error']} at character {fault['loc'][-1]}"
     if fault["type"] == "missing":
         return "this field is required"
     return str(fault["msg"]).removeprefix("Value error, ")

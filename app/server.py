@@ -10,21 +10,39 @@ from typing import Any
 
 import uvicorn
 
-from app import memory
-from app.jobs.watch import Watch
+from app import logs, memory
+from app.edge.connection import Connections, Patience, protocol
+from app.edge.gate import Gate
 from app.settings import Settings
 from app.worker.launcher import Launcher
 
 GRACE_SECONDS = 3
 SOURCE = Path(__file__).parent
+TICKS_A_SECOND = 10
+"""How often uvicorn's main loop comes round."""
+
+SPARE_FILES = 256
+"""Open files that are no connections: the database, datasets, what is imported."""
 
 
 class Server(uvicorn.Server):
     """Stops within seconds, because nobody is left waiting for a job when it begins to stop."""
 
-    def __init__(self, config: uvicorn.Config, watch: Watch) -> None:
+    def __init__(self, config: uvicorn.Config, app: Gate) -> None:
         super().__init__(config)
-        self._watch = watch
+        self._watch = app.api.state.services.watch
+        self._connections = Connections(self.server_state, app.metrics)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Once a second, look at the connections."""
+        if counter % TICKS_A_SECOND == 0:
+            self._connections.look(1.0)
+        return await super().on_tick(counter)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and then set aside what has been made so far, which stays."""
+        await super().startup(sockets)
+        memory.settle()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wake whoever waits, give the replies a moment, then stop as uvicorn does."""
@@ -35,22 +53,40 @@ class Server(uvicorn.Server):
 
 def serve(settings: Settings) -> None:
     """Run one API process, and its workers, until a signal."""
-    memory.give_back()
+    prepare()
+    logs.configure(settings.log_level, settings.log_format)
     workers = Launcher(settings)
     # They load torch while this process imports the rest.
     workers.start()
     from app.main import create_app
 
-    app = create_app(settings, workers)
-    config = uvicorn.Config(app, **_options(settings))
+    run(create_app(settings, workers), settings)
+
+
+def prepare() -> None:
+    """What has to happen before NumPy and Arrow are imported."""
+    memory.spare()
+    memory.give_back()
+    # A request's product is too small to gain by a second core, and loses much where others use that core.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def run(app: Gate, settings: Settings) -> None:
+    """Serve an application until a signal."""
+    patience = Patience(
+        settings.slow_seconds, settings.body_rate, settings.request_seconds,
+        connections=min(settings.connections_limit, _more_files() - SPARE_FILES),
+    )  # fmt: skip
+    config = uvicorn.Config(app, http=protocol(patience, app.metrics), **_options(settings))
     # uvicorn raises the signal anew once it has stopped; by then it has done its work, and the exit status is 0.
     signal.signal(signal.SIGTERM, lambda *_: None)
     with suppress(KeyboardInterrupt):
-        Server(config, app.api.state.services.watch).run()
+        Server(config, app).run()
 
 
 def develop(settings: Settings) -> None:
     """Run as `serve` does, and start again whenever the code changes."""
+    logs.configure(settings.log_level, settings.log_format)
     os.environ.update(settings.environment())
     uvicorn.run("app.main:create_app", factory=True, reload=True, reload_dirs=[str(SOURCE)], **_options(settings))
 
@@ -59,8 +95,23 @@ def _options(settings: Settings) -> dict[str, Any]:
     return {
         "host": settings.host,
         "port": settings.port,
+        "log_config": None,
         "log_level": settings.log_level,
         "access_log": False,
         "server_header": False,
+        "ws": "none",
         "timeout_graceful_shutdown": GRACE_SECONDS,
     }
+
+
+def _more_files() -> int:
+    """Let this process open as many files as the system lets it; every connection is one. Returns how many."""
+    try:
+        import resource
+    except ImportError:  # there is no such limit where this is missing
+        return 2**20
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2**16 if hard == resource.RLIM_INFINITY else min(hard, 2**16)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(soft, wanted)

@@ -8,7 +8,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.access.keyring import Keyring
 from app.database import Database
+from app.datasets.bounds import Bounds
 from app.datasets.catalogue import Catalogue
+from app.disk import Disk
 from app.errors import OnelayerError
 from app.idempotency import Keys
 from app.jobs import checkpoints, retention
@@ -24,8 +26,10 @@ from app.models.registry import Registry
 from app.models.results import Results
 from app.models.revision import Revision
 from app.settings import MEBIBYTE, Settings
+from app.slots import Slots
 from app.storage import Storage
 from app.tables import ModelRow
+from app.tally import Tally
 
 USES_SECONDS = 60.0
 """How often the last use of each key is written down."""
@@ -38,6 +42,7 @@ class Services:
     settings: Settings
     database: Database
     storage: Storage
+    tally: Tally
     bell: Bell
     roster: Roster
     catalogue: Catalogue
@@ -47,6 +52,7 @@ class Services:
     registry: Registry
     predictor: Predictor
     results: Results
+    uploads: Slots
     watch: Watch
     feeds: Feeds
 
@@ -91,10 +97,11 @@ def assemble(settings: Settings) -> Services:
     # Where matplotlib, once it is imported, keeps its list of fonts.
     os.environ.setdefault("MPLCONFIGDIR", str(settings.resolved_cache_dir / "matplotlib"))
     database = Database(settings.resolved_database_url)
-    storage = Storage(settings.data_dir)
+    storage = Storage(settings.data_dir, Disk(settings.data_dir, *settings.disk_limits))
     roster = Roster(database, settings.lease_seconds)
     registry = Registry(database, storage)
     bell = Bell()
+    bounds = Bounds(settings.rows_limit, settings.columns_limit, settings.cells_limit)
     queue = Queue(database, roster, settings.lease_seconds, settings.attempts, settings.queue_limit)
     watch = Watch(bell, settings.poll_seconds)
     revision = Revision(database)
@@ -102,15 +109,17 @@ def assemble(settings: Settings) -> Services:
         settings=settings,
         database=database,
         storage=storage,
+        tally=Tally(settings.data_dir),
         bell=bell,
         roster=roster,
-        catalogue=Catalogue(database, storage, settings.matrix_cache_bytes),
+        catalogue=Catalogue(database, storage, settings.matrix_cache_bytes, bounds=bounds),
         queue=queue,
         keyring=Keyring(database, revision.now),
         keys=Keys(database, roster.is_alive, settings.keep_idempotency_hours),
         registry=registry,
         predictor=Predictor(registry, storage, revision, settings.model_cache_mib * MEBIBYTE),
         results=Results(storage),
+        uploads=Slots(settings.uploads_limit, "uploads"),
         watch=watch,
         feeds=Feeds(database, queue, watch),
     )

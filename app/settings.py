@@ -40,14 +40,38 @@ class Settings(BaseSettings):
     )
     upload_limit_mib: int = Field(8192, ge=1, description="Largest upload, as sent, in MiB.")
     unpacked_limit_mib: int = Field(65536, ge=1, description="Largest upload once decompressed, in MiB.")
+    uploads_limit: int = Field(8, ge=1, description="Uploads at the same time; a further one is refused with 429.")
+    rows_limit: int = Field(1_000_000_000, ge=1, description="Most rows of a dataset.")
+    columns_limit: int = Field(100_000, ge=1, description="Most columns of a dataset.")
+    cells_limit: int = Field(
+        20_000_000_000, ge=1, description="Most values of a dataset, each element of an array counted."
+    )
+    synthetic_cells_limit: int = Field(
+        100_000_000, ge=1, description="Most values of a synthetic dataset, which is made in memory."
+    )
+    json_limit_mib: int = Field(
+        1, ge=1, description="Largest JSON body of a request that carries no data, such as a job, in MiB."
+    )
+    json_depth_limit: int = Field(64, ge=4, description="How deep arrays and objects may be nested in a JSON body.")
+    event_streams_limit: int = Field(1000, ge=1, description="Open event streams; a further one is refused with 429.")
+    requests_per_second: float = Field(
+        0.0, ge=0.0, description="Requests a second of one key, or of one address; 0 is no limit."
+    )
     body_limit_mib: int = Field(64, ge=1, description="Largest body of every other request, in MiB.")
+    worker_memory_mib: int = Field(
+        1024,
+        ge=1,
+        description="Encoded training data that a worker holds in memory, in MiB; larger data is shuffled by blocks.",
+    )
     matrix_cache_mib: int = Field(
         10240,
         ge=0,
         description="Encoded training data kept on disk for further jobs, in MiB.",
     )
     predict_rows_limit: int = Field(100_000, ge=1, description="Most rows of one request to /predict.")
-    model_cache_mib: int = Field(256, ge=1, description="Models kept in memory by each API process, in MiB.")
+    model_cache_mib: int = Field(
+        256, ge=1, description="Models kept in memory by each API process, in MiB; beside them one that is larger."
+    )
     lease_seconds: float = Field(15.0, ge=1.0, description="A worker silent for this long has lost its job.")
     poll_seconds: float = Field(1.0, gt=0.0, description="How often to look for work when no wake-up arrives.")
     attempts: int = Field(3, ge=1, description="How often a job is tried before it is failed.")
@@ -62,6 +86,30 @@ class Settings(BaseSettings):
     keep_checkpoints_days: float = Field(0.0, ge=0.0, description="How long a checkpoint outlives its job.")
     keep_idempotency_hours: float = Field(24.0, gt=0.0, description="How long an Idempotency-Key is remembered.")
     cleanup_seconds: float = Field(300.0, gt=0.0, description="How often to look for what may be removed.")
+    request_seconds: float = Field(
+        600.0, gt=0.0, description="Longest time from the last byte of a request to the first of its reply."
+    )
+    slow_seconds: float = Field(
+        10.0, ge=1.0, description="How long a client may take over the head of a request, or send its body too slowly."
+    )
+    body_rate: float = Field(
+        1024.0, ge=0.0, description="Bytes a second; a client that sends its body slower for too long is cut off."
+    )
+    connections_limit: int = Field(4096, ge=1, description="Open connections at most; a further one is refused.")
+    disk_budget_mib: int | None = Field(
+        None, ge=1, description="What the data directory may hold, in MiB; what goes beyond it is refused with 507."
+    )
+    disk_reserve_mib: int = Field(
+        256, ge=0, description="What new data must leave free on the disk, in MiB; more is refused with 507."
+    )
+    cors_origins: str = Field(
+        "",
+        description="Origins, with commas between, whose pages may call this server from a browser.",
+    )
+    log_format: str = Field(
+        "auto", pattern="^(auto|json|console)$", description="JSON lines, or for people; auto looks for a terminal."
+    )
+    log_requests: bool = Field(True, description="Whether each request is a line of the log.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least severe log line kept.")
 
     @cached_property
@@ -113,9 +161,30 @@ class Settings(BaseSettings):
         return self.unpacked_limit_mib * MEBIBYTE
 
     @property
+    def worker_memory_bytes(self) -> int:
+        """Encoded training data that a worker holds in memory."""
+        return self.worker_memory_mib * MEBIBYTE
+
+    @property
     def matrix_cache_bytes(self) -> int:
         """Encoded training data kept on disk."""
         return self.matrix_cache_mib * MEBIBYTE
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        """The origins whose pages may call this server."""
+        return [origin.strip().rstrip("/") for origin in self.cors_origins.split(",") if origin.strip()]
+
+    @property
+    def disk_limits(self) -> tuple[int | None, int]:
+        """What the data directory may hold, and what must stay free beside it, in bytes."""
+        budget = self.disk_budget_mib * MEBIBYTE if self.disk_budget_mib is not None else None
+        return budget, self.disk_reserve_mib * MEBIBYTE
+
+    @property
+    def json_limit_bytes(self) -> int:
+        """Largest JSON body of a request that carries no data."""
+        return self.json_limit_mib * MEBIBYTE
 
     @property
     def body_limit_bytes(self) -> int:

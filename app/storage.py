@@ -20,11 +20,12 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from app.disk import Disk
 from app.errors import StorageFull
 from app.identifiers import new_id
 
 _STAGING = "staging"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Stage:
@@ -38,12 +39,15 @@ class Stage:
         """Give the folder its key: sync every file, rename, sync the parent."""
         target = self._storage.path(key)
         target.parent.mkdir(parents=True, exist_ok=True)
+        size = _bytes(self.path)
+        self._storage.disk.check(size)
         for file in self.path.iterdir():
             _sync(file)
         _sync(self.path)
         self.path.rename(target)
         # Before what may still fail: from here on it is the target that has to go.
         self.path = target
+        self._storage.disk.changed(size)
         _sync(target.parent)
         return target
 
@@ -51,8 +55,9 @@ class Stage:
 class Storage:
     """The data directory, seen as folders by key."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, disk: Disk | None = None) -> None:
         self.root = root.absolute()
+        self.disk = disk or Disk(self.root)
         (self.root / _STAGING).mkdir(parents=True, exist_ok=True)
 
     def path(self, key: str) -> Path:
@@ -62,9 +67,15 @@ class Storage:
             raise ValueError(f"not a key of the storage: {key!r}")
         return path
 
+    @property
+    def scratch(self) -> Path:
+        """Where files without a name may lie: on the disk of the data, since /tmp is often memory."""
+        return self.root / _STAGING
+
     @contextmanager
     def stage(self) -> Iterator[Stage]:
         """A private folder that vanishes unless it is published and the block ends well."""
+        self.disk.check()
         folder, lock = self._locked_folder()
         stage = Stage(self, folder)
         published = False
@@ -72,7 +83,7 @@ class Storage:
             yield stage
             published = stage.path != folder
         except OSError as error:
-            if error.errno in _FULL:
+            if error.errno in FULL:
                 raise _full() from error
             raise
         finally:
@@ -103,7 +114,7 @@ class Storage:
             _sync(target.parent)
         except OSError as error:
             aside.unlink(missing_ok=True)
-            if error.errno in _FULL:
+            if error.errno in FULL:
                 raise _full() from error
             raise
         finally:
@@ -122,11 +133,13 @@ class Storage:
             path.rename(doomed)
         except FileNotFoundError:
             return
+        size = _bytes(doomed)
         _remove(doomed)
+        self.disk.changed(-size)
 
     def bytes(self, key: str) -> int:
         """What a key occupies on disk."""
-        return sum(file.stat().st_size for file in self.path(key).rglob("*") if file.is_file())
+        return _bytes(self.path(key))
 
     def is_writable(self) -> bool:
         """Whether a file can be made in the data directory."""
@@ -163,6 +176,10 @@ class Storage:
     def _folders(self, collection: str) -> list[Path]:
         parent = self.root / collection
         return sorted(folder for folder in parent.iterdir() if folder.is_dir()) if parent.is_dir() else []
+
+
+def _bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _full() -> StorageFull:

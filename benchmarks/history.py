@@ -14,6 +14,7 @@ from app.jobs.roster import Roster
 from app.jobs.spec import Spec
 from app.migrate import migrate
 from app.storage import Storage
+from app.tally import Tally
 from app.training.epoch import Epoch
 from app.training.fit import fit
 from app.training.problem import Problem, Rows
@@ -65,7 +66,9 @@ class Recorder:
         self._storage = Storage(folder)
         roster, bell = Roster(self._database, 15), Bell()
         self._queue = Queue(self._database, roster, 15, 3, 100)
-        self._attendant = Attendant(self._database, self._queue, roster, bell, Checkpointer(self._storage, 5), 3)
+        self._attendant = Attendant(
+            self._database, self._queue, roster, bell, Checkpointer(self._storage, 5), 3, Tally(folder)
+        )
         self._attendant.start("worker", lambda: False)
 
     def train(self, problem: Problem, spec: Spec) -> float:

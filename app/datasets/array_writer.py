@@ -1,6 +1,7 @@
 """ArrayWriter: the arrays of one column become one `.npy` file, part by part, hashed on the way."""
 
 import hashlib
+import math
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -42,6 +43,11 @@ class ArrayWriter:
             raise InvalidData(Fault(f"row {self.rows + 1}, column {self._name}", message))
         for start in range(0, len(values), _CHUNK_ROWS):
             self._write(np.ascontiguousarray(values[start : start + _CHUNK_ROWS], self._type))
+
+    @property
+    def cells(self) -> int:
+        """How many elements have been written."""
+        return self.rows * math.prod(self._shape or ())
 
     def finish(self) -> bytes:
         """Complete the file; the digest of its values."""

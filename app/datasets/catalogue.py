@@ -14,9 +14,10 @@ from app import idempotency
 from app.access.viewer import check_own, viewer, visible
 from app.database import Database
 from app.datasets import matrix_cache
+from app.datasets.bounds import BOUNDLESS, Bounds
 from app.datasets.dataset import Dataset, Description
 from app.datasets.ingest import Choices, ingest
-from app.datasets.matrix_cache import MatrixCache
+from app.datasets.matrix_cache import MEMORY_BYTES, MatrixCache
 from app.datasets.readers.content import Content
 from app.errors import DatasetInUse, DatasetNotFound, Fault, InvalidRequest, NameTaken
 from app.identifiers import can_be_called, is_id, is_name, new_id
@@ -30,10 +31,18 @@ _ACTIVE = ("queued", "running")
 class Catalogue:
     """Makes, finds, lists and deletes datasets."""
 
-    def __init__(self, database: Database, storage: Storage, matrix_cache_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        database: Database,
+        storage: Storage,
+        matrix_cache_bytes: int = 0,
+        memory_bytes: int = MEMORY_BYTES,
+        bounds: Bounds = BOUNDLESS,
+    ) -> None:
         self._database = database
         self._storage = storage
-        self.matrices = MatrixCache(storage, matrix_cache_bytes)
+        self._bounds = bounds
+        self.matrices = MatrixCache(storage, matrix_cache_bytes, memory_bytes)
 
     @contextmanager
     def incoming(self) -> Iterator[Path]:
@@ -46,7 +55,7 @@ class Catalogue:
         self._check_name(name)
         dataset_id = new_id()
         with self._storage.stage() as stage:
-            description = ingest(content, stage.path, choices)
+            description = ingest(content, stage.path, choices, self._bounds)
             stage.publish(_key(dataset_id))
             row = self._row(dataset_id, name, description, shared)
             try:
@@ -62,7 +71,7 @@ class Catalogue:
         """The same checks and the same description; nothing is kept."""
         self._check_name(name)
         with self._storage.stage() as stage:
-            return ingest(content, stage.path, choices)
+            return ingest(content, stage.path, choices, self._bounds)
 
     def get(self, dataset: str) -> DatasetRow:
         """The dataset with this id or name."""

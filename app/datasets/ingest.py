@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from app.datasets.array_writer import ArrayWriter
+from app.datasets.bounds import BOUNDLESS, Bounds
 from app.datasets.content_hash import content_sha256
 from app.datasets.dataset import TABLE_FILE, Description
 from app.datasets.kinds import DECLARABLE, Kind
@@ -27,9 +28,9 @@ class Choices:
     columns: Mapping[str, Kind] = field(default_factory=dict)
 
 
-def ingest(content: Content, folder: Path, choices: Choices) -> Description:
+def ingest(content: Content, folder: Path, choices: Choices, bounds: Bounds = BOUNDLESS) -> Description:
     """Write the content's files into `folder` and describe them."""
-    written = _write(content, folder, choices.columns)
+    written = _write(content, folder, choices.columns, bounds)
     table, array_files = written.table, written.array_files
     profiles = profile_table(folder / TABLE_FILE, choices.columns)
     arrays = [profile_array(name, np.load(folder / file, mmap_mode="r")) for name, file in array_files.items()]
@@ -61,14 +62,15 @@ class _Written:
     array_digests: dict[str, bytes]
 
 
-def _write(content: Content, folder: Path, columns: Mapping[str, Kind]) -> _Written:
+def _write(content: Content, folder: Path, columns: Mapping[str, Kind], bounds: Bounds) -> _Written:
     try:
-        return _write_once(content, folder, columns)
+        return _write_once(content, folder, columns, bounds)
     except TypesChanged:
-        return _write_once(content, folder, columns)
+        return _write_once(content, folder, columns, bounds)
 
 
-def _write_once(content: Content, folder: Path, columns: Mapping[str, Kind]) -> _Written:
+def _write_once(content: Content, folder: Path, columns: Mapping[str, Kind], bounds: Bounds) -> _Written:
+    rows = cells = 0
     writers: dict[str, ArrayWriter] = {}
     with ExitStack() as stack:
         table = stack.enter_context(TableWriter(folder / TABLE_FILE, columns))
@@ -79,10 +81,15 @@ def _write_once(content: Content, folder: Path, columns: Mapping[str, Kind]) -> 
             return writers[name]
 
         for batch in content.batches():
-            table.write(_without_arrays(batch, writer))
+            bounds.check_columns(batch.num_columns + len(content.arrays))
+            plain = _without_arrays(batch, writer)
+            rows, cells = rows + len(batch), cells + len(batch) * plain.num_columns
+            bounds.check(rows, cells + sum(made.cells for made in writers.values()))
+            table.write(plain)
         table.finish()
         for name, parts in content.arrays.items():
             for part in parts:
+                bounds.check(rows, cells + part.size + sum(made.cells for made in writers.values()))
                 writer(name).write(part)
         digests = {name: made.finish() for name, made in writers.items()}
     return _Written(table, {name: f"{number}.npy" for number, name in enumerate(writers)}, digests)

@@ -19,20 +19,27 @@ from app.datasets.array_writer import ArrayWriter
 from app.datasets.encoding import PIXEL_LEVELS, Design, Encoding
 from app.datasets.splitting import Part
 from app.storage import Storage
+from app.tally import Tally
 
 COLLECTION = "matrices"
 MATRIX_FILE = "matrix.npy"
 LEAST_BYTES = 4 << 20
+MEMORY_BYTES = 1 << 30
 
 Mapped = NDArray[np.float32] | NDArray[np.uint8]
 
 
 class MatrixCache:
-    """Finds a matrix, or encodes it and keeps it."""
+    """Finds a matrix, or encodes it and keeps it.
 
-    def __init__(self, storage: Storage, budget_bytes: int) -> None:
+    `memory_bytes` is how much of a mapped matrix whoever reads it may have in memory.
+    """
+
+    def __init__(self, storage: Storage, budget_bytes: int, memory_bytes: int = MEMORY_BYTES) -> None:
+        self.memory_bytes = memory_bytes
         self._storage = storage
         self._budget_bytes = budget_bytes
+        self._tally = Tally(storage.root)
 
     def design(self, encoding: Encoding, part: Part) -> Design:
         """The matrix of some rows, mapped from disk where it is large. Shapes: (n, d), float32 or uint8."""
@@ -42,6 +49,7 @@ class MatrixCache:
         scale = 1.0 / PIXEL_LEVELS if encoding.are_pixels else 1.0
         key = f"{COLLECTION}/{part.dataset.folder.name}/{_digest(encoding, part)}"
         found = self._found(key)
+        self._tally.add(**{"matrix_misses" if found is None else "matrix_hits": 1})
         return Design(found if found is not None else self._made(key, encoding, part, size), scale)
 
     def bytes(self, dataset_id: str) -> int:

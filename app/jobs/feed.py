@@ -186,6 +186,11 @@ class Feeds:
         self._watch = watch
         self._feeds: dict[str, tuple[Feed, asyncio.Task[None]]] = {}
 
+    @property
+    def watchers(self) -> int:
+        """How many streams are open."""
+        return sum(feed.watchers for feed, _ in self._feeds.values())
+
     async def watch(self, job_id: str, after_epoch: int, rendering: Rendering) -> AsyncIterator[bytes]:
         """One watcher's stream; the first one starts the feed, the last one stops it."""
         if job_id not in self._feeds or self._feeds[job_id][1].done():

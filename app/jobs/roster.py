@@ -55,6 +55,12 @@ class Roster:
             offers = session.scalars(self._alive("worker").with_only_columns(ProcessRow.devices))
             return {device for offer in offers for device in offer}
 
+    def pids(self, role: Role) -> list[int]:
+        """The living processes of one role on this machine."""
+        alive = self._alive(role).where(ProcessRow.host == socket.gethostname())
+        with self._database.read() as session:
+            return list(session.scalars(alive.with_only_columns(ProcessRow.pid)))
+
     def has_worker(self) -> bool:
         """Whether a worker is alive."""
         with self._database.read() as session:

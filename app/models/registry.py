@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, false, func, select, update
 from sqlalchemy.orm import Session
 
+from app import idempotency
 from app.access.viewer import check_own, viewer, visible
 from app.database import Database, DatabaseTime
 from app.errors import AliasNotFound, Fault, InvalidRequest, ModelNotFound
@@ -56,12 +57,13 @@ class Registry:
         return row
 
     def create(self, model_id: str, name: str | None, **fields: Any) -> ModelRow:
-        """Add a model of the viewer's in a transaction of its own."""
+        """Add a model of the viewer's in a transaction of its own, as what the current request has made."""
         with self._database.write() as session:
             if name is not None:
                 names.claim(session, name)
             row = self.add(session, model_id, name, viewer().owner, **fields)
             session.flush()
+            idempotency.created(session, f"/models/{model_id}")
             return find(session, row.id)
 
     def get(self, reference: str) -> ModelRow:
@@ -99,10 +101,13 @@ class Registry:
         if re.fullmatch(NAME_PATTERN, alias) is None:
             raise InvalidRequest(Fault("alias", "at most 100 letters, digits, '.', '_' and '-', first no sign"))
         with self._database.write() as session:
-            model = find(session, f"{name}:{version}")
-            check_own(model, f"{name}:{version}")
-            session.merge(AliasRow(name=name, alias=alias, model_id=model.id, moved_at=DatabaseTime()))
-            return model
+            while True:
+                model = find(session, f"{name}:{version}")
+                check_own(model, f"{name}:{version}")
+                if _is_moved(session, name, alias, model.id) or names.is_added(
+                    session, AliasRow(name=name, alias=alias, model_id=model.id, moved_at=DatabaseTime())
+                ):
+                    return model
 
     def remove_alias(self, name: str, alias: str) -> None:
         """Take an alias away; the model stays."""
@@ -175,14 +180,23 @@ def _next_version(session: Session, name: str, owner: str | None) -> tuple[int, 
 
     The row is locked until the commit, so that no two models get one number.
     """
+    while (counted := _counted_on(session, name)) is None:
+        # A name that models had before names were counted, or a new one.
+        newest = session.scalar(select(func.max(ModelRow.version)).where(ModelRow.name == name))
+        version = (newest or 0) + 1
+        if names.is_added(session, ModelNameRow(name=name, newest_version=version, owner=owner)):
+            return version, owner
+    return counted
+
+
+def _counted_on(session: Session, name: str) -> tuple[int, str | None] | None:
     count = update(ModelNameRow).where(ModelNameRow.name == name)
     count = count.values(newest_version=ModelNameRow.newest_version + 1)
     counted = session.execute(count.returning(ModelNameRow.newest_version, ModelNameRow.owner)).one_or_none()
-    if counted is not None:
-        return counted[0], counted[1]
-    # A name that models had before names were counted, or a new one.
-    newest = session.scalar(select(func.max(ModelRow.version)).where(ModelRow.name == name))
-    version = (newest or 0) + 1
-    session.add(ModelNameRow(name=name, newest_version=version, owner=owner))
-    session.flush()
-    return version, owner
+    return (counted[0], counted[1]) if counted is not None else None
+
+
+def _is_moved(session: Session, name: str, alias: str, model_id: str) -> bool:
+    move = update(AliasRow).where(AliasRow.name == name, AliasRow.alias == alias)
+    move = move.values(model_id=model_id, moved_at=DatabaseTime())
+    return session.scalar(move.returning(AliasRow.alias)) is not None

@@ -12,13 +12,14 @@ from starlette.responses import Response
 
 from app.access.keyring import Keyring
 from app.access.viewer import viewer
-from app.errors import Fault, InvalidRequest
+from app.errors import Fault, InvalidRequest, TooManyAtOnce
 from app.jobs.status import OVER
 from app.routers.dependencies import JobId, ServicesDep
 from app.routers.guard import GuardedRoute
 from app.schemas.history import EpochBody
 from app.schemas.job import JobBody
 from app.schemas.problem import problems
+from app.slots import RETRY_SECONDS
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=GuardedRoute)
 
@@ -66,7 +67,7 @@ WIRE = Wire()
     "/{job}/events",
     summary="Watch a job",
     response_class=Response,
-    responses=problems(404, 422)
+    responses=problems(404, 422, 429)
     | {
         200: {"description": "Events until the job is over.", "content": _STREAM},
         204: {"description": "The job is over, and `Last-Event-ID` names its last event: there is nothing more."},
@@ -82,6 +83,8 @@ async def watch_job(
 ) -> Response:
     """Every epoch of a job once and in order, and each change of its state, as they happen."""
     await run_in_threadpool(services.queue.get, job)
+    if services.feeds.watchers >= services.settings.event_streams_limit:
+        raise TooManyAtOnce(services.settings.event_streams_limit, "event streams", RETRY_SECONDS)
     after_epoch, is_over = _position(last_event_id)
     if is_over:
         return Response(status_code=204)

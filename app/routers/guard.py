@@ -62,6 +62,7 @@ NEEDED: dict[str, Scope | None] = {
     "GET /v2/models/{model}/versions/{version}/ready": PREDICT,
     "POST /v2/models/{model}/infer": PREDICT,
     "POST /v2/models/{model}/versions/{version}/infer": PREDICT,
+    "GET /metrics": READ,
     "GET /healthz": OPEN,
     "GET /readyz": OPEN,
     "GET /docs": OPEN,
@@ -83,7 +84,7 @@ class GuardedRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, behind the question whether it may be called."""
-        handle, needed = super().get_route_handler(), self.needed
+        handle, needed = self.unguarded(), self.needed
         if needed is None:
             return handle
 
@@ -92,6 +93,10 @@ class GuardedRoute(APIRoute):
             return await handle(request)
 
         return admit_and_handle
+
+    def unguarded(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """What is asked nothing: for routes that do more before their handler, which all comes after the question."""
+        return super().get_route_handler()
 
 
 def admit(connection: Connection, needed: Scope) -> None:

@@ -13,13 +13,13 @@ from app.jobs.status import OVER, Status
 from app.jobs.submission import order
 from app.routers.conditional import NOT_MODIFIED, IfNoneMatch, etag, matches, unchanged
 from app.routers.dependencies import Cursor, JobId, Limit, ServicesDep, WaitSeconds
-from app.routers.guard import GuardedRoute
+from app.routers.json_body import LimitedRoute
 from app.schemas.job import JobBody, PreflightBody
 from app.schemas.page import Page, before, page
 from app.schemas.problem import problems
 from app.services import Services
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=GuardedRoute)
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=LimitedRoute)
 
 
 @router.post(

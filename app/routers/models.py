@@ -12,7 +12,7 @@ from app.models.coefficients import coefficients
 from app.models.evaluation import evaluate, scatter
 from app.models.exports import FORMATS, file_name
 from app.routers.dependencies import Cursor, Limit, ServicesDep
-from app.routers.guard import GuardedRoute
+from app.routers.json_body import LimitedRoute
 from app.schemas.coefficients import Coefficients
 from app.schemas.evaluation import AliasRequest, EvaluateRequest, Evaluation
 from app.schemas.model import ModelBody
@@ -20,7 +20,7 @@ from app.schemas.page import Page, before, page
 from app.schemas.problem import problems
 from app.schemas.sharing import ShareRequest
 
-router = APIRouter(prefix="/models", tags=["models"], route_class=GuardedRoute)
+router = APIRouter(prefix="/models", tags=["models"], route_class=LimitedRoute)
 
 ModelPath = Annotated[
     str,

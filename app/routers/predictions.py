@@ -9,16 +9,16 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from app.jobs.queue import Order
 from app.models.batch import Batch, check_batch
 from app.routers.dependencies import JobId, ServicesDep, WaitSeconds
-from app.routers.guard import GuardedRoute
 from app.routers.history import accepts_csv
 from app.routers.jobs import hold
+from app.routers.json_body import LimitedRoute
 from app.routers.models import ModelPath
 from app.schemas.evaluation import BatchRequest
 from app.schemas.job import JobBody
 from app.schemas.problem import problems
 from app.services import Services
 
-router = APIRouter(route_class=GuardedRoute)
+router = APIRouter(route_class=LimitedRoute)
 
 PARQUET = "application/vnd.apache.parquet"
 _FILE: dict[int | str, dict[str, Any]] = {200: {"description": "The file.", "content": {"text/csv": {}, PARQUET: {}}}}

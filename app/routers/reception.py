@@ -21,6 +21,14 @@ FIELD_LIMIT_BYTES = 1024 * 1024
 PARTS_LIMIT = 32
 
 
+Room = Callable[[int], None]
+"""Raises if there is no room for so many bytes more."""
+
+
+def _room_for_all(_size: int) -> None:
+    """There is."""
+
+
 @dataclass
 class Received:
     """What arrived: files by the name of their part, with what they were called, and the other fields as text."""
@@ -29,18 +37,20 @@ class Received:
     file_names: dict[str, str] = field(default_factory=dict)
     media_types: dict[str, str] = field(default_factory=dict)
     fields: dict[str, str] = field(default_factory=dict)
+    bytes: int = 0
+    """How large the body was as it was sent."""
 
 
-async def receive_body(request: Request, folder: Path) -> Received:
+async def receive_body(request: Request, folder: Path, room: Room = _room_for_all) -> Received:
     """Write the whole body to one file, known as the part `file`."""
     path = folder / "file"
     with path.open("wb") as file:
-        await _pump(request, file.write)
+        size = await _pump(request, file.write, room)
     media_type = request.headers.get("content-type", "")
-    return Received(files={"file": path}, media_types={"file": media_type})
+    return Received(bytes=size, files={"file": path}, media_types={"file": media_type})
 
 
-async def receive_multipart(request: Request, folder: Path) -> Received:
+async def receive_multipart(request: Request, folder: Path, room: Room = _room_for_all) -> Received:
     """Write each file part to a file of its own, and keep the other parts as text."""
     _, options = parse_options_header(request.headers.get("content-type", ""))
     boundary = options.get(b"boundary")
@@ -50,7 +60,7 @@ async def receive_multipart(request: Request, folder: Path) -> Received:
         parts = _Parts(folder, stack)
         try:
             parser = MultipartParser(boundary, parts.callbacks())
-            await _pump(request, parser.write)
+            parts.received.bytes = await _pump(request, parser.write, room)
             parser.finalize()
         except FormParserError as error:
             raise BadRequest(f"The multipart body is broken: {error}.") from error
@@ -59,16 +69,23 @@ async def receive_multipart(request: Request, folder: Path) -> Received:
     return parts.received
 
 
-async def _pump(request: Request, consume: Callable[[bytes], int]) -> None:
+async def _pump(request: Request, consume: Callable[[bytes], int], room: Room) -> int:
     """Hand the body on in large blocks, in a thread, so that neither disk nor parser holds up the event loop."""
-    block = bytearray()
+
+    def keep(block: bytes) -> None:
+        room(len(block))
+        consume(block)
+
+    size, block = 0, bytearray()
     async for chunk in request.stream():
+        size += len(chunk)
         block += chunk
         if len(block) >= BLOCK_BYTES:
-            await run_in_threadpool(consume, bytes(block))
+            await run_in_threadpool(keep, bytes(block))
             block.clear()
     if block:
-        await run_in_threadpool(consume, bytes(block))
+        await run_in_threadpool(keep, bytes(block))
+    return size
 
 
 class _Parts:

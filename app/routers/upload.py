@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any
 
 import orjson
@@ -22,6 +23,7 @@ from app.errors import Fault, InvalidRequest, TooLarge
 from app.problems import faults_of
 from app.routers.dependencies import ServicesDep
 from app.routers.guard import GuardedRoute
+from app.routers.json_body import check, check_width
 from app.routers.reception import Received, receive_body, receive_multipart
 from app.schemas.dataset import (
     DatasetBody,
@@ -36,6 +38,8 @@ from app.schemas.upload import FILE_PARTS, IN_QUERY_ALONE, UploadOptions, reques
 from app.services import Services
 
 router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=GuardedRoute)
+
+LARGE_CELLS = 5_000_000
 
 _RAW = tuple(media_type for form in readers.FORMATS for media_type in form.media_types)
 
@@ -58,12 +62,14 @@ async def create_dataset(
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
         return await run_in_threadpool(_from_source, await _json_body(request, services), options, services)
-    with services.catalogue.incoming() as folder:
+    with services.uploads.one(), services.catalogue.incoming() as folder:
         if media_type == "multipart/form-data":
-            received = await receive_multipart(request, folder)
+            received = await receive_multipart(request, folder, services.storage.disk.check)
         else:
             readers.format_of(media_type)  # refused before the body is read
-            received = await receive_body(request, folder)
+            received = await receive_body(request, folder, services.storage.disk.check)
+        # The files of the dataset are about as large as what was sent, and both are there for a while.
+        services.storage.disk.check(received.bytes)
         encoding = request.headers.get("content-encoding")
         return await run_in_threadpool(_from_upload, received, options, encoding, services)
 
@@ -80,11 +86,23 @@ async def _json_body(request: Request, services: Services) -> bytes:
 
 def _from_source(body: bytes, options: UploadOptions, services: Services) -> Response:
     _refuse(options, [name for name in options.model_fields_set if name not in IN_QUERY_ALONE], "a JSON source")
+    check(body, services.settings.body_limit_bytes, services.settings.json_depth_limit)
     asked = _parsed(body)
     kinds = _kinds(asked.columns)
     name = asked.name if asked.name is not None else options.name
     kept = options.model_copy(update={"name": name, "shared": asked.shared or options.shared})
-    return _create(_content(asked.source, kinds), Choices(asked.target, kinds), kept, services)
+    with _slot(asked.source, services):
+        return _create(_content(asked.source, kinds), Choices(asked.target, kinds), kept, services)
+
+
+def _slot(source: Source, services: Services) -> AbstractContextManager[None]:
+    """What is made in memory may be so large, and if it is large, only a few at the same time."""
+    if isinstance(source, RecordsSource):
+        return nullcontext()
+    cells, most = source.rows * (source.width + 1), services.settings.synthetic_cells_limit
+    if cells > most:
+        raise InvalidRequest(Fault("source.rows", f"rows times columns may be {most} at most; use fewer rows"))
+    return services.uploads.one() if cells > LARGE_CELLS else nullcontext()
 
 
 def _content(source: Source, kinds: dict[str, Kind]) -> Content:
@@ -164,6 +182,9 @@ def _parsed(body: bytes) -> DatasetRequest:
         asked = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(Fault("body", f"this is no JSON: {error}")) from error
+    check_width(asked)
+    if isinstance(asked, dict):
+        check_width(asked.get("source"))
     try:
         return DatasetRequest.model_validate(asked)
     except ValidationError as error:

@@ -43,6 +43,11 @@ class SyntheticLinearSource(BaseModel):
     noise_std: Number = Field(0.01, ge=0, description="Standard deviation of the noise on y.", examples=[0.01])
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the random numbers.", examples=[0])
 
+    @property
+    def width(self) -> int:
+        """How many features."""
+        return len(self.weights)
+
 
 class SyntheticSoftmaxSource(BaseModel):
     """One cloud of points for each class: columns `x1…xd`, target `label`."""
@@ -56,6 +61,11 @@ class SyntheticSoftmaxSource(BaseModel):
     separation: Number = Field(2.0, ge=0, description="Mean distance between two centres.", examples=[2.0])
     noise_std: Number = Field(1.0, ge=0, description="Standard deviation of each cloud.", examples=[1.0])
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the random numbers.", examples=[0])
+
+    @property
+    def width(self) -> int:
+        """How many features."""
+        return self.features
 
 
 class RecordsSource(BaseModel):

@@ -36,6 +36,8 @@ _KEY = {
     "description": "A key, as `onelayer keys create` prints it. Its scope is `predict`, `read`, `write` or `admin`; "
     "each contains those before it, and each call names the one that it needs.",
 }
+EVERYWHERE = (400, 408, 429, 431, 500, 503)
+OF_BODIES = (413, 415, 422)
 
 _BY_HAND = (DatasetRequest, PredictRequest, InferRequest, Problem)
 
@@ -54,6 +56,7 @@ def describe(api: FastAPI, needed: Mapping[str, str | None], is_key_optional: bo
             _fill_in_paths(document)
             _offer_idempotency(document)
             _ask_for_keys(document, needed, is_key_optional)
+            _foresee_refusals(document)
             api.openapi_schema = document
         return api.openapi_schema
 
@@ -93,12 +96,16 @@ def _ask_for_keys(document: dict[str, Any], needed: Mapping[str, str | None], is
             scope = needed[f"{method.upper()} {path}"]
             operation["security"] = [{"key": [scope]}, *([{}] if is_optional else [])] if scope else []
             if scope:
-                refusals = problems(401, 403)
-                operation["responses"] = dict(sorted((operation["responses"] | refusals).items(), key=_by_status))
+                operation["responses"] |= {str(status): reply for status, reply in problems(401, 403).items()}
 
 
-def _by_status(reply: tuple[int | str, Any]) -> str:
-    return str(reply[0])
+def _foresee_refusals(document: dict[str, Any]) -> None:
+    """What any request may be answered with, whatever it asks for."""
+    for item in document["paths"].values():
+        for operation in item.values():
+            statuses = EVERYWHERE + (OF_BODIES if "requestBody" in operation else ())
+            for status, reply in problems(*statuses).items():
+                operation["responses"].setdefault(str(status), reply)
 
 
 def _schemas() -> dict[str, Any]:

@@ -33,7 +33,9 @@ class InferRequest(BaseModel):
         default_factory=dict, description="`binary_data_output`: all outputs as bytes.", examples=[{}]
     )
     inputs: list[TensorBody] = Field(description="`X`, or a tensor for each column.", min_length=1, max_length=100_000)
-    outputs: list[OutputBody] | None = Field(None, description="Which outputs; by default all that cost nothing.")
+    outputs: list[OutputBody] | None = Field(
+        None, description="Which outputs; by default all that cost nothing.", max_length=1000
+    )
 
 
 class ServerMetadata(BaseModel):

@@ -23,7 +23,7 @@ class PredictOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str = Field(description=_MODEL, examples=["houses"], max_length=210)
-    outputs: list[Output] = Field(default_factory=list, description=_OUTPUTS, examples=[[]])
+    outputs: list[Output] = Field(default_factory=list, description=_OUTPUTS, examples=[[]], max_length=20)
     top_k: int | None = Field(None, ge=1, le=1000, description=_TOP_K, examples=[None])
     interval_level: float = Field(0.95, gt=0, lt=1, description=_LEVEL, examples=[0.95])
 

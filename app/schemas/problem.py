@@ -34,13 +34,17 @@ _MEANINGS = {
     401: "The call needs a key, and none came that counts.",
     403: "The key does not allow it.",
     404: "There is no such thing.",
+    405: "Not with this method.",
     406: "No such representation.",
+    408: "The request came too slowly.",
     409: "The state of the resource forbids it.",
     413: "The body is larger than the limit.",
     415: "The media type is none that this path reads.",
     422: "The request, or the data in it, has faults.",
     429: "More than the service takes on at present.",
-    503: "The service cannot do its work yet.",
+    431: "The address and the headers are larger than the limit.",
+    500: "A fault of the server; its log holds more.",
+    503: "The service cannot take the request on at present, or not in time.",
     507: "The disk is full.",
 }
 

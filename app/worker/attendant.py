@@ -23,6 +23,7 @@ from app.jobs.history import Measurement
 from app.jobs.queue import Claim, LeaseLost, Queue
 from app.jobs.roster import Roster
 from app.jobs.status import Status
+from app.tally import Tally
 from app.worker.checkpoint import Checkpointer
 from app.worker.supervisor import GAVE_UP
 
@@ -35,8 +36,9 @@ class Attendant:
     """Attends to one worker; at any time to one job or to none."""
 
     def __init__(
-        self, database: Database, queue: Queue, roster: Roster, bell: Bell, checkpointer: Checkpointer, renew: float
-    ) -> None:
+        self, database: Database, queue: Queue, roster: Roster, bell: Bell, checkpointer: Checkpointer, renew: float,
+        tally: Tally,
+    ) -> None:  # fmt: skip
         self._database = database
         self._queue = queue
         self._roster = roster
@@ -47,6 +49,8 @@ class Attendant:
         self._buffer: list[Measurement] = []
         self._written_epoch = 0
         self._samples_per_second = 0.0
+        self._rows = 0
+        self._tally = tally
         self._is_troubled = False
         self._writing = threading.RLock()
         self._ended = threading.Event()
@@ -89,8 +93,9 @@ class Attendant:
         """The history until this epoch is written."""
         self._written_epoch = epoch
 
-    def record(self, epoch: list[Measurement], samples_per_second: float) -> None:
-        """Note an epoch, of a sweep with every candidate; it is written soon, and in one piece."""
+    def record(self, epoch: list[Measurement], samples_per_second: float, rows: int) -> None:
+        """Note an epoch over some rows, of a sweep with every candidate; it is written soon, and in one piece."""
+        self._rows = rows
         self._buffer.extend(epoch)
         self._samples_per_second = samples_per_second
 
@@ -102,6 +107,7 @@ class Attendant:
                 raise LeaseLost("no job is attended to")
             with self._database.write() as session:
                 write(session, self._buffer, self._samples_per_second)
+            self._count(len(self._buffer))
             self._claim, self._buffer = None, []
 
     def hand_back(self) -> None:
@@ -173,11 +179,16 @@ class Attendant:
             progress: dict[str, Any] = {"samples_per_second": self._samples_per_second}
             job = history.record(session, self._queue, claim, batch, lease_until=self._queue.lease_end(), **progress)
         del self._buffer[: len(batch)]
+        self._count(len(batch))
         self._written_epoch = batch[-1].epoch
         self._renewed_at = time.monotonic()
         if job.cancel_requested:
             self.cancel_requested.set()
         self.announce(claim[0])
+
+    def _count(self, epochs: int) -> None:
+        if epochs:
+            self._tally.add(epochs=epochs, samples=epochs * self._rows)
 
     def _give_up(self) -> None:
         """End what cannot be stopped: nothing is learned yet, so nothing is lost."""

@@ -2,12 +2,14 @@
 
 import os
 import signal
+import tempfile
 
 import structlog
 
 from app import logs
 from app.database import Database
 from app.datasets.catalogue import Catalogue
+from app.disk import Disk
 from app.jobs import checkpoints
 from app.jobs.bell import Bell
 from app.jobs.queue import LeaseLost, Queue
@@ -16,6 +18,7 @@ from app.models.registry import Registry
 from app.settings import Settings
 from app.storage import Storage
 from app.tables import JobRow
+from app.tally import Tally
 from app.training import devices
 from app.worker.attendant import Attendant, is_orphan_of
 from app.worker.batch_prediction import BatchPrediction
@@ -31,22 +34,26 @@ class Worker:
     """One training process: at any time it holds one job or none."""
 
     def __init__(self, settings: Settings, supervisor: int) -> None:
-        logs.configure(settings.log_level)
+        logs.configure(settings.log_level, settings.log_format)
         self._settings = settings
         self._database = Database(settings.resolved_database_url)
-        self._storage = Storage(settings.data_dir)
+        self._storage = Storage(settings.data_dir, Disk(settings.data_dir, *settings.disk_limits))
         self._bell = Bell()
         self._roster = Roster(self._database, settings.lease_seconds)
         self._queue = Queue(
             self._database, self._roster, settings.lease_seconds, settings.attempts, settings.queue_limit
         )
         self._registry = Registry(self._database, self._storage)
-        self._catalogue = Catalogue(self._database, self._storage, settings.matrix_cache_bytes)
+        self._catalogue = Catalogue(
+            self._database, self._storage, settings.matrix_cache_bytes, settings.worker_memory_bytes
+        )
         checkpointer = Checkpointer(self._storage, settings.checkpoint_seconds)
         self._attendant = Attendant(
-            self._database, self._queue, self._roster, self._bell, checkpointer, settings.lease_seconds / 5
-        )
+            self._database, self._queue, self._roster, self._bell, checkpointer, settings.lease_seconds / 5,
+            Tally(settings.data_dir),
+        )  # fmt: skip
         self._is_orphan = is_orphan_of(supervisor)
+        tempfile.tempdir = str(self._storage.scratch)  # where training puts a matrix that exceeds the memory
 
     def run(self) -> int:
         """Work until a signal, or until the supervisor is gone; returns the exit status."""
@@ -61,7 +68,8 @@ class Worker:
             if job is None:
                 self._bell.wait(self._settings.poll_seconds)
             else:
-                self._execute(worker_id, job)
+                with structlog.contextvars.bound_contextvars(job=job.id, attempt=job.attempt):
+                    self._execute(worker_id, job)
         self._attendant.end()
         self._roster.sign_out(worker_id)
         return 0

@@ -56,7 +56,7 @@ class Progress:
         self._group.append(_measured(step, now - self._epoch_began))
         if not _ends_its_epoch(step):
             return
-        self._attendant.record(self._group, speed)
+        self._attendant.record(self._group, speed, self._rows)
         self._group, self.epoch = [], step
         loss = step.train_loss if step.validation_loss is None else step.validation_loss
         self.last = parameters = step.parameters

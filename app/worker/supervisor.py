@@ -16,6 +16,7 @@ from app.jobs.queue import Queue
 from app.jobs.roster import Roster
 from app.migrate import is_current
 from app.settings import Settings
+from app.tally import Tally
 
 log = structlog.get_logger(__name__)
 
@@ -120,6 +121,7 @@ class Supervisor:
                 min(LONGEST_BACKOFF_SECONDS, 0.25 * 2 ** min(self._short_lives, 10)) if self._short_lives > 1 else 0.0
             )
             self._next_start = time.monotonic() + wait
+            Tally(self._settings.data_dir).add(worker_restarts=1)
             log.warning("a worker ended and is replaced", pid=process, status=os.waitstatus_to_exitcode(status))
             self._bury()
 

@@ -306,7 +306,7 @@ def cramped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
     if subprocess.run(command, check=False, capture_output=True).returncode:
         pytest.skip("a small file system cannot be mounted here; that takes root")
     try:
-        with RunningServer(folder / "data", ready="/healthz", workers=0) as running:
+        with RunningServer(folder / "data", ready="/healthz", workers=0, disk_reserve_mib=0) as running:
             yield running
     finally:
         subprocess.run(["umount", str(folder)], check=True)

@@ -29,7 +29,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def server(small: Path) -> Iterator[RunningServer]:
-    with RunningServer(small / "data", checkpoint_seconds=0.2) as running:
+    with RunningServer(small / "data", checkpoint_seconds=0.2, disk_reserve_mib=0) as running:
         yield running
 
 

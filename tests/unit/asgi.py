@@ -4,11 +4,10 @@ import asyncio
 from typing import Any
 
 import httpx
+from starlette.types import ASGIApp
 
-from app.problems import ProblemDocuments
 
-
-def call(app: ProblemDocuments, method: str, path: str, **options: Any) -> httpx.Response:
+def call(app: ASGIApp, method: str, path: str, **options: Any) -> httpx.Response:
     """The reply to one request."""
 
     async def send() -> httpx.Response:

@@ -50,7 +50,12 @@ ERRORS: list[OnelayerError] = [
     errors.JobNotReplayable("d"),
     errors.IdempotencyConflict(),
     errors.RequestInProgress(2),
-    errors.Unready("d"),
+    errors.TooManyRequests(5, 1),
+    errors.TooManyAtOnce(8, "uploads", 1),
+    errors.RequestTimeout("body", 10),
+    errors.HeadTooLarge(10),
+    errors.Overloaded(10, 5),
+    errors.TookTooLong(10),
     errors.StorageFull("d"),
     errors.InternalError("d"),
 ]
@@ -64,7 +69,9 @@ EXPECTED = {
     "invalid-instances": 422, "queue-full": 429, "alias-not-found": 404,
     "result-not-found": 404, "invalid-model": 422, "unsupported": 422,
     "job-not-replayable": 409, "idempotency-conflict": 409, "request-in-progress": 409,
-    "internal-error": 500, "unready": 503, "storage-full": 507,
+    "internal-error": 500, "storage-full": 507,
+    "too-many-requests": 429, "too-many-at-once": 429, "request-timeout": 408, "head-too-large": 431,
+    "overloaded": 503, "took-too-long": 503,
 }  # fmt: skip
 
 

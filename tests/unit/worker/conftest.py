@@ -22,6 +22,7 @@ from app.jobs.submission import order
 from app.models.registry import Registry
 from app.storage import Storage
 from app.tables import JobRow, ProcessRow
+from app.tally import Tally
 from app.worker import attendant as module
 from app.worker.attendant import Attendant
 from app.worker.checkpoint import Checkpointer
@@ -66,7 +67,9 @@ def attendant(
 ) -> Attendant:
     """An attendant that is not started yet."""
     monkeypatch.setattr(module, "TICK_SECONDS", 0.01)
-    return Attendant(database, queue, roster, bell, Checkpointer(storage, 3600.0), LEASE_SECONDS / 5)
+    return Attendant(
+        database, queue, roster, bell, Checkpointer(storage, 3600.0), LEASE_SECONDS / 5, Tally(storage.root)
+    )
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def test_an_epoch_is_in_the_history_a_moment_later(
     attending.take(claim)
     attending.listen()
 
-    attending.record([measured(1)], 123.0)
+    attending.record([measured(1)], 123.0, 10)
 
     assert soon(lambda: epochs(database, job.id) == [1])
     found = queue.get(job.id)
@@ -46,7 +46,7 @@ def test_writing_the_history_prolongs_the_lease_and_the_place_on_the_roster(
     lapse(database, job.id)
     silence(database, worker_id)
 
-    attending.record([measured(1)], 1.0)
+    attending.record([measured(1)], 1.0, 10)
 
     assert soon(lambda: is_held(database, job.id))
     assert roster.has_worker()
@@ -78,7 +78,7 @@ def test_of_many_epochs_none_is_lost_or_written_twice(
     attending.listen()
 
     for number in range(1, 5001):
-        attending.record([measured(number)], float(number))
+        attending.record([measured(number)], float(number), 10)
     attending.conclude(keep(queue, claim))
 
     assert epochs(database, job.id) == list(range(1, 5001))
@@ -94,13 +94,13 @@ def test_an_epoch_that_ends_while_others_are_written_is_written_next(
 
     def write_slowly(*arguments: Any, **progress: Any) -> JobRow:
         for epoch in late:
-            attending.record([epoch], 1.0)
+            attending.record([epoch], 1.0, 10)
         return write(*arguments, **progress)
 
     monkeypatch.setattr(history, "record", write_slowly)
     attending.take(claim)
     attending.listen()
-    attending.record([measured(1)], 1.0)
+    attending.record([measured(1)], 1.0, 10)
 
     assert soon(lambda: epochs(database, job.id) == [1, 2, 3])
 
@@ -124,7 +124,7 @@ def test_a_database_that_fails_for_a_while_costs_no_epoch(
         attending.take(claim)
         attending.listen()
         for number in (1, 2, 3):
-            attending.record([measured(number)], 1.0)
+            attending.record([measured(number)], 1.0, 10)
 
         assert soon(lambda: epochs(database, job.id) == [1, 2, 3])
     assert not attending.should_stop()
@@ -139,8 +139,8 @@ def test_the_end_of_a_job_holds_its_last_epochs(
     job, claim = claimed()
     attendant.take(claim)
     attendant.listen()
-    attendant.record([measured(1)], 10.0)
-    attendant.record([measured(2)], 20.0)
+    attendant.record([measured(1)], 10.0, 10)
+    attendant.record([measured(2)], 20.0, 10)
 
     attendant.conclude(keep(queue, claim))
 
@@ -164,7 +164,7 @@ def test_an_end_that_could_not_be_written_may_be_tried_again_otherwise(
     job, claim = claimed()
     attendant.take(claim)
     attendant.listen()
-    attendant.record([measured(1)], 10.0)
+    attendant.record([measured(1)], 10.0, 10)
 
     def fail(session: Session, rest: list[Measurement], samples_per_second: float) -> None:
         raise StorageFull("no space for the model")
@@ -187,7 +187,7 @@ def test_api_processes_hear_which_job_moved(roster: Roster, attending: Attendant
     attending.take(claim)
     attending.listen()
 
-    attending.record([measured(1)], 1.0)
+    attending.record([measured(1)], 1.0, 10)
 
     assert soon(lambda: heard.update(api.drain()) or heard)
     assert heard == {job.id}

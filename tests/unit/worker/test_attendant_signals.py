@@ -36,7 +36,7 @@ def test_a_cancel_is_heard_among_epochs_that_come_without_a_pause(
 
     numbers = iter(range(1, 10_000_000))
 
-    assert soon(lambda: (attending.record([measured(next(numbers))], 1.0), attending.should_stop())[1])
+    assert soon(lambda: (attending.record([measured(next(numbers))], 1.0, 10), attending.should_stop())[1])
 
 
 def test_a_lost_lease_is_heard_by_who_writes(
@@ -47,7 +47,7 @@ def test_a_lost_lease_is_heard_by_who_writes(
     attending.listen()
     queue.abandon(worker_id)
 
-    attending.record([measured(1)], 1.0)
+    attending.record([measured(1)], 1.0, 10)
 
     assert attending.lease_lost.wait(3.0)
     assert attending.should_stop()
@@ -85,7 +85,7 @@ def test_a_worker_that_lost_its_lease_has_nothing_left_to_conclude(
     attending.take(claim)
     attending.listen()
     queue.abandon(worker_id)
-    attending.record([measured(1)], 1.0)
+    attending.record([measured(1)], 1.0, 10)
     assert attending.lease_lost.wait(3.0)
 
     with pytest.raises(LeaseLost):
@@ -102,7 +102,7 @@ def test_what_was_said_of_one_job_is_not_said_of_the_next(
     attendant.listen()
     attendant.cancel_requested.set()
     attendant.lease_lost.set()
-    attendant.record([measured(1)], 99.0)
+    attendant.record([measured(1)], 99.0, 10)
 
     _, second = claimed(worker_id)
     attendant.take(second)

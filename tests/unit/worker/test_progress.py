@@ -17,10 +17,10 @@ class Listener(Attendant):
     """An attendant that only listens."""
 
     def __init__(self) -> None:
-        super().__init__(None, None, None, None, Wanting(), 1.0)  # type: ignore[arg-type]
+        super().__init__(None, None, None, None, Wanting(), 1.0, None)  # type: ignore[arg-type]
         self.recorded: list[Measurement] = []
 
-    def record(self, epoch: list[Measurement], samples_per_second: float) -> None:
+    def record(self, epoch: list[Measurement], samples_per_second: float, rows: int) -> None:
         self.recorded.extend(epoch)
 
 

@@ -1,0 +1,69 @@
+"""JSON bodies: read within limits, strictly, before anything is made of them.
+
+A deep nesting or a million fields cost the reader little and whoever validates them much.
+"""
+
+import re
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import numpy as np
+import orjson
+from fastapi import Request
+from starlette.responses import Response
+
+from app.errors import Fault, InvalidRequest, TooLarge
+from app.routers.guard import GuardedRoute
+
+# A text that never ends is taken until the end: looking again from each of its quotes would take for ever.
+_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+MOST_FIELDS = 1000
+_OPENING, _CLOSING = b"[{", b"]}"
+
+
+def depth(body: bytes) -> int:
+    """How deep the arrays and objects of a JSON text are nested."""
+    found = np.frombuffer(_STRINGS.sub(b"", body), np.uint8)
+    found = found[np.isin(found, list(_OPENING + _CLOSING))]
+    steps = np.where(np.isin(found, list(_OPENING)), 1, -1)
+    return int(np.cumsum(steps).max(initial=0))
+
+
+def check_width(asked: Any) -> None:
+    """Refuse an object with more fields than any has here: each unknown one would be a fault of its own."""
+    if isinstance(asked, dict) and len(asked) > MOST_FIELDS:
+        raise InvalidRequest(Fault("body", f"an object here has a few fields, not {len(asked)}"))
+
+
+def check(body: bytes, limit_bytes: int, limit_depth: int) -> None:
+    """Refuse a JSON body that is too large or too deep."""
+    if len(body) > limit_bytes:
+        raise TooLarge(f"The JSON body of this request may have {limit_bytes} bytes; it has {len(body)}.")
+    openings = body.count(b"[") + body.count(b"{")
+    if openings > limit_depth and depth(body) > limit_depth:
+        raise InvalidRequest(Fault("body", f"arrays and objects are nested deeper than {limit_depth} levels"))
+
+
+class StrictRequest(Request):
+    """A request whose JSON body is read strictly: NaN and Infinity are no JSON, and no number is beyond a double."""
+
+    async def json(self) -> Any:
+        """The body."""
+        return orjson.loads(await self.body())
+
+
+class LimitedRoute(GuardedRoute):
+    """A route whose JSON body is read so."""
+
+    def unguarded(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, on a limited request."""
+        handle = super().unguarded()
+
+        async def answer(request: Request) -> Response:
+            strict = StrictRequest(request.scope, request.receive)
+            if self.body_field is not None and "json" in request.headers.get("content-type", "").lower():
+                settings = request.app.state.services.settings
+                check(await strict.body(), settings.json_limit_bytes, settings.json_depth_limit)
+            return await handle(strict)
+
+        return answer
