@@ -2,9 +2,13 @@
 
 from starlette.types import Scope
 
+from app.access.viewer import Viewer
+
 
 def principal(scope: Scope) -> str:
-    """The key that the request came with, if it counts; else the client's address."""
-    named = getattr(scope.get("viewer"), "key_id", "")
+    """The key of a request that has one; else the client's address."""
+    viewer = scope.get("viewer")
+    if isinstance(viewer, Viewer) and viewer.key_id:
+        return viewer.key_id
     client = scope.get("client")
-    return str(named) if named else (client[0] if client else "")
+    return client[0] if client else ""

@@ -15,6 +15,8 @@ from app.access.scope import Scope
 from app.access.viewer import Viewer
 from app.errors import OnelayerError, ScopeMissing
 
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
 OPEN = None
 """Needs no key: says nothing of what the service holds."""
 
@@ -62,9 +64,9 @@ NEEDED: dict[str, Scope | None] = {
     "GET /v2/models/{model}/versions/{version}/ready": PREDICT,
     "POST /v2/models/{model}/infer": PREDICT,
     "POST /v2/models/{model}/versions/{version}/infer": PREDICT,
-    "GET /metrics": READ,
     "GET /healthz": OPEN,
     "GET /readyz": OPEN,
+    "GET /metrics": READ,
     "GET /docs": OPEN,
     "GET /docs/start.js": OPEN,
     "GET /docs/swagger-ui-bundle.js": OPEN,
@@ -82,9 +84,13 @@ class GuardedRoute(APIRoute):
         (scope,) = {NEEDED[f"{method} {self.path}"] for method in self.methods or ()}
         return scope
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def admitted(self) -> Handler:
+        """The handler of a request that was let in."""
+        return super().get_route_handler()
+
+    def get_route_handler(self) -> Handler:
         """The handler, behind the question whether it may be called."""
-        handle, needed = self.unguarded(), self.needed
+        handle, needed = self.admitted(), self.needed
         if needed is None:
             return handle
 
@@ -93,10 +99,6 @@ class GuardedRoute(APIRoute):
             return await handle(request)
 
         return admit_and_handle
-
-    def unguarded(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What is asked nothing: for routes that do more before their handler, which all comes after the question."""
-        return super().get_route_handler()
 
 
 def admit(connection: Connection, needed: Scope) -> None:

@@ -4,7 +4,6 @@ A deep nesting or a million fields cost the reader little and whoever validates 
 """
 
 import re
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from app.errors import Fault, InvalidRequest, TooLarge
-from app.routers.guard import GuardedRoute
+from app.routers.guard import GuardedRoute, Handler
 
 # A text that never ends is taken until the end: looking again from each of its quotes would take for ever.
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
@@ -55,9 +54,9 @@ class StrictRequest(Request):
 class LimitedRoute(GuardedRoute):
     """A route whose JSON body is read so."""
 
-    def unguarded(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def admitted(self) -> Handler:
         """The handler, on a limited request."""
-        handle = super().unguarded()
+        handle = super().admitted()
 
         async def answer(request: Request) -> Response:
             strict = StrictRequest(request.scope, request.receive)

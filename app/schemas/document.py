@@ -29,6 +29,8 @@ _TAGS = [
     {"name": "operations", "description": "For whoever runs the service."},
 ]
 
+EVERYWHERE = (400, 408, 429, 431, 500, 503)
+OF_BODIES = (413, 415, 422)
 _KEY = {
     "type": "http",
     "scheme": "bearer",
@@ -36,8 +38,6 @@ _KEY = {
     "description": "A key, as `onelayer keys create` prints it. Its scope is `predict`, `read`, `write` or `admin`; "
     "each contains those before it, and each call names the one that it needs.",
 }
-EVERYWHERE = (400, 408, 429, 431, 500, 503)
-OF_BODIES = (413, 415, 422)
 
 _BY_HAND = (DatasetRequest, PredictRequest, InferRequest, Problem)
 
@@ -55,8 +55,8 @@ def describe(api: FastAPI, needed: Mapping[str, str | None], is_key_optional: bo
             document["components"]["schemas"].update(_schemas())
             _fill_in_paths(document)
             _offer_idempotency(document)
-            _ask_for_keys(document, needed, is_key_optional)
             _foresee_refusals(document)
+            _ask_for_keys(document, needed, is_key_optional)
             api.openapi_schema = document
         return api.openapi_schema
 
@@ -88,6 +88,15 @@ def _offer_idempotency(document: dict[str, Any]) -> None:
             item["post"]["responses"].setdefault("409", problems(409)[409])
 
 
+def _foresee_refusals(document: dict[str, Any]) -> None:
+    """What any request may be answered with, whatever it asks for."""
+    for item in document["paths"].values():
+        for operation in item.values():
+            statuses = EVERYWHERE + (OF_BODIES if "requestBody" in operation else ())
+            for status, reply in problems(*statuses).items():
+                operation["responses"].setdefault(str(status), reply)
+
+
 def _ask_for_keys(document: dict[str, Any], needed: Mapping[str, str | None], is_optional: bool) -> None:
     """Say of each call which scope it needs, and how it is refused."""
     document["components"]["securitySchemes"] = {"key": _KEY}
@@ -97,15 +106,6 @@ def _ask_for_keys(document: dict[str, Any], needed: Mapping[str, str | None], is
             operation["security"] = [{"key": [scope]}, *([{}] if is_optional else [])] if scope else []
             if scope:
                 operation["responses"] |= {str(status): reply for status, reply in problems(401, 403).items()}
-
-
-def _foresee_refusals(document: dict[str, Any]) -> None:
-    """What any request may be answered with, whatever it asks for."""
-    for item in document["paths"].values():
-        for operation in item.values():
-            statuses = EVERYWHERE + (OF_BODIES if "requestBody" in operation else ())
-            for status, reply in problems(*statuses).items():
-                operation["responses"].setdefault(str(status), reply)
 
 
 def _schemas() -> dict[str, Any]:
