@@ -32,18 +32,24 @@ class Authentication:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        found = scope["viewer"] = SERVICE if self._is_off else await self._identify(scope)
+        found = SERVICE if self._is_off else self._identify(scope)
+        if isinstance(found, bytes):
+            found = await self._check(found)
+        scope["viewer"] = found
         with working_for(found if isinstance(found, Viewer) else NOBODY):
             await self._app(scope, receive, send)
 
-    async def _identify(self, scope: Scope) -> Viewer | Unauthorized:
+    def _identify(self, scope: Scope) -> Viewer | Unauthorized | bytes:
+        """Who asks, or the key that has to tell."""
         given = [value for name, value in scope["headers"] if name == b"authorization"]
         if not given:
             return self._without_key(scope)
         if len(given) > 1 or given[0][: len(SCHEME)].lower() != SCHEME:
             return Unauthorized(f"The Authorization header holds no key of this service; {HOW}.", is_wrong=True)
-        text = given[0][len(SCHEME) :].strip().decode("latin-1")
-        check = self._keyring.check
+        return bytes(given[0][len(SCHEME) :].strip())
+
+    async def _check(self, key: bytes) -> Viewer | Unauthorized:
+        text, check = key.decode("latin-1"), self._keyring.check
         viewer = check(text) if self._keyring.is_fresh() else await run_in_threadpool(check, text)
         if viewer is None:
             return Unauthorized("The key does not count: it is wrong, revoked, or past its time.", is_wrong=True)
