@@ -36,10 +36,11 @@ def run() -> None:
         migrate(database)
         known = [keys.create(database, Scope.READ) for _ in range(KEYS)]
         ring = Keyring(database, Revision(database).now)
+        ring.refresh()
         text = str(known[0])
-        print(f"a key that counts: {_nanoseconds(lambda: ring.check(text), 20_000) / 1e3:.2f} µs a check")
-        tell("a check of one id again and again", _kinds([known[0].key_id]), ring.check, CHECKS)
-        tell("a check of many ids", _kinds([token.key_id for token in known]), ring.check, CHECKS)
+        print(f"a key that counts: {_nanoseconds(lambda: ring.recall(text), 20_000) / 1e3:.2f} µs a check")
+        tell("a check of one id again and again", _kinds([known[0].key_id]), ring.recall, CHECKS)
+        tell("a check of many ids", _kinds([token.key_id for token in known]), ring.recall, CHECKS)
         database.dispose()
     with tempfile.TemporaryDirectory() as temporary, GuardedServer(Path(temporary) / "data") as server:
         client = server.stranger()

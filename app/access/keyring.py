@@ -47,16 +47,30 @@ class Keyring:
         self._used: dict[str, float] = {}
 
     def is_fresh(self) -> bool:
-        """Whether what is in memory still holds: then a check takes microseconds and never waits."""
+        """Whether what is in memory still holds: then it can be recalled in microseconds, without a wait."""
         revision = self._revision()
         return revision is not None and revision == self._seen
 
+    def refresh(self) -> None:
+        """Read the keys anew, unless what is in memory still holds."""
+        with self._lock:  # once, however many come at the same moment
+            if not self.is_fresh():
+                # The revision first: what is committed after it is seen by the next look.
+                revision = self._revision()
+                self._kept = self._read()
+                self._seen = revision
+
     def check(self, text: str) -> Viewer | None:
-        """Whom a key stands for, or None if it does not count: wrong, unknown, revoked and expired are all one."""
+        """Whom a key stands for at this moment, or None if it does not count."""
+        self.refresh()
+        return self.recall(text)
+
+    def recall(self, text: str) -> Viewer | None:
+        """Whom a key stood for when the keys were read: wrong, unknown, revoked and past its time are all one."""
         token = parse(text)
         if token is None:
             return None
-        kept = self._known().get(token.key_id, _STRANGER)
+        kept = self._kept.get(token.key_id, _STRANGER)
         is_right = hmac.compare_digest(token.digest, kept.digest)
         now = time.time()
         if not (is_right and now < kept.expires_at):
@@ -66,7 +80,10 @@ class Keyring:
 
     def still_counts(self, viewer: Viewer) -> bool:
         """Whether the key that a viewer came with is accepted still; whoever came without one needs none."""
-        return not viewer.key_id or time.time() < self._known().get(viewer.key_id, _STRANGER).expires_at
+        if not viewer.key_id:
+            return True
+        self.refresh()
+        return time.time() < self._kept.get(viewer.key_id, _STRANGER).expires_at
 
     def note_uses(self) -> None:
         """Write down when keys were used last, since the last time this was done."""
@@ -78,17 +95,6 @@ class Keyring:
                 when = datetime.fromtimestamp(at, UTC)
                 is_news = or_(KeyRow.last_used_at.is_(None), KeyRow.last_used_at < when)
                 session.execute(update(KeyRow).where(KeyRow.id == key_id, is_news).values(last_used_at=when))
-
-    def _known(self) -> dict[str, _Kept]:
-        if self.is_fresh():
-            return self._kept
-        with self._lock:  # once, however many come at the same moment
-            if not self.is_fresh():
-                # The revision first: what is committed after it is seen by the next look.
-                revision = self._revision()
-                self._kept = self._read()
-                self._seen = revision
-            return self._kept
 
     def _read(self) -> dict[str, _Kept]:
         with self._database.read() as session:
