@@ -32,7 +32,7 @@ class _Kept:
 
 
 _STRANGER = _Kept(secrets.token_bytes(DIGEST_BYTES), NOBODY, -math.inf)
-"""Stands in for a key that is not there, so that an unknown key takes the same work as a wrong one."""
+"""Stands in for a key that is not there, so that what is wrong takes the same work as what is right."""
 
 
 class Keyring:
@@ -42,7 +42,7 @@ class Keyring:
         self._database = database
         self._revision = revision
         self._seen: int | None = None
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[bytes, _Kept] = {}
         self._lock = Lock()
         self._used: dict[str, float] = {}
 
@@ -70,8 +70,10 @@ class Keyring:
         token = parse(text)
         if token is None:
             return None
-        kept = self._kept.get(token.key_id, _STRANGER)
-        is_right = hmac.compare_digest(token.digest, kept.digest)
+        # Looked for by the digest, a wrong secret and an unknown id are one and the same: nothing is found.
+        digest = token.digest
+        kept = self._kept.get(digest, _STRANGER)
+        is_right = hmac.compare_digest(digest, kept.digest) and kept.viewer.key_id == token.key_id
         now = time.time()
         if not (is_right and now < kept.expires_at):
             return None
@@ -83,7 +85,7 @@ class Keyring:
         if not viewer.key_id:
             return True
         self.refresh()
-        return time.time() < self._kept.get(viewer.key_id, _STRANGER).expires_at
+        return any(kept.viewer == viewer and time.time() < kept.expires_at for kept in self._kept.values())
 
     def note_uses(self) -> None:
         """Write down when keys were used last, since the last time this was done."""
@@ -96,9 +98,10 @@ class Keyring:
                 is_news = or_(KeyRow.last_used_at.is_(None), KeyRow.last_used_at < when)
                 session.execute(update(KeyRow).where(KeyRow.id == key_id, is_news).values(last_used_at=when))
 
-    def _read(self) -> dict[str, _Kept]:
+    def _read(self) -> dict[bytes, _Kept]:
         with self._database.read() as session:
-            return {row.id: _keep(row) for row in session.scalars(select(KeyRow).where(KeyRow.revoked_at.is_(None)))}
+            rows = session.scalars(select(KeyRow).where(KeyRow.revoked_at.is_(None)))
+            return {kept.digest: kept for kept in map(_keep, rows)}
 
 
 def _keep(row: KeyRow) -> _Kept:
