@@ -4,6 +4,8 @@ It refuses nobody by itself: what a call needs is asked by its route (`guard`). 
 counts is nobody's, and sees nothing.
 """
 
+import asyncio
+
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -26,6 +28,8 @@ class Authentication:
         self._keyring = keyring
         self._is_off = settings.auth == "off"
         self._needs_key = needs_key(settings)
+        self._turn = asyncio.Lock()
+        self._readings = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Find out, and pass on."""
@@ -49,11 +53,21 @@ class Authentication:
         return bytes(given[0][len(SCHEME) :].strip())
 
     async def _check(self, key: bytes) -> Viewer | Unauthorized:
-        text, check = key.decode("latin-1"), self._keyring.check
-        viewer = check(text) if self._keyring.is_fresh() else await run_in_threadpool(check, text)
+        await self._see_the_keys()
+        viewer = self._keyring.recall(key.decode("latin-1"))
         if viewer is None:
             return Unauthorized("The key does not count: it is wrong, revoked, or past its time.", is_wrong=True)
         return viewer
+
+    async def _see_the_keys(self) -> None:
+        """Have the keys in memory as they are by now; of all requests that wait for them, one reads them."""
+        if self._keyring.is_fresh():
+            return
+        arrived = self._readings
+        async with self._turn:
+            if self._readings == arrived and not self._keyring.is_fresh():
+                self._readings += 1
+                await run_in_threadpool(self._keyring.refresh)
 
     def _without_key(self, scope: Scope) -> Viewer | Unauthorized:
         if self._needs_key:
