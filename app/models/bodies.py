@@ -26,8 +26,6 @@ from app.models.weights import Matrix
 CSV = "text/csv"
 ARROW = "application/vnd.apache.arrow.stream"
 NPY = "application/x-npy"
-BATCH_ROWS = 16_384
-BATCH_BYTES = 16 << 20
 MOST_CONTRIBUTIONS = 5_000_000
 """In one reply: as JSON about 100 MB."""
 MOST_FAULTS = 10
@@ -52,7 +50,7 @@ def answer_records(loaded: Loaded, records: Sequence[Any], wish: Wish, most_rows
     seen = {name for record in records for name in record}
     absent = [feature.name for feature in loaded.encoding.features if feature.name not in seen]
     if absent:
-        encode_records(loaded.encoding, records[:BATCH_ROWS])  # a misspelt column is told as such
+        encode_records(loaded.encoding, records[: loaded.batch_rows])  # a misspelt column is told as such
         message = "the model needs it, and no record has it; null says that a value is missing"
         raise InvalidInstances([Fault(f"row 1, column {name}", message) for name in absent[:MOST_FAULTS]])
     return _in_batches(loaded, records, wish, lambda part, first: encode_records(loaded.encoding, part, first))
@@ -89,15 +87,11 @@ def limit_rows(loaded: Loaded, wish: Wish, count: int, most_rows: int) -> None:
 
 def _in_batches(loaded: Loaded, rows: Any, wish: Wish, encode: Callable[[Any, int], NDArray[Any]]) -> Answer:
     """The answer to rows that are encoded some at a time, so that the design matrix never exists whole."""
-    size = _batch_rows(loaded)
+    size = loaded.batch_rows
     if len(rows) <= size:
         return predict(loaded, encode(rows, 0), wish)
     starts = range(0, len(rows), size)
     return joined([predict(loaded, encode(rows[start : start + size], start), wish, start) for start in starts])
-
-
-def _batch_rows(loaded: Loaded) -> int:
-    return max(1, min(BATCH_ROWS, BATCH_BYTES // (8 * len(loaded.weights.weights))))
 
 
 def check_not_empty(count: int, location: str) -> None:
@@ -199,7 +193,7 @@ def _arrow(body: bytes, loaded: Loaded) -> Iterator[pa.RecordBatch]:
 
 def _encoded(loaded: Loaded, batch: pa.RecordBatch | pa.Table, before: int) -> Iterator[tuple[int, Matrix]]:
     """Design matrices, each with the number of rows before it."""
-    size = _batch_rows(loaded)
+    size = loaded.batch_rows
     for start in range(0, len(batch), size):
         yield before + start, encode_table(loaded.encoding, batch.slice(start, size), before + start)
 

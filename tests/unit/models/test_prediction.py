@@ -8,6 +8,7 @@ import pytest
 from app.datasets.feature_encoding import NumericFeature
 from app.errors import InvalidInstances, InvalidRequest, TooLarge
 from app.models import bodies
+from app.models import predictor as module
 from app.models.bodies import CSV, answer_body, answer_records, answer_rows
 from app.models.prediction import PLAIN, Wish, predict
 from app.models.predictor import Loaded, Predictor
@@ -159,7 +160,7 @@ def test_a_missing_value_has_its_own_weight_where_the_model_has_one_for_it(add: 
 
 @pytest.fixture
 def batches_of_three(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "BATCH_ROWS", 3)
+    monkeypatch.setattr(module, "BATCH_ROWS", 3)
 
 
 @pytest.mark.usefixtures("batches_of_three")
@@ -196,7 +197,7 @@ def test_a_fault_in_a_later_batch_names_its_row(line: Loaded, add: Add, predicto
 def test_more_contributions_than_a_reply_can_hold_are_refused_over_all_batches(
     add: Add, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(bodies, "BATCH_ROWS", 3)
+    monkeypatch.setattr(module, "BATCH_ROWS", 3)
     monkeypatch.setattr(bodies, "MOST_CONTRIBUTIONS", 10)  # five rows of two features
     add("told", statistics=Statistics(*np.arange(6.0).reshape(3, 2)))
     told, wish = predictor.load("told"), Wish(frozenset(["contributions"]))
