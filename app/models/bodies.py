@@ -5,6 +5,7 @@ What comes as a stream is read and predicted in batches, so that the design matr
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -29,6 +30,7 @@ NPY = "application/x-npy"
 MOST_CONTRIBUTIONS = 5_000_000
 """In one reply: as JSON about 100 MB."""
 MOST_FAULTS = 10
+_OTHER_DELIMITERS = ";\t|"
 _NPY_START = 10
 """Magic, version and the length of the header, as version 1.0 of the format has them."""
 
@@ -158,13 +160,12 @@ def _npy_header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 def _csv(body: bytes, loaded: Loaded) -> Iterator[pa.RecordBatch]:
     """All columns as text: each feature then reads its own."""
-    names = _csv_names(body)
-    check_columns(loaded.encoding, names)
+    delimiter, names = _csv_header(body, loaded)
     convert = csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()), null_values=list(MISSING), strings_can_be_null=True,
         quoted_strings_can_be_null=True,
     )  # fmt: skip
-    parse = csv.ParseOptions(newlines_in_values=True)
+    parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
     try:
         with csv.open_csv(io.BytesIO(body), parse_options=parse, convert_options=convert) as reader:
             yield from reader
@@ -172,9 +173,25 @@ def _csv(body: bytes, loaded: Loaded) -> Iterator[pa.RecordBatch]:
         raise InvalidInstances(Fault("body", f"this is no CSV with a header: {_first_line(error)}")) from error
 
 
-def _csv_names(body: bytes) -> list[str]:
+def _csv_header(body: bytes, loaded: Loaded) -> tuple[str, list[str]]:
+    """The delimiter that makes the first line the columns of the model, and those in their order."""
+    names = _csv_names(body, ",")
     try:
-        with csv.open_csv(io.BytesIO(body), parse_options=csv.ParseOptions(newlines_in_values=True)) as reader:
+        check_columns(loaded.encoding, names)
+    except InvalidInstances:
+        for delimiter in _OTHER_DELIMITERS:
+            with suppress(InvalidInstances):
+                others = _csv_names(body, delimiter)
+                check_columns(loaded.encoding, others)
+                return delimiter, others
+        raise
+    return ",", names
+
+
+def _csv_names(body: bytes, delimiter: str) -> list[str]:
+    parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    try:
+        with csv.open_csv(io.BytesIO(body), parse_options=parse) as reader:
             return list(reader.schema.names)
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
         raise InvalidInstances(Fault("body", f"this is no CSV with a header: {_first_line(error)}")) from error

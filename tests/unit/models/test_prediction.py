@@ -155,6 +155,20 @@ def test_a_missing_value_has_its_own_weight_where_the_model_has_one_for_it(add: 
     assert listed(answer_body(flats, CSV, b"rooms\n2\nNA\n", PLAIN, MOST_ROWS).predictions) == [2.0, 53.0]
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_delimiter_of_a_csv_is_the_one_that_makes_its_header_the_models_columns(line: Loaded, delimiter: str):
+    body = f"x2{delimiter}x1\n-1{delimiter}2\n{delimiter}2\n".encode()
+
+    assert answer_body(line, CSV, body, PLAIN, MOST_ROWS).predictions == pytest.approx([11.6, 8.2 - 34])
+
+
+def test_a_csv_whose_columns_are_others_is_refused_by_those_that_commas_make(line: Loaded):
+    with pytest.raises(InvalidInstances) as refused:
+        answer_body(line, CSV, b"x1,x3;x2\n1,2;3\n", PLAIN, MOST_ROWS)
+
+    assert [fault.location for fault in refused.value.faults] == ["column x2", "column x3;x2"]
+
+
 # ── many rows ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
