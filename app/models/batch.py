@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from app.datasets.dataset import Dataset
 from app.datasets.kinds import Kind
 from app.errors import Fault, InvalidRequest
-from app.models.explanation import most_rows
+from app.models.explanation import rows_with_contributions
 from app.models.prediction import Wish, check, predict
 from app.models.predictor import Loaded
 from app.models.replies import to_table
@@ -80,7 +80,7 @@ def write(loaded: Loaded, dataset: Dataset, batch: Batch, folder: Path) -> Itera
 
 def _predicted(loaded: Loaded, block: Block, batch: Batch) -> Iterator[tuple[int, pa.Table]]:
     """The answer to a block, in parts where contributions would make it many times as large."""
-    size = most_rows(loaded, BLOCK_NUMBERS) if "contributions" in batch.outputs else len(block)
+    size = rows_with_contributions(loaded, BLOCK_NUMBERS) if "contributions" in batch.outputs else len(block)
     for start in range(0, len(block), size):
         part = block.X[start : start + size]
         table = to_table(predict(loaded, part, batch.wish, block.first_row + start))

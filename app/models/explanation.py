@@ -5,13 +5,12 @@ from typing import Any
 import numpy as np
 
 from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature
-from app.errors import TooLarge, Unsupported
+from app.errors import Unsupported
 from app.models.predictor import Loaded
 from app.models.statistics import Uncertainty
 from app.models.weights import Matrix
 from app.training.distributions import quantile
 
-MOST_CONTRIBUTIONS = 20_000_000
 _SLACK = 1e-6
 """Of a feature's range: the ranges were measured on the training matrix, which is single precision."""
 
@@ -28,7 +27,7 @@ def baseline(loaded: Loaded) -> Matrix:
     return mean
 
 
-def most_rows(loaded: Loaded, numbers: int) -> int:
+def rows_with_contributions(loaded: Loaded, numbers: int) -> int:
     """How many rows have so many contributions; at least one."""
     return max(1, numbers // loaded.weights.weights.size)
 
@@ -39,9 +38,6 @@ def contributions(loaded: Loaded, X: Matrix) -> Matrix:
     Shapes:  X (n, d) → (n, features, k)
     """
     weights, mean = loaded.weights.weights, loaded.training.mean
-    most = most_rows(loaded, MOST_CONTRIBUTIONS)
-    if len(X) > most:
-        raise TooLarge(f"Contributions of this model can be asked for {most} rows at a time; send fewer rows.")
     with np.errstate(over="ignore", invalid="ignore"):
         each = (X - mean)[:, :, None] * weights
     widths = [[1] * f.width if isinstance(f, ArrayFeature) else [len(f.names)] for f in loaded.encoding.features]

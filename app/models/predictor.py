@@ -27,6 +27,8 @@ from app.models.weights import Matrix, Weights
 from app.storage import Storage
 from app.tables import ModelRow
 
+BATCH_ROWS = 16_384
+BATCH_BYTES = 16 << 20
 _BLOCK_BYTES = 768 << 10
 """Fits into a core's own cache, and what is smaller than a MiB is not given back to the system each time."""
 _NAME_BYTES = 120
@@ -68,6 +70,11 @@ class Loaded:
             return features[0].width
         plain = all(isinstance(f, NumericFeature) and not f.boolean and not f.indicator for f in features)
         return len(features) if plain else None
+
+    @cached_property
+    def batch_rows(self) -> int:
+        """How many rows are encoded at a time, so that a long request's design matrix never exists whole."""
+        return max(1, min(BATCH_ROWS, BATCH_BYTES // (8 * len(self.weights.weights))))
 
     @property
     def training(self) -> Statistics:

@@ -186,21 +186,24 @@ async def _infer(request: Request, name: str, reference: str) -> Response:
         return await run_in_threadpool(_parse_and_answer, body, size, name, reference, services)
     asked = _parse(body[:size])
     loaded = await model(reference, services)
-    answer = partial(_answer, loaded, asked, memoryview(body)[size:], name, services)
-    small = is_small_array(loaded, len(body), wish(loaded, _outputs(asked, loaded)))
+    outputs = _outputs(asked, loaded)
+    answer = partial(_answer, loaded, asked, outputs, memoryview(body)[size:], name, services)
+    small = is_small_array(loaded, len(body), wish(loaded, outputs))
     return answer() if small else await run_in_threadpool(answer)
 
 
 def _parse_and_answer(body: bytes, size: int, name: str, reference: str, services: Services) -> Response:
     asked = _parse(body[:size])
-    return _answer(services.predictor.load(reference), asked, memoryview(body)[size:], name, services)
+    loaded = services.predictor.load(reference)
+    return _answer(loaded, asked, _outputs(asked, loaded), memoryview(body)[size:], name, services)
 
 
-def _answer(loaded: Loaded, asked: InferRequest, content: memoryview, name: str, services: Services) -> Response:
+def _answer(
+    loaded: Loaded, asked: InferRequest, outputs: list[Output], content: memoryview, name: str, services: Services
+) -> Response:
     tail = Tail(content)
     tensors = [decoded(tensor, i, tail) for i, tensor in enumerate(asked.inputs)]
     tail.check_empty()
-    outputs = _outputs(asked, loaded)
     answer = infer(loaded, tensors, outputs, services.settings.predict_rows_limit)
     head = {"model_name": name, "model_version": str(loaded.row.version or 1)} | ({"id": asked.id} if asked.id else {})
     document, following = reply(answer, outputs, head)

@@ -38,6 +38,7 @@ SMALL_WORK = 2_000_000
 """JSON costs its reading, an array its product, a wide answer its writing: each of these takes about a millisecond."""
 
 _TYPES = (JSON, *READERS)
+_JSON = JSON.encode()
 _SCHEMAS = {JSON: {"schema": {"$ref": "#/components/schemas/PredictRequest"}}}
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _PARAMETERS = [
@@ -67,10 +68,10 @@ _REPLIES: dict[int | str, dict[str, Any]] = {200: {"content": dict.fromkeys(READ
 async def predict_rows(request: Request) -> Response:
     """Predict rows: JSON (lists in feature order, or objects by column name), CSV, an Arrow stream or NPY."""
     services: Services = request.app.state.services
-    headers = request.headers
-    given = headers.get("content-type", JSON)
+    headers = dict(request.scope["headers"])
+    given = headers.get(b"content-type", _JSON).decode("latin-1")
     media_type = given if given == JSON else given.partition(";")[0].strip().lower()
-    accepted = chosen(headers.get("accept"))
+    accepted = chosen(headers.get(b"accept", b"").decode("latin-1"))
     body = await whole_body(request, services)
     if media_type == JSON or media_type.endswith("+json"):
         if request.scope["query_string"]:
@@ -100,10 +101,10 @@ async def whole_body(request: Request, services: Services) -> bytes:
         if not message.get("more_body", False):
             break
     body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-    encoding = request.headers.get("content-encoding")
-    if encoding is None:
-        return body
-    return await run_in_threadpool(unpacked, body, encoding, services.settings.body_limit_bytes)
+    for name, value in request.scope["headers"]:
+        if name == b"content-encoding":
+            return await run_in_threadpool(unpacked, body, value.decode("latin-1"), services.settings.body_limit_bytes)
+    return body
 
 
 async def model(reference: str, services: Services) -> Loaded:
@@ -167,12 +168,16 @@ def _options(request: Request) -> PredictOptions:
 
 
 def _parse(body: bytes) -> PredictRequest:
-    asked = _loads(body)
-    check_width(asked)
+    given = _loads(body)
+    check_width(given)
     try:
-        return PredictRequest.model_validate(asked)
+        asked = PredictRequest.model_validate(given)
     except ValidationError as error:
-        raise InvalidRequest(faults_of(error.errors(include_url=False), asked)) from error
+        raise InvalidRequest(faults_of(error.errors(include_url=False), given)) from error
+    # Not by a validator of the schema, which would call back into Python for each request.
+    if (asked.instances is None) == (asked.records is None):
+        raise InvalidRequest(Fault("body", "give either instances or records"))
+    return asked
 
 
 def _loads(body: bytes) -> Any:
