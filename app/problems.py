@@ -84,7 +84,16 @@ async def _on_validation(request: Request, error: Exception) -> Response:
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return response(_of_status(error.status_code, dict(error.headers or {})))
+    headers = dict(error.headers or {})
+    if "Allow" in headers:
+        headers["Allow"] = ", ".join(sorted(_methods(request) | set(headers["Allow"].split(", "))))
+    return response(_of_status(error.status_code, headers))
+
+
+def _methods(request: Request) -> set[str]:
+    """Every method of the path. The framework names those of the first route with this path alone."""
+    path = getattr(request.scope.get("route"), "path", None)
+    return {method.upper() for method in request.app.openapi()["paths"].get(path, {})}
 
 
 async def _on_gone(request: Request, error: Exception) -> None:
@@ -134,7 +143,7 @@ def _message(fault: Any) -> str:
         return "no such field; see /docs for the fields there are"
     if fault["type"] == "model_attributes_type":
         return "a JSON object is needed, sent with Content-Type: application/json"
-    if fault["type"] == "json_invalid":
+    if fault["type"] == "json_invalid" and isinstance(fault["loc"][-1], int):
         return f"this is no JSON: {fault['ctx']['error']} at character {fault['loc'][-1]}"
     if fault["type"] == "missing":
         return "this field is required"
