@@ -26,8 +26,6 @@ MOST_FAULTS = 100
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:onelayer:problem:"
 
-_PLACES = ("body", "query", "path", "header")
-
 log = structlog.get_logger(__name__)
 
 _BY_STATUS: dict[int, tuple[type[OnelayerError], str]] = {
@@ -79,7 +77,7 @@ async def _on_own(request: Request, error: Exception) -> Response:
 
 async def _on_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return response(errors.InvalidRequest(faults_of(error.errors(), error.body)))
+    return response(errors.InvalidRequest(faults_of(error.errors(), error.body, placed=True)))
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
@@ -106,22 +104,25 @@ async def _on_fault(request: Request, error: Exception) -> Response:
     return response(errors.InternalError(f"A fault of the server; its log holds more under {fault_id}."))
 
 
-def faults_of(found: Iterable[Any], body: Any = None) -> Sequence[Fault]:
-    """The faults that a pydantic validation found in a body, one for each field of the request."""
+def faults_of(found: Iterable[Any], body: Any = None, placed: bool = False) -> Sequence[Fault]:
+    """The faults that a pydantic validation found in a body, one for each field of the request.
+
+    The framework puts before each location the place of the request where it lies (`placed`).
+    """
     messages: dict[str, list[str]] = {}
     for fault in found:
-        messages.setdefault(_location(fault, body), []).append(_message(fault))
+        messages.setdefault(_location(fault, body, placed), []).append(_message(fault))
     return [Fault(location, ", or ".join(dict.fromkeys(said))) for location, said in messages.items()]
 
 
-def _location(fault: Any, body: Any) -> str:
+def _location(fault: Any, body: Any, placed: bool) -> str:
     parts = list(fault["loc"])
-    if parts and parts[0] in _PLACES:
+    if placed:
         place = parts.pop(0)
         if place != "body":
             return str(parts[0])
-    if fault["type"] == "json_invalid":
-        return "body"
+        if fault["type"] == "json_invalid":
+            return "body"
     text = ""
     for part in _without_tags(parts, body, fault["type"] == "missing"):
         text += f"[{part}]" if isinstance(part, int) else f"{'.' if text else ''}{part}"
