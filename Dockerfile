@@ -38,6 +38,7 @@ ENV PATH=/opt/onelayer/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     ONELAYER_HOST=0.0.0.0 \
     ONELAYER_PORT=8000 \
+    ONELAYER_FIRST_KEY=true \
     ONELAYER_DATA_DIR=/data \
     ONELAYER_CACHE_DIR=/data/cache
 

@@ -1,10 +1,11 @@
-"""The command line: serve, worker, migrate, backup, restore, demo."""
+"""The command line: serve, worker, migrate, backup, restore, keys, demo."""
 
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from app.key_commands import keys
 from app.settings import Settings
 
 main = typer.Typer(
@@ -13,6 +14,7 @@ main = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
+main.add_typer(keys, name="keys")
 
 DataDir = Annotated[
     Path | None, typer.Option(help="Where the database and all files are kept.  [default: onelayer-data]")
@@ -26,12 +28,17 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.  [default: 8000]")] = None,
     data_dir: DataDir = None,
     workers: Workers = None,
+    no_auth: Annotated[
+        bool, typer.Option("--no-auth", help="Ask nobody for a key, whoever can reach the server.")
+    ] = False,
     reload: Annotated[bool, typer.Option(help="Start again whenever the code changes (for development).")] = False,
 ) -> None:
     """Serve the API, with its training workers, until a signal."""
-    settings = _settings(host=host, port=port, data_dir=data_dir, workers=workers)
+    auth = "off" if no_auth else None
+    settings = _settings(host=host, port=port, data_dir=data_dir, workers=workers, auth=auth)
     from app import server
 
+    _open(settings)
     if reload:
         server.develop(settings)
     else:
@@ -42,7 +49,9 @@ def serve(
 def worker(data_dir: DataDir = None, workers: Workers = None) -> None:
     """Run training workers alone, beside a server on the same database and data directory."""
     settings = _settings(data_dir=data_dir, workers=workers)
-    from app import logs
+    from app import logs, memory
+
+    memory.spare()
     from app.worker.supervisor import Supervisor
 
     logs.configure(settings.log_level, settings.log_format)
@@ -103,6 +112,17 @@ def demo() -> None:
     from app.demo import run
 
     raise typer.Exit(run())
+
+
+def _open(settings: Settings) -> None:
+    from app.access.entrance import NoKey, open_for
+
+    try:
+        first = open_for(settings)
+    except NoKey as refused:
+        _refuse(refused)
+    if first is not None:
+        typer.echo(f"An admin key of this server, shown this once:\n\n    {first}\n")
 
 
 def _refuse(error: Exception) -> NoReturn:

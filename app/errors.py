@@ -3,8 +3,8 @@
     OnelayerError
     ├── NotFound                 404   DatasetNotFound · JobNotFound · ModelNotFound · PageNotFound
     │                                  AliasNotFound · ResultNotFound
-    ├── Conflict                 409   NameTaken · DatasetInUse · JobStillRunning · JobOver · JobNotReplayable
-    │                                  IdempotencyConflict · RequestInProgress
+    ├── Conflict                 409   NameTaken · ModelNameTaken · DatasetInUse · JobStillRunning · JobOver
+    │                                  JobNotReplayable · IdempotencyConflict · RequestInProgress
     ├── Unprocessable            422
     │   ├── InvalidRequest             a field of the request: unknown, missing, out of range
     │   ├── InvalidData                a place in uploaded data: row and column
@@ -13,6 +13,8 @@
     │   ├── InvalidModel               a file that is imported as a model
     │   └── Unsupported                what this model cannot say
     ├── BadRequest               400
+    ├── Unauthorized             401   no key, or none that counts
+    ├── Forbidden                403   ScopeMissing · NotOwner
     ├── MethodNotAllowed         405
     ├── NotAcceptable            406
     ├── RequestTimeout           408   the client sent too slowly
@@ -58,6 +60,43 @@ class BadRequest(OnelayerError):
     """The request cannot be read as HTTP or as the media type it claims."""
 
     status, code, title = 400, "bad-request", "The request cannot be read"
+
+
+class Unauthorized(OnelayerError):
+    """The request needs a key, and comes with none that counts."""
+
+    status, code, title = 401, "unauthorized", "A key is needed"
+
+    def __init__(self, detail: str, is_wrong: bool = False) -> None:
+        challenge = 'Bearer realm="onelayer"' + (', error="invalid_token"' if is_wrong else "")
+        super().__init__(detail, headers={"WWW-Authenticate": challenge})
+
+
+class Forbidden(OnelayerError):
+    """The key counts, but not for this."""
+
+    status, code, title = 403, "forbidden", "The key does not allow it"
+
+
+class ScopeMissing(Forbidden):
+    """The key is of a lesser scope."""
+
+    code, title = "scope-missing", "The scope of the key does not allow it"
+
+    def __init__(self, needed: str, given: str) -> None:
+        super().__init__(
+            f"This call needs a key of the scope {needed!r}, and this one has {given!r}; use another key.",
+            headers={"WWW-Authenticate": f'Bearer realm="onelayer", error="insufficient_scope", scope="{needed}"'},
+        )
+
+
+class NotOwner(Forbidden):
+    """What is shared, or has no owner, is changed by its owner or an admin alone."""
+
+    code, title = "not-owner", "It belongs to another owner"
+
+    def __init__(self, called: str) -> None:
+        super().__init__(f"{called!r} can be seen, but not changed, with this key; only its owner or an admin can.")
 
 
 class NotFound(OnelayerError):
@@ -137,6 +176,15 @@ class NameTaken(Conflict):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"A dataset named {name!r} exists; choose another name, or delete that dataset first.")
+
+
+class ModelNameTaken(Conflict):
+    """The models of this name belong to another owner."""
+
+    code, title = "model-name-taken", "The name belongs to another owner"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The models named {name!r} belong to another owner; choose another name.")
 
 
 class DatasetInUse(Conflict):

@@ -12,11 +12,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, update
+from sqlalchemy import ColumnElement, delete, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.access.viewer import viewer
 from app.database import Database, DatabaseTime
 from app.errors import RequestInProgress
 from app.identifiers import new_id
@@ -60,6 +61,7 @@ class Fingerprint:
 class Held:
     """A key in the hands of the request that works on it."""
 
+    sender: str
     key: str
     holder: str
     fingerprint: Fingerprint
@@ -106,18 +108,21 @@ class Keys:
         self.process_id = ""
 
     def take(self, key: str, fingerprint: Fingerprint) -> Held | Known | None:
-        """Hold a key that is free; or what became of it; or None while another request works on it."""
+        """Hold a key that is free; or what became of it; or None while another request works on it.
+
+        Each key of the API has its own: whoever sends another's idempotency key learns nothing by it.
+        """
         try:
-            return self._take(key, fingerprint)
+            return self._take(viewer().key_id, key, fingerprint)
         except IntegrityError:
             return None  # another request was first, at the same moment
 
-    def _take(self, key: str, fingerprint: Fingerprint) -> Held | Known | None:
+    def _take(self, sender: str, key: str, fingerprint: Fingerprint) -> Held | Known | None:
         with self._database.write() as session:
-            self._expire(session, IdempotencyRow.key == key)
-            row = session.get(IdempotencyRow, key)
+            self._expire(session, IdempotencyRow.sender == sender, IdempotencyRow.key == key)
+            row = session.get(IdempotencyRow, (sender, key))
             if row is None:
-                row = IdempotencyRow(key=key, created_at=DatabaseTime())
+                row = IdempotencyRow(sender=sender, key=key, created_at=DatabaseTime())
                 session.add(row)
             elif row.status is not None:
                 return _known(row)
@@ -126,7 +131,7 @@ class Keys:
             elif row.location is not None:
                 return _known(row)
             row.holder, row.process_id = new_id(), self.process_id
-            return Held(key, row.holder, fingerprint)
+            return Held(sender, key, row.holder, fingerprint)
 
     def answer(self, held: Held, status: int, headers: Headers, body: bytes) -> None:
         """Keep the reply for whoever sends the same again."""
@@ -137,8 +142,7 @@ class Keys:
     def release(self, held: Held) -> None:
         """Free the key: the request was refused and made nothing, so that it may be corrected and sent again."""
         with self._database.write() as session:
-            mine = (IdempotencyRow.key == held.key, IdempotencyRow.holder == held.holder)
-            session.execute(delete(IdempotencyRow).where(*mine, IdempotencyRow.location.is_(None)))
+            session.execute(delete(IdempotencyRow).where(*_rows(held), IdempotencyRow.location.is_(None)))
 
     def forget(self) -> None:
         """Remove the keys whose time is over."""
@@ -155,6 +159,10 @@ def _known(row: IdempotencyRow) -> Known:
 
 
 def _note(session: Session, held: Held, **values: Any) -> bool:
-    mine = (IdempotencyRow.key == held.key, IdempotencyRow.holder == held.holder)
-    result: CursorResult[Any] = session.execute(update(IdempotencyRow).where(*mine).values(**values))  # type: ignore[assignment]
+    result: CursorResult[Any] = session.execute(update(IdempotencyRow).where(*_rows(held)).values(**values))  # type: ignore[assignment]
     return result.rowcount == 1
+
+
+def _rows(held: Held) -> list[ColumnElement[bool]]:
+    mine = {"sender": held.sender, "key": held.key, "holder": held.holder}
+    return [getattr(IdempotencyRow, name) == value for name, value in mine.items()]

@@ -23,6 +23,11 @@ def is_id(text: str) -> bool:
     return UUID(text).version == 7
 
 
+def can_be_called(text: str) -> bool:
+    """Whether anything can have this name, id or reference: databases refuse to look for what is no text."""
+    return text.isprintable()
+
+
 def is_name(text: str) -> bool:
     """Whether `text` may be given as a name."""
     return re.fullmatch(NAME_PATTERN, text) is not None and not _UUID.fullmatch(text)

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__, logs, problems
+from app.access.entrance import needs_key
 from app.edge.cross_origin import cross_origin
 from app.edge.gate import Gate
 from app.edge.principal import principal
@@ -20,6 +21,7 @@ from app.routers import (
     datasets,
     docs,
     events,
+    guard,
     history,
     inference_v2,
     jobs,
@@ -30,6 +32,7 @@ from app.routers import (
     predictions,
     upload,
 )
+from app.routers.authentication import Authentication
 from app.routers.idempotency import IdempotencyKeys
 from app.schemas.document import describe
 from app.services import Services, assemble
@@ -56,9 +59,10 @@ def create_app(settings: Settings | None = None, workers: Launcher | None = None
     problems.install(api)
     if settings.requests_per_second:
         api.add_middleware(RateLimit, rate=settings.requests_per_second, identify=principal)
+    api.add_middleware(IdempotencyKeys, keys=api.state.services.keys)
+    api.add_middleware(Authentication, keyring=api.state.services.keyring, settings=settings)
     if settings.allowed_origins:
         api.add_middleware(CORSMiddleware, **cross_origin(settings.allowed_origins))
-    api.add_middleware(IdempotencyKeys, keys=api.state.services.keys)
     api.include_router(upload.router, max_body_size=settings.upload_limit_bytes)
     for module in (
         datasets,
@@ -74,7 +78,8 @@ def create_app(settings: Settings | None = None, workers: Launcher | None = None
         docs,
     ):
         api.include_router(module.router)
-    describe(api)
+    guard.check(api.routes)
+    describe(api, guard.NEEDED, is_key_optional=not needs_key(settings))
     return Gate(problems.ProblemDocuments(api), RequestMetrics(api.state.registry), settings.log_requests)
 
 

@@ -39,6 +39,11 @@ class Server(uvicorn.Server):
             self._connections.look(1.0)
         return await super().on_tick(counter)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and then set aside what has been made so far, which stays."""
+        await super().startup(sockets)
+        memory.settle()
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wake whoever waits, give the replies a moment, then stop as uvicorn does."""
         self._watch.stop()
@@ -48,18 +53,29 @@ class Server(uvicorn.Server):
 
 def serve(settings: Settings) -> None:
     """Run one API process, and its workers, until a signal."""
-    memory.give_back()
+    prepare()
     logs.configure(settings.log_level, settings.log_format)
-    files = _more_files()
     workers = Launcher(settings)
     # They load torch while this process imports the rest.
     workers.start()
     from app.main import create_app
 
-    app = create_app(settings, workers)
+    run(create_app(settings, workers), settings)
+
+
+def prepare() -> None:
+    """What has to happen before NumPy and Arrow are imported."""
+    memory.spare()
+    memory.give_back()
+    # A request's product is too small to gain by a second core, and loses much where others use that core.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def run(app: Gate, settings: Settings) -> None:
+    """Serve an application until a signal."""
     patience = Patience(
         settings.slow_seconds, settings.body_rate, settings.request_seconds,
-        connections=min(settings.connections_limit, files - SPARE_FILES),
+        connections=min(settings.connections_limit, _more_files() - SPARE_FILES),
     )  # fmt: skip
     config = uvicorn.Config(app, http=protocol(patience, app.metrics), **_options(settings))
     # uvicorn raises the signal anew once it has stopped; by then it has done its work, and the exit status is 0.

@@ -1,12 +1,17 @@
 """The services of one API process: made once, on one database and one storage, and handed to every request."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.access.keyring import Keyring
 from app.database import Database
 from app.datasets.bounds import Bounds
 from app.datasets.catalogue import Catalogue
 from app.disk import Disk
+from app.errors import OnelayerError
 from app.idempotency import Keys
 from app.jobs import checkpoints, retention
 from app.jobs.bell import Bell
@@ -26,6 +31,9 @@ from app.storage import Storage
 from app.tables import ModelRow
 from app.tally import Tally
 
+USES_SECONDS = 60.0
+"""How often the last use of each key is written down."""
+
 
 @dataclass(frozen=True)
 class Services:
@@ -39,6 +47,7 @@ class Services:
     roster: Roster
     catalogue: Catalogue
     queue: Queue
+    keyring: Keyring
     keys: Keys
     registry: Registry
     predictor: Predictor
@@ -47,12 +56,14 @@ class Services:
     watch: Watch
     feeds: Feeds
 
-    def import_model(self, content: bytes, name: str | None) -> ModelRow:
+    def import_model(self, content: bytes, name: str | None, shared: bool | None) -> ModelRow:
         """Keep an exported model as a new one."""
-        return importing.add(content, name, self.registry, self.storage)
+        return importing.add(content, name, self.registry, self.storage, shared)
 
     def close(self) -> None:
-        """Give the port and the connections back."""
+        """Write down what is not yet, and give the port and the connections back."""
+        with suppress(SQLAlchemyError, OnelayerError):
+            self.keyring.note_uses()
         self.bell.close()
         self.database.dispose()
 
@@ -71,6 +82,7 @@ class Services:
             Chore("old checkpoints", seldom, old_checkpoints),
             Chore("old jobs", seldom, lambda: retention.retire_jobs(database, kept.keep_jobs_days)),
             Chore("old histories", seldom, lambda: retention.retire_histories(database, kept.keep_history_days)),
+            Chore("uses of keys", USES_SECONDS, self.keyring.note_uses),
             Chore("old idempotency keys", seldom, self.keys.forget),
         ]
 
@@ -92,6 +104,7 @@ def assemble(settings: Settings) -> Services:
     bounds = Bounds(settings.rows_limit, settings.columns_limit, settings.cells_limit)
     queue = Queue(database, roster, settings.lease_seconds, settings.attempts, settings.queue_limit)
     watch = Watch(bell, settings.poll_seconds)
+    revision = Revision(database)
     return Services(
         settings=settings,
         database=database,
@@ -99,11 +112,12 @@ def assemble(settings: Settings) -> Services:
         tally=Tally(settings.data_dir),
         bell=bell,
         roster=roster,
-        catalogue=Catalogue(database, storage, settings.matrix_cache_bytes, bounds),
+        catalogue=Catalogue(database, storage, settings.matrix_cache_bytes, bounds=bounds),
         queue=queue,
+        keyring=Keyring(database, revision.now),
         keys=Keys(database, roster.is_alive, settings.keep_idempotency_hours),
         registry=registry,
-        predictor=Predictor(registry, storage, Revision(database), settings.model_cache_mib * MEBIBYTE),
+        predictor=Predictor(registry, storage, revision, settings.model_cache_mib * MEBIBYTE),
         results=Results(storage),
         uploads=Slots(settings.uploads_limit, "uploads"),
         watch=watch,

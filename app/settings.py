@@ -18,6 +18,13 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    auth: str = Field(
+        "auto",
+        pattern="^(auto|required|off)$",
+        description="Who needs a key: everyone but who sits at this machine, where only it can reach the server "
+        "(auto); everyone (required); nobody (off).",
+    )
+    first_key: bool = Field(False, description="Make an admin key at the first start and print it, this once.")
     data_dir: Path = Field(Path("onelayer-data"), description="Where the database and all files are kept.")
     cache_dir: Path | None = Field(
         None,
@@ -51,13 +58,20 @@ class Settings(BaseSettings):
         0.0, ge=0.0, description="Requests a second of one key, or of one address; 0 is no limit."
     )
     body_limit_mib: int = Field(64, ge=1, description="Largest body of every other request, in MiB.")
+    worker_memory_mib: int = Field(
+        1024,
+        ge=1,
+        description="Encoded training data that a worker holds in memory, in MiB; larger data is shuffled by blocks.",
+    )
     matrix_cache_mib: int = Field(
         10240,
         ge=0,
         description="Encoded training data kept on disk for further jobs, in MiB.",
     )
     predict_rows_limit: int = Field(100_000, ge=1, description="Most rows of one request to /predict.")
-    model_cache_mib: int = Field(256, ge=1, description="Models kept in memory by each API process, in MiB.")
+    model_cache_mib: int = Field(
+        256, ge=1, description="Models kept in memory by each API process, in MiB; beside them one that is larger."
+    )
     lease_seconds: float = Field(15.0, ge=1.0, description="A worker silent for this long has lost its job.")
     poll_seconds: float = Field(1.0, gt=0.0, description="How often to look for work when no wake-up arrives.")
     attempts: int = Field(3, ge=1, description="How often a job is tried before it is failed.")
@@ -145,6 +159,11 @@ class Settings(BaseSettings):
     def unpacked_limit_bytes(self) -> int:
         """Largest upload once decompressed."""
         return self.unpacked_limit_mib * MEBIBYTE
+
+    @property
+    def worker_memory_bytes(self) -> int:
+        """Encoded training data that a worker holds in memory."""
+        return self.worker_memory_mib * MEBIBYTE
 
     @property
     def matrix_cache_bytes(self) -> int:

@@ -25,7 +25,7 @@ from app.errors import StorageFull
 from app.identifiers import new_id
 
 _STAGING = "staging"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Stage:
@@ -67,6 +67,11 @@ class Storage:
             raise ValueError(f"not a key of the storage: {key!r}")
         return path
 
+    @property
+    def scratch(self) -> Path:
+        """Where files without a name may lie: on the disk of the data, since /tmp is often memory."""
+        return self.root / _STAGING
+
     @contextmanager
     def stage(self) -> Iterator[Stage]:
         """A private folder that vanishes unless it is published and the block ends well."""
@@ -78,7 +83,7 @@ class Storage:
             yield stage
             published = stage.path != folder
         except OSError as error:
-            if error.errno in _FULL:
+            if error.errno in FULL:
                 raise _full() from error
             raise
         finally:
@@ -109,7 +114,7 @@ class Storage:
             _sync(target.parent)
         except OSError as error:
             aside.unlink(missing_ok=True)
-            if error.errno in _FULL:
+            if error.errno in FULL:
                 raise _full() from error
             raise
         finally:

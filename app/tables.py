@@ -5,12 +5,23 @@ datasets ──< jobs ──< epochs          models keep the id of the job and 
 models ──< aliases                    words for versions; model_names counts the versions of each name
 processes                             who is alive: API processes and workers, with the port that wakes them
 idempotency_keys                      POSTs that carried a key, with the reply that the first of them got
+keys                                  who may do what; datasets, jobs and models keep the owner of their key
 """
 
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, MetaData, String, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    UniqueConstraint,
+    false,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from app.database import UtcTime
@@ -50,6 +61,8 @@ class DatasetRow(Row):
     splits: Mapped[dict[str, Any]]
     truth: Mapped[dict[str, Any] | None]
     format: Mapped[dict[str, Any] | None]
+    owner: Mapped[str | None] = mapped_column(String(12))
+    shared: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class JobRow(Row):
@@ -91,6 +104,7 @@ class JobRow(Row):
     replay: Mapped[dict[str, Any] | None]
     optimality: Mapped[dict[str, Any] | None]
     leaderboard: Mapped[list[Any] | None]
+    owner: Mapped[str | None] = mapped_column(String(12))
 
 
 class EpochRow(Row):
@@ -128,6 +142,8 @@ class ModelRow(Row):
     metrics: Mapped[dict[str, Any]]
     partial: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime]
+    owner: Mapped[str | None] = mapped_column(String(12))
+    shared: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class ModelNameRow(Row):
@@ -137,6 +153,8 @@ class ModelNameRow(Row):
 
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
     newest_version: Mapped[int]
+    # All models of one name have this owner; a job that is to make the first of them takes the name at once.
+    owner: Mapped[str | None] = mapped_column(String(12))
 
 
 class AliasRow(Row):
@@ -170,6 +188,8 @@ class IdempotencyRow(Row):
 
     __tablename__ = "idempotency_keys"
 
+    # The key of the API that it came with, or nothing: nobody gets the replies of another.
+    sender: Mapped[str] = mapped_column(String(12), primary_key=True, default="")
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     # The request that holds the key: another one may take it over once that one's process is gone.
     holder: Mapped[str] = mapped_column(String(36))
@@ -180,3 +200,20 @@ class IdempotencyRow(Row):
     status: Mapped[int | None]
     headers: Mapped[list[Any] | None]
     body: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class KeyRow(Row):
+    """A key of the API. Its secret is not kept, only what tells whether a secret is the right one."""
+
+    __tablename__ = "keys"
+
+    id: Mapped[str] = mapped_column(String(12), primary_key=True)
+    # To whom belongs what it makes: the id of a key, its own or that of an earlier one.
+    owner: Mapped[str] = mapped_column(String(12))
+    name: Mapped[str | None] = mapped_column(String(100))
+    scope: Mapped[str] = mapped_column(String(8))
+    digest: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]

@@ -67,13 +67,17 @@ def large() -> None:
             reply.raise_for_status()
             print(f"{LARGE_BYTES / 1e9:.1f} GB, {reply.json()['rows']:,} rows: a dataset in "
                   f"{time.perf_counter() - began:.0f} s (the time to generate it included)")  # fmt: skip
-            began = time.perf_counter()
-            spec = {"dataset": "large", "model": "linear", "epochs": 1, "batch_size": 256, "learning_rate": 0.01}
-            job = server.client.post("/jobs", json=spec).json()
-            while job["status"] in ("queued", "running"):
-                time.sleep(0.5)
-                job = server.client.get(f"/jobs/{job['id']}").json()
-            print(f"one epoch: {job['status']} in {time.perf_counter() - began:.0f} s {job['error'] or ''}")
+            spec = {"dataset": "large", "model": "linear", "epochs": 1}
+            for name, options in (("given steps", {"batch_size": 256, "learning_rate": 0.01}), ("whitened", {})):
+                began = time.perf_counter()
+                job = server.client.post("/jobs", json=spec | options).json()
+                while job["status"] in ("queued", "running"):
+                    time.sleep(0.5)
+                    job = server.client.get(f"/jobs/{job['id']}").json()
+                loss = job["metrics"]["train_loss"]
+                print(f"one epoch, {name}: {job['status']} in {time.perf_counter() - began:.0f} s, loss {loss:.3g} "
+                      f"{job['error'] or ''}")  # fmt: skip
+                print(f"    a worker: at most {watch.most['a worker'][0] / 1e6:.0f} MB resident until here")
         for name, (most, anonymous) in watch.most.items():
             print(f"{name}: at most {most / 1e6:.0f} MB resident, of which {anonymous / 1e6:.0f} MB its own "
                   "(the rest are pages of files)")  # fmt: skip

@@ -1,66 +1,39 @@
 """Predictions a second on one API process, beside routes that do nothing, in one run: ratios, not absolute figures.
 
-python -m benchmarks.predict             rounds of every route, and what they make of each other
-python -m benchmarks.predict training    the latency of predictions while a job trains on every core
-
-The routes to compare with stand in the same process behind the same middleware. `wrk` drives them where it is
-installed, else a small client of our own in processes of their own; the figure of a route is its best of some rounds.
+The routes to compare with stand in the same process behind the same middleware. The figure of a route is its best of
+some rounds.
 """
 
 import io
 import json
-import re
-import shutil
-import statistics
+import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
-import uvicorn
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app import server
 from app.main import create_app
 from app.settings import Settings
+from benchmarks.load import Load, Measured, measure
 
 SECONDS = 2
 ROUNDS = 2
-CONNECTIONS = 16
 LINE = {"type": "synthetic_linear", "weights": [2.0, -3.4], "bias": 4.2, "rows": 1000}
 PIXELS = 784
 JSON = "application/json"
 
 
-@dataclass(frozen=True)
-class Load:
-    """One kind of request."""
-
-    name: str
-    path: str
-    body: bytes
-    headers: dict[str, str]
-    rows: int = 1
-
-
-@dataclass
-class Measured:
-    """What a route did in its best round."""
-
-    per_second: float
-    p50_ms: float
-    p99_ms: float
-
-
-def application(data_dir: Path) -> Any:
-    """The service, and beside its routes two to compare with."""
-    app = create_app(Settings(data_dir=data_dir))
+def application(settings: Settings) -> Any:
+    """The service, and beside its routes some to compare with."""
+    app = create_app(settings)
 
     @app.api.post("/noop")
     async def noop(request: Request) -> Response:
@@ -91,8 +64,9 @@ def application(data_dir: Path) -> Any:
 
 
 def serve(data_dir: str, port: int) -> None:
-    """One API process with its workers."""
-    uvicorn.run(application(Path(data_dir)), port=port, log_level="warning", access_log=False)
+    """One API process with its workers, run as `onelayer serve` runs it."""
+    settings = Settings(data_dir=Path(data_dir), port=port, log_level="warning")
+    server.run(application(settings), settings)
 
 
 def loads() -> list[Load]:
@@ -100,7 +74,7 @@ def loads() -> list[Load]:
     generator = np.random.default_rng(0)
     one, many = generator.integers(0, 256, (1, PIXELS)), generator.integers(0, 256, (256, PIXELS))
     as_json = {"Content-Type": JSON}
-    npy = {"Content-Type": "application/x-npy", "Accept": "application/x-npy"}
+    as_npy = {"Content-Type": "application/x-npy", "Accept": "application/x-npy"}
     two = _json("line", [[1.0, 2.0]])
     return [
         Load("no-op", "/noop", two, as_json),
@@ -111,8 +85,8 @@ def loads() -> list[Load]:
         Load("256 × 784 in JSON", "/predict", _json("pixels", many.tolist()), as_json, 256),
         Load("256 × 784 floats by pydantic", "/pydantic", _floats(many, None), as_json, 256),
         Load("256 × 784 floats in JSON", "/predict", _floats(many, "pixels"), as_json, 256),
-        Load("256 × 784 bytes in NPY", "/predict?model=pixels", _npy(many.astype(np.uint8)), npy, 256),
-        Load("256 × 784 floats in NPY", "/predict?model=pixels", _npy(many.astype(np.float32)), npy, 256),
+        Load("256 × 784 bytes in NPY", "/predict?model=pixels", npy(many.astype(np.uint8)), as_npy, 256),
+        Load("256 × 784 floats in NPY", "/predict?model=pixels", npy(many.astype(np.float32)), as_npy, 256),
         _tensor("256 × 784 bytes in v2 binary", many.astype(np.uint8), "UINT8"),
         _tensor("256 × 784 floats in v2 binary", many.astype(np.float32), "FP32"),
     ]
@@ -128,7 +102,8 @@ def _floats(values: Any, model: str | None) -> bytes:
     return json.dumps(body).encode()
 
 
-def _npy(values: Any) -> bytes:
+def npy(values: Any) -> bytes:
+    """An array as the body of a request."""
     sink = io.BytesIO()
     np.save(sink, values)
     return sink.getvalue()
@@ -140,53 +115,6 @@ def _tensor(name: str, values: Any, datatype: str) -> Load:
     head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
     headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(head))}
     return Load(name, "/v2/models/pixels/infer", head + values.tobytes(), headers, len(values))
-
-
-def measure(url: str, load: Load, seconds: float, folder: Path) -> Measured:
-    """One round."""
-    check = httpx.post(url + load.path, content=load.body, headers=load.headers, trust_env=False)
-    if check.status_code != 200:
-        raise RuntimeError(f"{load.name}: {check.status_code} {check.text[:300]}")
-    if shutil.which("wrk") is None:
-        return _by_threads(url, load, seconds)
-    (folder / "body").write_bytes(load.body)
-    headers = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in load.headers.items())
-    script = f'wrk.method = "POST"\n{headers}\nlocal f = io.open("{folder}/body", "rb")\nwrk.body = f:read("*all")\n'
-    (folder / "script.lua").write_text(script)
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:.0f}s", "--latency", "-s", str(folder / "script.lua")]
-    said = subprocess.run([*command, url + load.path], capture_output=True, text=True, check=True).stdout
-    if "Non-2xx" in said:
-        raise RuntimeError(said)
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    assert rate is not None, said
-    return Measured(float(rate[1]), _milliseconds(said, "50%"), _milliseconds(said, "99%"))
-
-
-def _milliseconds(said: str, which: str) -> float:
-    found = re.search(rf"{which}\s+([\d.]+)(us|ms|s)", said)
-    assert found is not None, said
-    return float(found[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[found[2]]
-
-
-def _by_threads(url: str, load: Load, seconds: float) -> Measured:
-    """Where there is no wrk: slower itself than what it measures, so its ratios flatter."""
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-
-    def ask() -> None:
-        with httpx.Client(trust_env=False) as client:
-            while time.perf_counter() < end:
-                start = time.perf_counter()
-                client.post(url + load.path, content=load.body, headers=load.headers)
-                times.append(time.perf_counter() - start)
-
-    threads = [threading.Thread(target=ask) for _ in range(CONNECTIONS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    found = statistics.quantiles(times, n=100)
-    return Measured(len(times) / seconds, found[49] * 1e3, found[98] * 1e3)
 
 
 def prepare(client: httpx.Client) -> None:
@@ -212,15 +140,17 @@ def _train(client: httpx.Client, **spec: Any) -> None:
 class Running:
     """The service in a process of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, threads: int | None = None) -> None:
         import socket
 
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        command = f"from benchmarks.predict import serve; serve({str(folder / 'data')!r}, {port})"
+        own = f"serve({str(folder / 'data')!r}, {port})"
+        command = f"from app.server import prepare; prepare(); from benchmarks.predict import serve; {own}"
         self.url = f"http://127.0.0.1:{port}"
-        self.process = subprocess.Popen([sys.executable, "-c", command])
+        environment = {**os.environ, **({"ONELAYER_THREADS": str(threads)} if threads else {})}
+        self.process = subprocess.Popen([sys.executable, "-c", command], env=environment)
         self.client = httpx.Client(base_url=self.url, timeout=120, trust_env=False)
         for _ in range(600):
             time.sleep(0.1)
@@ -265,29 +195,12 @@ def ratios(running: Running, folder: Path) -> None:
         print(f"{first} / {second}: {best[first].per_second / best[second].per_second:.2f}   (wanted {wanted})")
 
 
-def while_training(running: Running, folder: Path) -> None:
-    """The latency of single predictions while a job trains on every core."""
-    quiet = measure(running.url, loads()[2], 5, folder)
-    spec = {"dataset": "pixels", "model": "softmax", "epochs": 100_000, "batch_size": 1024, "learning_rate": 0.01}
-    job = running.client.post("/jobs", json=spec).json()
-    time.sleep(1)
-    busy = [measure(running.url, load, 5, folder) for load in (loads()[2], loads()[3])]
-    running.client.post(f"/jobs/{job['id']}/cancel")
-    print(f"1 × 2 alone: p50 {quiet.p50_ms:.2f} ms, p99 {quiet.p99_ms:.2f} ms")
-    for name, found in zip(("1 × 2", "1 × 784"), busy, strict=True):
-        print(f"{name} while a job trains: p50 {found.p50_ms:.2f} ms, p99 {found.p99_ms:.2f} ms   (wanted p99 < 50)")
-
-
-def run(which: str = "ratios") -> None:
+def run() -> None:
     """Start a server, prepare two models, measure, stop."""
     with tempfile.TemporaryDirectory() as temporary:
         running = Running(Path(temporary))
         try:
             prepare(running.client)
-            (while_training if which == "training" else ratios)(running, Path(temporary))
+            ratios(running, Path(temporary))
         finally:
             running.stop()
-
-
-if __name__ == "__main__":
-    run(*sys.argv[1:2])

@@ -46,7 +46,7 @@ async def watch(port: int, job: str, returning: bool) -> list[int]:
     while not last.endswith(b".over"):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         header = b"Last-Event-ID: %b\r\n" % last if last else b""
-        writer.write(b"GET /jobs/%b/events HTTP/1.1\r\nHost: x\r\n%b\r\n" % (job.encode(), header))
+        writer.write(b"GET /jobs/%b/events HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % (job.encode(), header))
         rest, stop_at = b"", len(seen) + 200 if returning else EPOCHS + 1
         while len(seen) < stop_at and (data := await reader.read(1 << 16)):
             # Whole events alone; the lines in between are the lengths of the chunks.

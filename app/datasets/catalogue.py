@@ -11,15 +11,16 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app import idempotency
+from app.access.viewer import check_own, viewer, visible
 from app.database import Database
 from app.datasets import matrix_cache
 from app.datasets.bounds import BOUNDLESS, Bounds
 from app.datasets.dataset import Dataset, Description
 from app.datasets.ingest import Choices, ingest
-from app.datasets.matrix_cache import MatrixCache
+from app.datasets.matrix_cache import MEMORY_BYTES, MatrixCache
 from app.datasets.readers.content import Content
 from app.errors import DatasetInUse, DatasetNotFound, Fault, InvalidRequest, NameTaken
-from app.identifiers import is_id, is_name, new_id
+from app.identifiers import can_be_called, is_id, is_name, new_id
 from app.storage import Storage
 from app.tables import DatasetRow, JobRow
 
@@ -31,12 +32,17 @@ class Catalogue:
     """Makes, finds, lists and deletes datasets."""
 
     def __init__(
-        self, database: Database, storage: Storage, matrix_cache_bytes: int = 0, bounds: Bounds = BOUNDLESS
+        self,
+        database: Database,
+        storage: Storage,
+        matrix_cache_bytes: int = 0,
+        memory_bytes: int = MEMORY_BYTES,
+        bounds: Bounds = BOUNDLESS,
     ) -> None:
         self._database = database
         self._storage = storage
         self._bounds = bounds
-        self.matrices = MatrixCache(storage, matrix_cache_bytes)
+        self.matrices = MatrixCache(storage, matrix_cache_bytes, memory_bytes)
 
     @contextmanager
     def incoming(self) -> Iterator[Path]:
@@ -44,14 +50,14 @@ class Catalogue:
         with self._storage.stage() as stage:
             yield stage.path
 
-    def create(self, content: Content, choices: Choices, name: str | None = None) -> DatasetRow:
-        """Keep the content as a dataset. If anything fails, nothing is listed and nothing stays."""
+    def create(self, content: Content, choices: Choices, name: str | None = None, shared: bool = False) -> DatasetRow:
+        """Keep the content as a dataset of the viewer's. If anything fails, nothing is listed and nothing stays."""
         self._check_name(name)
         dataset_id = new_id()
         with self._storage.stage() as stage:
             description = ingest(content, stage.path, choices, self._bounds)
             stage.publish(_key(dataset_id))
-            row = self._row(dataset_id, name, description)
+            row = self._row(dataset_id, name, description, shared)
             try:
                 with self._database.write() as session:
                     session.add(row)
@@ -85,7 +91,7 @@ class Catalogue:
 
     def page(self, limit: int, before: str | None = None) -> list[DatasetRow]:
         """Datasets, newest first, older than the dataset `before`."""
-        query = select(DatasetRow).order_by(DatasetRow.id.desc()).limit(limit)
+        query = select(DatasetRow).where(visible(DatasetRow)).order_by(DatasetRow.id.desc()).limit(limit)
         if before is not None:
             query = query.where(DatasetRow.id < before)
         with self._database.read() as session:
@@ -94,13 +100,22 @@ class Catalogue:
     def truth(self, dataset_id: str | None) -> dict[str, Any] | None:
         """The parameters that generated a synthetic dataset, while it exists."""
         with self._database.read() as session:
-            row = session.get(DatasetRow, dataset_id) if dataset_id is not None else None
+            row = session.scalar(select(DatasetRow).where(DatasetRow.id == dataset_id, visible(DatasetRow)))
             return row.truth if row is not None else None
+
+    def share(self, dataset: str, shared: bool) -> DatasetRow:
+        """Let everyone see and use a dataset, or its owner alone."""
+        with self._database.write() as session:
+            row = find(session, dataset)
+            check_own(row, dataset)
+            row.shared = shared
+            return row
 
     def delete(self, dataset: str) -> None:
         """Forget a dataset and free its files and matrices, unless a queued or running job needs it."""
         with self._database.write() as session:
             row = find(session, dataset)
+            check_own(row, dataset)
             if session.scalar(select(exists().where(_needed_by_job(row.id)))):
                 raise DatasetInUse(dataset)
             session.delete(row)
@@ -129,7 +144,7 @@ class Catalogue:
             if session.scalar(select(exists().where(DatasetRow.name == name))):
                 raise NameTaken(name)
 
-    def _row(self, dataset_id: str, name: str | None, description: Description) -> DatasetRow:
+    def _row(self, dataset_id: str, name: str | None, description: Description, shared: bool) -> DatasetRow:
         return DatasetRow(
             id=dataset_id,
             name=name,
@@ -142,13 +157,16 @@ class Catalogue:
             splits=description.splits,
             truth=description.truth,
             format=description.format,
+            owner=viewer().owner,
+            shared=shared,
         )
 
 
 def find(session: Session, dataset: str) -> DatasetRow:
-    """The row of the dataset with this id or name."""
+    """The row of the dataset with this id or name, if the viewer sees it."""
     column = DatasetRow.id if is_id(dataset) else DatasetRow.name
-    row = session.scalar(select(DatasetRow).where(column == dataset))
+    query = select(DatasetRow).where(column == dataset, visible(DatasetRow))
+    row = session.scalar(query) if can_be_called(dataset) else None
     if row is None:
         raise DatasetNotFound(dataset)
     return row

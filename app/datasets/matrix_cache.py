@@ -24,14 +24,19 @@ from app.tally import Tally
 COLLECTION = "matrices"
 MATRIX_FILE = "matrix.npy"
 LEAST_BYTES = 4 << 20
+MEMORY_BYTES = 1 << 30
 
 Mapped = NDArray[np.float32] | NDArray[np.uint8]
 
 
 class MatrixCache:
-    """Finds a matrix, or encodes it and keeps it."""
+    """Finds a matrix, or encodes it and keeps it.
 
-    def __init__(self, storage: Storage, budget_bytes: int) -> None:
+    `memory_bytes` is how much of a mapped matrix whoever reads it may have in memory.
+    """
+
+    def __init__(self, storage: Storage, budget_bytes: int, memory_bytes: int = MEMORY_BYTES) -> None:
+        self.memory_bytes = memory_bytes
         self._storage = storage
         self._budget_bytes = budget_bytes
         self._tally = Tally(storage.root)

@@ -2,9 +2,13 @@
 
 from starlette.types import Scope
 
+from app.access.viewer import Viewer
+
 
 def principal(scope: Scope) -> str:
-    """Whoever the request says it is from, once that is known; else the client's address."""
-    named = scope.get("state", {}).get("principal")
+    """The key of a request that has one; else the client's address."""
+    viewer = scope.get("viewer")
+    if isinstance(viewer, Viewer) and viewer.key_id:
+        return viewer.key_id
     client = scope.get("client")
-    return str(named) if named else (client[0] if client else "")
+    return client[0] if client else ""

@@ -6,14 +6,16 @@ A worker's writes carry its id and the attempt it claimed: a worker that lost it
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, and_, delete, false, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app import idempotency
+from app.access.viewer import check_own, viewer, visible
 from app.database import Database, DatabaseTime
 from app.errors import DatasetNotFound, JobNotFound, JobOver, JobStillRunning, QueueFull
-from app.identifiers import new_id
+from app.identifiers import can_be_called, new_id
+from app.jobs.admission import admit
 from app.jobs.roster import Roster
 from app.jobs.status import LIVING, Status, sources
 from app.tables import JobRow
@@ -62,7 +64,10 @@ class Queue:
         job_id = new_id()
         with self._database.write() as session:
             self._check_room(session)
-            session.add(JobRow(id=job_id, status=Status.QUEUED, created_at=DatabaseTime(), **vars(order)))
+            data = [found for found in (order.dataset_id, order.validation_dataset_id) if found is not None]
+            admit(session, order.spec, data, is_replay=order.replay_of is not None)
+            about = {"id": job_id, "status": Status.QUEUED, "created_at": DatabaseTime(), "owner": viewer().owner}
+            session.add(JobRow(**about, **vars(order)))
             try:
                 session.flush()
             except IntegrityError as error:
@@ -79,31 +84,33 @@ class Queue:
     def get(self, job_id: str) -> JobRow:
         """One job."""
         with self._database.read() as session:
-            return _find(session, job_id)
+            return find(session, job_id)
 
     def newest(self) -> str:
         """The id of the newest job."""
         with self._database.read() as session:
-            job_id = session.scalar(select(JobRow.id).order_by(JobRow.id.desc()).limit(1))
+            job_id = session.scalar(select(JobRow.id).where(visible(JobRow)).order_by(JobRow.id.desc()).limit(1))
         if job_id is None:
             raise JobNotFound("latest")
         return job_id
 
     def page(self, limit: int, before: str | None = None, **filters: str | None) -> list[JobRow]:
         """Jobs, newest first, older than the job `before`; filters by status, model and dataset_id."""
-        query = select(JobRow).order_by(JobRow.id.desc()).limit(limit)
+        query = select(JobRow).where(visible(JobRow)).order_by(JobRow.id.desc()).limit(limit)
         if before is not None:
             query = query.where(JobRow.id < before)
         for column, value in filters.items():
             if value is not None:
-                query = query.where(getattr(JobRow, column) == value)
+                query = query.where(getattr(JobRow, column) == value if can_be_called(value) else false())
         with self._database.read() as session:
             return list(session.scalars(query))
 
     def cancel(self, job_id: str) -> tuple[JobRow, list[int]]:
         """Cancel at once what is queued; ask the worker to stop what is running. Returns the ports to ring."""
         with self._database.write() as session:
-            status = _find(session, job_id).status
+            job = find(session, job_id)
+            check_own(job, job_id)
+            status = job.status
             if status not in LIVING:
                 raise JobOver(job_id, status)
             waiting = and_(JobRow.id == job_id, JobRow.status == Status.QUEUED)
@@ -114,7 +121,9 @@ class Queue:
     def delete(self, job_id: str) -> None:
         """Remove a job and its history; its model stays."""
         with self._database.write() as session:
-            if _find(session, job_id).status == Status.RUNNING:
+            job = find(session, job_id)
+            check_own(job, job_id)
+            if job.status == Status.RUNNING:
                 raise JobStillRunning(job_id)
             session.execute(delete(JobRow).where(JobRow.id == job_id))
 
@@ -215,6 +224,15 @@ class Queue:
                     session, living, status=Status.QUEUED, attempt=JobRow.attempt + 1, worker_id=None, lease_until=None
                 )
             )
+
+
+def find(session: Session, job_id: str) -> JobRow:
+    """The job with this id, if the viewer sees it."""
+    query = select(JobRow).where(JobRow.id == job_id, visible(JobRow))
+    job = session.scalar(query) if can_be_called(job_id) else None
+    if job is None:
+        raise JobNotFound(job_id)
+    return job
 
 
 def _find(session: Session, job_id: str) -> JobRow:

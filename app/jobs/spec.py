@@ -68,6 +68,11 @@ class Spec(Hyperparameters):
         pattern=NAME_PATTERN,
     )
 
+    shared: bool | None = Field(
+        None,
+        description="Whether others see and use the model too. By default as the newest model of its name, else no.",
+        examples=[None],
+    )
     priority: int = Field(
         0,
         ge=-100,

@@ -64,7 +64,7 @@ def write(loaded: Loaded, dataset: Dataset, batch: Batch, folder: Path) -> Itera
     writer: pq.ParquetWriter | None = None
     try:
         for block in scan(loaded.encoding, dataset, dataset.split(batch.split), batch.columns):
-            table = to_table(predict(loaded, block.X, batch.wish))
+            table = to_table(predict(loaded, block.X, batch.wish, block.first_row))
             for name in reversed(batch.columns):
                 table = table.add_column(0, name, block.extra.column(name))
             if writer is None:

@@ -13,10 +13,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import csv
 
+from app.datasets.feature_encoding import ArrayFeature
 from app.datasets.instances import encode_instances, encode_records
 from app.datasets.kinds import MISSING
 from app.errors import BadRequest, Fault, InvalidInstances, InvalidRequest, TooLarge
-from app.models.prediction import Answer, Wish, check, joined, predict
+from app.models.prediction import Answer, Wish, are_finite, check, joined, predict
 from app.models.predictor import Loaded
 from app.models.tabular import check_columns, encode_table
 from app.models.weights import Matrix
@@ -25,6 +26,7 @@ CSV = "text/csv"
 ARROW = "application/vnd.apache.arrow.stream"
 NPY = "application/x-npy"
 BATCH_ROWS = 16_384
+MOST_FAULTS = 10
 _NPY_START = 10
 """Magic, version and the length of the header, as version 1.0 of the format has them."""
 
@@ -59,7 +61,7 @@ def answer_body(loaded: Loaded, media_type: str, body: bytes, wish: Wish, most_r
     count = 0
     for batch in _TABLES[media_type](body, loaded):
         limit_rows(count + len(batch), most_rows)
-        answers += [predict(loaded, X, wish) for X in _encoded(loaded, batch, count)]
+        answers += [predict(loaded, X, wish, first) for first, X in _encoded(loaded, batch, count)]
         count += len(batch)
     check_not_empty(count, "body")
     return joined(answers)
@@ -80,20 +82,35 @@ def check_not_empty(count: int, location: str) -> None:
         raise InvalidRequest(Fault(location, "there are no rows; give at least one"))
 
 
-def _plain(loaded: Loaded, rows: Sequence[Any] | NDArray[Any]) -> Matrix | None:
-    """Numbers in rows of the right width, by one conversion; None where something needs a closer look."""
+def _plain(loaded: Loaded, rows: Sequence[Any] | NDArray[Any]) -> NDArray[Any] | None:
+    """Rows of the right width as they are, all of them numbers; None where something needs a closer look."""
     if loaded.plain_width is None:
         return None
     try:
         values = np.asarray(rows)
     except ValueError:
         return None
-    if values.ndim != 2 or values.shape[1] != loaded.plain_width:
+    only = loaded.encoding.features[0]
+    if isinstance(only, ArrayFeature) and values.shape[1:] == only.shape:
+        values = values.reshape(len(values), -1)
+    if values.ndim != 2 or values.shape[1] != loaded.plain_width or values.dtype.kind not in "fiu":
         return None
-    kind = values.dtype.kind
-    if kind in "iu":
-        return values.astype(np.float64)
-    return values.astype(np.float64, copy=False) if kind == "f" and np.isfinite(values).all() else None
+    if values.dtype.kind == "f":
+        _check_finite(loaded, values)
+    return values
+
+
+def _check_finite(loaded: Loaded, values: NDArray[Any]) -> None:
+    if are_finite(values):
+        return
+    faults, features = [], loaded.encoding.features
+    for row, column in np.argwhere(~np.isfinite(values))[:MOST_FAULTS].tolist():
+        if isinstance(features[0], ArrayFeature):
+            name, message = features[0].name, f"element {column + 1} is {values[row, column]}, not a finite number"
+        else:
+            name, message = features[column].name, "not a finite number; use null for a missing value"
+        faults.append(Fault(f"row {row + 1}, column {name}", message))
+    raise InvalidInstances(faults)
 
 
 def _array(body: bytes) -> NDArray[Any]:
@@ -156,9 +173,10 @@ def _arrow(body: bytes, loaded: Loaded) -> Iterator[pa.RecordBatch]:
         raise BadRequest("The body is no whole Arrow stream; it is damaged or cut short.") from error
 
 
-def _encoded(loaded: Loaded, batch: pa.RecordBatch, before: int) -> Iterator[Matrix]:
+def _encoded(loaded: Loaded, batch: pa.RecordBatch, before: int) -> Iterator[tuple[int, Matrix]]:
+    """Design matrices, each with the number of rows before it."""
     for start in range(0, len(batch), BATCH_ROWS):
-        yield encode_table(loaded.encoding, batch.slice(start, BATCH_ROWS), before + start)
+        yield before + start, encode_table(loaded.encoding, batch.slice(start, BATCH_ROWS), before + start)
 
 
 def _first_line(error: Exception) -> str:

@@ -24,7 +24,8 @@ def contribution_names(loaded: Loaded) -> list[str]:
 
 def baseline(loaded: Loaded) -> Matrix:
     """The output for the mean of the training rows: b + x̄·W. Shapes: (k,)."""
-    return np.asarray(loaded.outputs(loaded.training.mean))
+    mean: Matrix = loaded.outputs(loaded.training.mean[None])[0]
+    return mean
 
 
 def contributions(loaded: Loaded, X: Matrix) -> Matrix:

@@ -6,149 +6,87 @@ itself beyond that (metrics, whether the training was cut short) is kept as it i
 
 import json
 from collections.abc import Mapping
-from math import prod
-from typing import Annotated, Any, Literal, Self
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from app.datasets.encoding import Encoding
-from app.datasets.feature_encoding import MOST_LEVELS
-from app.datasets.target_encoding import MOST_CLASSES
 from app.errors import Fault, InvalidModel
 from app.identifiers import new_id
-from app.models.exports.description import FORMAT, VERSION
+from app.models.exports.description import FORMAT
 from app.models.features import describe
+from app.models.inference import ERRORS, UNTESTED, Inference
+from app.models.model_file import MOST_COLUMNS, Description
 from app.models.registry import Registry, key
 from app.models.statistics import Statistics, shapes
 from app.models.weights import Matrix, Weights
 from app.storage import Storage
 from app.tables import ModelRow
 
-MOST_COLUMNS = 1_000_000
-Name = Annotated[str, Field(min_length=1, max_length=1000)]
-Numbers = Annotated[list[FiniteFloat], Field(max_length=MOST_COLUMNS)]
+_MAY_BE_UNTOLD = ("standard_errors", ERRORS)
+"""Where not a number means that the data cannot tell."""
+_NOT_NEGATIVE = (*_MAY_BE_UNTOLD, "residual_variance", "distance")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+@dataclass(frozen=True)
+class Imported:
+    """What a file holds, checked."""
+
+    description: Description
+    encoding: Encoding
+    weights: Weights
+    statistics: Statistics | None
+    inference: Inference
 
 
-class _Numeric(_Strict):
-    kind: Literal["numeric"]
-    name: Name
-    mean: FiniteFloat
-    boolean: bool = False
-    indicator: bool = False
-
-
-class _Categorical(_Strict):
-    kind: Literal["categorical"]
-    name: Name
-    levels: Annotated[list[str], Field(min_length=1, max_length=MOST_LEVELS)]
-    frequencies: list[FiniteFloat]
-    unknown_trained: bool
-    other: bool = False
-
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
-        if len(self.levels) + self.other != len(self.frequencies) or len(set(self.levels)) < len(self.levels):
-            raise ValueError("levels and frequencies must be equally many, and no level stands twice")
-        return self
-
-
-class _Array(_Strict):
-    kind: Literal["array"]
-    name: Name
-    shape: Annotated[list[Annotated[int, Field(ge=1, le=MOST_COLUMNS)]], Field(min_length=1, max_length=8)]
-    pixels: bool
-
-
-class _Target(_Strict):
-    columns: Annotated[list[Name], Field(min_length=1, max_length=1000)]
-    classes: Annotated[list[str], Field(min_length=2, max_length=MOST_CLASSES)] | None
-
-
-class _Encoding(_Strict):
-    features: Annotated[
-        list[Annotated[_Numeric | _Categorical | _Array, Field(discriminator="kind")]], Field(min_length=1)
-    ]
-    target: _Target
-    mean: Numbers | None
-    std: Numbers | None
-
-
-class _Description(BaseModel):
-    """What a file says of its model. Fields of later versions of the format are not known here and not kept."""
-
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-    format: Literal["onelayer-model"]
-    format_version: Annotated[int, Field(ge=1, le=VERSION)]
-    kind: Literal["linear", "softmax"]
-    metrics: dict[str, Any] = Field(default_factory=dict)
-    partial: bool = False
-    encoding: _Encoding
-
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
-        names = [feature.name for feature in self.encoding.features]
-        if len(set(names)) < len(names) or set(names) & set(self.encoding.target.columns):
-            raise ValueError("a column stands twice among features and target")
-        if (self.encoding.target.classes is None) != (self.kind == "linear"):
-            raise ValueError("a softmax model has classes, a linear model has none")
-        if self.kind == "softmax" and len(self.encoding.target.columns) != 1:
-            raise ValueError("a softmax model has one target")
-        classes = self.encoding.target.classes or []
-        if len(set(classes)) < len(classes):
-            raise ValueError("a class stands twice")
-        return self
-
-
-def read(content: bytes) -> tuple[_Description, Encoding, Weights, Statistics | None]:
+def read(content: bytes) -> Imported:
     """The model in a file, checked."""
     about, tensors = _from_json(content) if content.lstrip()[:1] == b"{" else _from_safetensors(content)
     try:
-        description = _Description.model_validate(about)
+        description = Description.model_validate(about)
     except ValidationError as error:
         faults = [Fault(".".join(map(str, e["loc"])) or "file", e["msg"]) for e in error.errors(include_url=False)]
         raise InvalidModel(faults[:10]) from error
-    width = _width(description.encoding)
+    width = description.encoding.width
+    if width > MOST_COLUMNS:
+        raise InvalidModel(Fault("encoding.features", f"they make {width} design columns; {MOST_COLUMNS} are the most"))
     encoding = Encoding.from_json(description.encoding.model_dump())
     checked = _checked(tensors, width, encoding.target.outputs)
     _check_standardisation(encoding, width)
-    return description, encoding, Weights(checked["weights"], checked["bias"]), Statistics.of(checked)
+    weights = Weights(checked["weights"], checked["bias"])
+    return Imported(description, encoding, weights, Statistics.of(checked), _inference(description, checked))
 
 
-def add(content: bytes, name: str | None, registry: Registry, storage: Storage) -> ModelRow:
+def add(content: bytes, name: str | None, registry: Registry, storage: Storage, shared: bool | None) -> ModelRow:
     """Keep the model in a file as a new model, the next version of `name`."""
-    about, encoding, weights, statistics = read(content)
+    found = read(content)
+    about, target = found.description, found.encoding.target
     model_id = new_id()
-    target = encoding.target
     with storage.stage() as stage:
-        weights.save(stage.path, encoding, statistics)
+        found.weights.save(stage.path, found.encoding, found.statistics)
+        found.inference.save(stage.path)
         stage.publish(key(model_id))
         return registry.create(
-            model_id, name, kind=about.kind, job_id=None, dataset_id=None, features=describe(encoding),
+            model_id, name, kind=about.kind, job_id=None, dataset_id=None, features=describe(found.encoding),
             target=list(target.columns), classes=list(target.classes) if target.classes else None,
-            metrics=_plain(about.metrics), partial=about.partial,
+            metrics=_plain(about.metrics), partial=about.partial, shared=shared,
         )  # fmt: skip
 
 
-def _width(encoding: _Encoding) -> int:
-    total = sum(_columns(feature) for feature in encoding.features)
-    if total > MOST_COLUMNS:
-        raise InvalidModel(Fault("encoding.features", f"they make {total} design columns; {MOST_COLUMNS} are the most"))
-    return total
-
-
-def _columns(feature: _Numeric | _Categorical | _Array) -> int:
-    if isinstance(feature, _Categorical):
-        return len(feature.frequencies) + 1
-    return prod(feature.shape) if isinstance(feature, _Array) else 1 + feature.indicator
+def _inference(description: Description, tensors: Mapping[str, Matrix]) -> Inference:
+    """Errors without what they rest on say nothing, and a file of an earlier version has neither."""
+    about = description.inference
+    if about is None:
+        return UNTESTED
+    errors = tensors.get(ERRORS)
+    if errors is None and about.reason is None:
+        return UNTESTED
+    return Inference(errors, about.degrees, about.reference, about.reason if errors is None else None)
 
 
 def _from_json(content: bytes) -> tuple[Any, dict[str, Matrix]]:
@@ -190,21 +128,20 @@ def _metadata(content: bytes) -> dict[str, str]:
 
 def _checked(tensors: Mapping[str, Matrix], width: int, outputs: int) -> dict[str, Matrix]:
     expected = {"weights": (width, outputs), "bias": (outputs,)}
-    known = expected | shapes(width, outputs)
-    faults = [Fault(name, "the file has no such tensor") for name in expected if name not in tensors]
-    faults += [
-        Fault(name, f"its shape is {list(tensor.shape)}; the encoding makes it {list(known[name])}")
-        for name, tensor in tensors.items()
-        if name in known and tensor.shape != known[name]
-    ]
-    faults += [
-        Fault(name, "it holds a number that is not finite")
-        for name, tensor in tensors.items()
-        if name in known and name != "standard_errors" and not np.isfinite(tensor).all()
-    ]
+    known = expected | shapes(width, outputs) | {ERRORS: (width + 1, outputs)}
+    given = {name: tensor for name, tensor in tensors.items() if name in known}
+    faults = [Fault(name, "the file has no such tensor") for name in expected if name not in given]
+    for name, tensor in given.items():
+        if tensor.shape != known[name]:
+            message = f"its shape is {list(tensor.shape)}; the encoding makes it {list(known[name])}"
+            faults.append(Fault(name, message))
+        elif not np.isfinite(tensor[~np.isnan(tensor)] if name in _MAY_BE_UNTOLD else tensor).all():
+            faults.append(Fault(name, "it holds a number that is not finite"))
+        elif (name in _NOT_NEGATIVE and (tensor < 0).any()) or (name == "degrees_of_freedom" and tensor[0] < 1):
+            faults.append(Fault(name, "it holds a number that is too small to be one"))
     if faults:
         raise InvalidModel(faults)
-    return {name: np.ascontiguousarray(tensors[name]) for name in known if name in tensors}
+    return {name: np.ascontiguousarray(tensor) for name, tensor in given.items()}
 
 
 def _check_standardisation(encoding: Encoding, width: int) -> None:

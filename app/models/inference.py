@@ -3,12 +3,14 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+ERRORS = "coefficient_errors"
 STATISTICS_FILE = "statistics.safetensors"
 
 
@@ -27,11 +29,19 @@ class Inference:
     reference: str | None = None
     reason: str | None = None
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """All but the errors, as JSON has it."""
+        return {"degrees": self.degrees, "reference": self.reference, "reason": self.reason}
+
+    def tensors(self) -> dict[str, NDArray[np.float64]]:
+        """The errors by the name that they have in an export."""
+        return {} if self.errors is None else {ERRORS: self.errors}
+
     def save(self, folder: Path) -> None:
         """Write the file into a folder that is being staged."""
-        about = {"degrees": self.degrees, "reference": self.reference, "reason": self.reason}
         tensors = {} if self.errors is None else {"errors": np.ascontiguousarray(self.errors)}
-        save_file(tensors, folder / STATISTICS_FILE, metadata={"about": json.dumps(about)})
+        save_file(tensors, folder / STATISTICS_FILE, metadata={"about": json.dumps(self.about)})
 
     @classmethod
     def load(cls, folder: Path) -> "Inference":
@@ -46,4 +56,4 @@ class Inference:
 
 
 UNTESTED = Inference(None, reason="no statistics were kept with this model")
-"""Of a model that was imported."""
+"""Of a model that was imported from a file without any."""

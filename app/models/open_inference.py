@@ -43,10 +43,10 @@ def metadata(loaded: Loaded, name: str, versions: Sequence[str]) -> dict[str, An
 
 def infer(loaded: Loaded, inputs: Sequence[Tensor], asked: Sequence[Output], most_rows: int) -> Answer:
     """The answer to the tensors of one request."""
-    wish = _wish(loaded, asked)
+    wished = wish(loaded, asked)
     names = [tensor.name for tensor in inputs]
     if names == ["X"] and not any(feature.name == "X" for feature in loaded.encoding.features):
-        return answer_rows(loaded, _rows(loaded, inputs[0]), wish, most_rows)
+        return answer_rows(loaded, _rows(loaded, inputs[0]), wished, most_rows)
     check_columns(loaded.encoding, names)
     counts = {tensor.name: tensor.shape[0] for tensor in inputs}
     if len(set(counts.values())) > 1:
@@ -55,7 +55,7 @@ def infer(loaded: Loaded, inputs: Sequence[Tensor], asked: Sequence[Output], mos
     check_not_empty(inputs[0].shape[0], "inputs")
     features = {feature.name: feature for feature in loaded.encoding.features}
     columns = {tensor.name: _column(features[tensor.name], tensor, i) for i, tensor in enumerate(inputs)}
-    return predict(loaded, encode_table(loaded.encoding, pa.table(columns)), wish)
+    return predict(loaded, encode_table(loaded.encoding, pa.table(columns)), wished)
 
 
 def reply(answer: Answer, asked: Sequence[Output], head: Mapping[str, Any]) -> tuple[bytes, bytes]:
@@ -70,7 +70,8 @@ def default_outputs(loaded: Loaded) -> list[str]:
     return ["predict", "probabilities"] if loaded.row.kind == "softmax" else ["predict"]
 
 
-def _wish(loaded: Loaded, asked: Sequence[Output]) -> Wish:
+def wish(loaded: Loaded, asked: Sequence[Output]) -> Wish:
+    """What the outputs that are asked for take, or the one that the model does not have."""
     known = [
         *default_outputs(loaded),
         "contributions",

@@ -1,10 +1,12 @@
 """A prediction: rows of the design matrix in, numbers or classes out, with what else the client asked for."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.errors import Fault, InvalidInstances, InvalidRequest
 from app.models.explanation import baseline, contribution_names, contributions, drift, intervals
@@ -20,6 +22,10 @@ OUTPUTS = {
 """What may be asked for beside the predictions."""
 
 
+_WRITTEN = 16
+"""A number costs so many times more to be written as text than to be multiplied."""
+
+
 @dataclass(frozen=True)
 class Wish:
     """What a client wants to know beside the predictions."""
@@ -27,6 +33,11 @@ class Wish:
     outputs: frozenset[str] = frozenset()
     top_k: int | None = None
     interval_level: float = 0.95
+
+    def work(self, loaded: Loaded, rows: int) -> int:
+        """How many numbers the answer takes, about; those that are told count for what it takes to write them."""
+        written = _WRITTEN * len(loaded.outputs_names) if "contributions" in self.outputs else 0
+        return rows * len(loaded.weights.weights) * (1 + written)
 
 
 PLAIN = Wish()
@@ -71,10 +82,10 @@ class Answer:
         return reply
 
 
-def predict(loaded: Loaded, X: Matrix, wish: Wish = PLAIN) -> Answer:
-    """What the model says of the rows of a design matrix."""
+def predict(loaded: Loaded, X: NDArray[Any], wish: Wish = PLAIN, first_row: int = 0) -> Answer:
+    """What the model says of the rows of a design matrix, before which there were `first_row` others."""
     values = loaded.outputs(X)
-    _check_finite(values)
+    _check_finite(values, first_row)
     row = loaded.row
     if row.kind == "linear":
         answer = Answer(loaded, values.ravel() if values.shape[1] == 1 else values)
@@ -86,11 +97,17 @@ def predict(loaded: Loaded, X: Matrix, wish: Wish = PLAIN) -> Answer:
     return answer
 
 
-def _check_finite(values: Matrix) -> None:
-    if np.isfinite(values).all():
+def _check_finite(values: Matrix, first_row: int) -> None:
+    if are_finite(values):
         return
     beyond = np.flatnonzero(~np.isfinite(values).all(axis=1))
-    raise InvalidInstances([Fault(f"row {row + 1}", "its prediction is beyond all numbers") for row in beyond[:10]])
+    message = "its prediction is beyond all numbers"
+    raise InvalidInstances([Fault(f"row {first_row + row + 1}", message) for row in beyond[:10].tolist()])
+
+
+def are_finite(values: NDArray[Any]) -> bool:
+    """Whether all are: told by the sum of their squares, unless that is too large itself."""
+    return math.isfinite(np.vdot(values, values)) or bool(np.isfinite(values).all())
 
 
 def joined(answers: Sequence[Answer]) -> Answer:
@@ -121,7 +138,7 @@ def check(loaded: Loaded, wish: Wish) -> None:
             raise InvalidRequest(Fault("top_k", f"the model has {len(loaded.row.classes or [])} classes"))
 
 
-def _complete(answer: Answer, X: Matrix, values: Matrix, wish: Wish) -> None:
+def _complete(answer: Answer, X: NDArray[Any], values: Matrix, wish: Wish) -> None:
     loaded = answer.loaded
     check(loaded, wish)
     if "probabilities" in wish.outputs or wish.top_k is not None:

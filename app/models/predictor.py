@@ -1,12 +1,20 @@
-"""The predictor: what a reference means now, and the weights last used, in memory."""
+"""The predictor: what a reference means now, and the weights last used, in memory.
+
+The memory is bounded by bytes. A model larger than all of it displaces none of the others: it is kept beside them, so
+that it is not read for each request, until another one as large is asked for.
+"""
 
 from collections import OrderedDict
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from app.access.viewer import viewer
 from app.datasets.encoding import Encoding
 from app.datasets.feature_encoding import ArrayFeature, NumericFeature
 from app.errors import ModelNotFound, Unsupported
@@ -19,6 +27,8 @@ from app.models.weights import Matrix, Weights
 from app.storage import Storage
 from app.tables import ModelRow
 
+_BLOCK_BYTES = 768 << 10
+"""Fits into a core's own cache, and what is smaller than a MiB is not given back to the system each time."""
 _NAME_BYTES = 120
 """What the name of a design column occupies, about."""
 
@@ -66,14 +76,23 @@ class Loaded:
             raise Unsupported((), "The model was saved without statistics of its training rows; train it again.")
         return self.statistics
 
-    def outputs(self, features: Matrix) -> Matrix:
-        """ŷ, or the logits of a classifier: X·W + b.
+    def outputs(self, features: NDArray[Any]) -> Matrix:
+        """ŷ, or the logits of a classifier: X·W + b, in double precision whatever type of number the features are.
 
         Shapes:  features (n, d) → (n, k)
         """
+        weights, bias = self.weights.weights, self.weights.bias
+        size = max(1, _BLOCK_BYTES // (8 * len(weights)))
         # What overflows is refused by whoever asks, with the row that did it.
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray(features @ self.weights.weights + self.weights.bias)
+            if len(features) <= size:
+                return np.asarray(features.astype(np.float64, copy=False) @ weights + bias)
+            # In blocks: a wide copy of everything would cost more than the product.
+            values = np.empty((len(features), len(bias)))
+            for start in range(0, len(features), size):
+                block = features[start : start + size].astype(np.float64, copy=False)
+                np.matmul(block, weights, out=values[start : start + size])
+            return np.add(values, bias, out=values)
 
 
 class Predictor:
@@ -87,9 +106,11 @@ class Predictor:
         self.hits = self.misses = 0
         self._cache: OrderedDict[str, Loaded] = OrderedDict()
         self._bytes = 0
-        self._meanings: dict[str, str] = {}
+        self._oversize: Loaded | None = None
+        self._meanings: dict[tuple[str | None, str], str] = {}
         self._seen: int | None = None
         self._lock = Lock()
+        self._looking = Lock()
         self._loading = Lock()
 
     def cached(self, reference: str) -> Loaded | None:
@@ -100,7 +121,7 @@ class Predictor:
                 self._meanings.clear()
                 self._seen = revision
                 return None
-            model_id = self._meanings.get(reference)
+            model_id = self._meanings.get((viewer().sight, reference))
             return self._find(model_id) if model_id is not None else None
 
     def load(self, reference: str) -> Loaded:
@@ -108,9 +129,13 @@ class Predictor:
         found = self.cached(reference)
         if found is not None:
             return found
-        revision = self._revision.now()
-        row = self._registry.get(reference)
-        self._remember(reference, row.id, revision)
+        # Whoever comes while another looks finds what that one has found, if the database tells that it still holds.
+        with self._looking if self._revision.now() is not None else nullcontext():
+            if (found := self.cached(reference)) is not None:
+                return found
+            revision = self._revision.now()
+            row = self._registry.get(reference)
+            self._remember(reference, row.id, revision)
         with self._lock:
             found = self._find(row.id)
         return found if found is not None else self._read(row)
@@ -120,13 +145,15 @@ class Predictor:
         if found is not None:
             self.hits += 1
             self._cache.move_to_end(model_id)
+        elif self._oversize is not None and self._oversize.row.id == model_id:
+            found = self._oversize
         return found
 
     def _remember(self, reference: str, model_id: str, revision: int | None) -> None:
         with self._lock:
             # If the database has moved on since the look, the next request clears this again.
             if revision is not None and revision == self._seen:
-                self._meanings[reference] = model_id
+                self._meanings[viewer().sight, reference] = model_id
 
     def _read(self, row: ModelRow) -> Loaded:
         with self._loading:  # once, however many ask for it at the same time
@@ -150,6 +177,9 @@ class Predictor:
     def _keep(self, loaded: Loaded) -> None:
         with self._lock:
             self.misses += 1
+            if loaded.bytes > self._cached_bytes:
+                self._oversize = loaded
+                return
             self._cache[loaded.row.id] = loaded
             self._bytes += loaded.bytes
             while self._bytes > self._cached_bytes:

@@ -4,14 +4,18 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import ColumnElement, Select, false, func, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app import idempotency
+from app.access.viewer import check_own, viewer, visible
 from app.database import Database, DatabaseTime
 from app.errors import AliasNotFound, Fault, InvalidRequest, ModelNotFound
-from app.identifiers import NAME_PATTERN, is_id
+from app.identifiers import NAME_PATTERN, can_be_called, is_id
+from app.models import names
 from app.storage import Storage
-from app.tables import AliasRow, ModelNameRow, ModelRow
+from app.tables import AliasRow, ModelNameRow, ModelRow, Row
 
 COLLECTION = "models"
 
@@ -31,18 +35,36 @@ class Registry:
         self._database = database
         self._storage = storage
 
-    def add(self, session: Session, model_id: str, name: str | None, **fields: Any) -> ModelRow:
-        """Add a model in the caller's transaction, as the next version of its name."""
-        version = _next_version(session, name) if name is not None else None
-        row = ModelRow(id=model_id, name=name, version=version, created_at=DatabaseTime(), **fields)
+    def add(
+        self,
+        session: Session,
+        model_id: str,
+        name: str | None,
+        owner: str | None = None,
+        shared: bool | None = None,
+        **fields: Any,
+    ) -> ModelRow:
+        """Add a model in the caller's transaction, as the next version of its name.
+
+        A version belongs to the owner of its name, and is shared if the version before it is and nothing else is said.
+        """
+        version = None
+        if name is not None:
+            shared = shared if shared is not None else _is_shared(session, name)
+            version, owner = _next_version(session, name, owner)
+        about = {"version": version, "owner": owner, "shared": bool(shared)}
+        row = ModelRow(id=model_id, name=name, created_at=DatabaseTime(), **about, **fields)
         session.add(row)
         return row
 
     def create(self, model_id: str, name: str | None, **fields: Any) -> ModelRow:
-        """Add a model in a transaction of its own."""
+        """Add a model of the viewer's in a transaction of its own, as what the current request has made."""
         with self._database.write() as session:
-            row = self.add(session, model_id, name, **fields)
+            if name is not None:
+                names.claim(session, name)
+            row = self.add(session, model_id, name, viewer().owner, **fields)
             session.flush()
+            idempotency.created(session, f"/models/{model_id}")
             return find(session, row.id)
 
     def get(self, reference: str) -> ModelRow:
@@ -52,18 +74,19 @@ class Registry:
 
     def page(self, limit: int, before: str | None = None, name: str | None = None) -> list[ModelRow]:
         """Models, newest first, older than the model `before`."""
-        query = select(ModelRow).order_by(ModelRow.id.desc()).limit(limit)
+        query = select(ModelRow).where(visible(ModelRow)).order_by(ModelRow.id.desc()).limit(limit)
         if before is not None:
             query = query.where(ModelRow.id < before)
         if name is not None:
-            query = query.where(ModelRow.name == name)
+            query = query.where(ModelRow.name == name if can_be_called(name) else false())
         with self._database.read() as session:
             return list(session.scalars(query))
 
     def versions(self, name: str) -> list[ModelRow]:
         """Every version of a name, oldest first."""
+        query = select(ModelRow).where(ModelRow.name == name, visible(ModelRow)).order_by(ModelRow.version)
         with self._database.read() as session:
-            return list(session.scalars(select(ModelRow).where(ModelRow.name == name).order_by(ModelRow.version)))
+            return list(session.scalars(query))
 
     def aliases(self, models: Sequence[ModelRow]) -> dict[str, list[str]]:
         """The aliases of some models, by their ids."""
@@ -79,22 +102,37 @@ class Registry:
         if re.fullmatch(NAME_PATTERN, alias) is None:
             raise InvalidRequest(Fault("alias", "at most 100 letters, digits, '.', '_' and '-', first no sign"))
         with self._database.write() as session:
-            model = find(session, f"{name}:{version}")
-            session.merge(AliasRow(name=name, alias=alias, model_id=model.id, moved_at=DatabaseTime()))
-            return model
+            while True:
+                model = find(session, f"{name}:{version}")
+                check_own(model, f"{name}:{version}")
+                if _is_moved(session, name, alias, model.id) or _is_added(
+                    session, AliasRow(name=name, alias=alias, model_id=model.id, moved_at=DatabaseTime())
+                ):
+                    return model
 
     def remove_alias(self, name: str, alias: str) -> None:
         """Take an alias away; the model stays."""
         with self._database.write() as session:
-            row = session.get(AliasRow, (name, alias))
-            if row is None:
+            row = session.get(AliasRow, (name, alias)) if can_be_called(name + alias) else None
+            model = session.scalar(_seen(ModelRow.id == row.model_id)) if row is not None else None
+            if row is None or model is None:
                 raise AliasNotFound(name, alias)
+            check_own(model, f"{name}@{alias}")
             session.delete(row)
+
+    def share(self, reference: str, shared: bool) -> ModelRow:
+        """Let everyone see and use a model, or its owner alone."""
+        with self._database.write() as session:
+            row = find(session, reference)
+            check_own(row, reference)
+            row.shared = shared
+            return row
 
     def delete(self, reference: str) -> None:
         """Remove a model, its aliases and its files. From the moment the row is gone, nobody finds it."""
         with self._database.write() as session:
             row = find(session, reference)
+            check_own(row, reference)
             session.delete(row)
             model_id = row.id
         self._storage.delete(key(model_id))
@@ -110,8 +148,8 @@ class Registry:
 
 
 def find(session: Session, reference: str) -> ModelRow:
-    """The model that a reference means."""
-    model = session.scalars(_meaning(reference)).first()
+    """The model that a reference means to the viewer: a name is the newest version that there is to see."""
+    model = session.scalars(_meaning(reference)).first() if can_be_called(reference) else None
     if model is None:
         raise ModelNotFound(reference)
     return model
@@ -119,25 +157,56 @@ def find(session: Session, reference: str) -> ModelRow:
 
 def _meaning(reference: str) -> Select[ModelRow]:
     if is_id(reference):
-        return select(ModelRow).where(ModelRow.id == reference)
+        return _seen(ModelRow.id == reference)
     if versioned := _VERSIONED.fullmatch(reference):
         name, version = versioned["name"], int(versioned["version"])
-        return select(ModelRow).where(ModelRow.name == name, ModelRow.version == version)
+        return _seen(ModelRow.name == name, ModelRow.version == version)
     if aliased := _ALIASED.fullmatch(reference):
         is_meant = (AliasRow.name == aliased["name"], AliasRow.alias == aliased["alias"])
-        return select(ModelRow).join(AliasRow, AliasRow.model_id == ModelRow.id).where(*is_meant)
-    return select(ModelRow).where(ModelRow.name == reference).order_by(ModelRow.version.desc()).limit(1)
+        return _seen(*is_meant).join(AliasRow, AliasRow.model_id == ModelRow.id)
+    return _seen(ModelRow.name == reference).order_by(ModelRow.version.desc()).limit(1)
 
 
-def _next_version(session: Session, name: str) -> int:
-    """Count the name's versions on. The row is locked until the commit, so that no two models get one number."""
-    count = update(ModelNameRow).where(ModelNameRow.name == name)
-    count = count.values(newest_version=ModelNameRow.newest_version + 1)
-    version = session.scalar(count.returning(ModelNameRow.newest_version))
-    if version is None:
+def _seen(*conditions: ColumnElement[bool]) -> Select[ModelRow]:
+    return select(ModelRow).where(*conditions, visible(ModelRow))
+
+
+def _is_shared(session: Session, name: str) -> bool:
+    newest = select(ModelRow.shared).where(ModelRow.name == name).order_by(ModelRow.version.desc()).limit(1)
+    return bool(session.scalar(newest))
+
+
+def _next_version(session: Session, name: str, owner: str | None) -> tuple[int, str | None]:
+    """Count the name's versions on; returns the version, and whose the name is.
+
+    The row is locked until the commit, so that no two models get one number.
+    """
+    while (counted := _counted_on(session, name)) is None:
         # A name that models had before names were counted, or a new one.
         newest = session.scalar(select(func.max(ModelRow.version)).where(ModelRow.name == name))
-        version = (newest or 0) + 1
-        session.add(ModelNameRow(name=name, newest_version=version))
-        session.flush()
-    return version
+        if _is_added(session, ModelNameRow(name=name, newest_version=(newest or 0) + 1, owner=owner)):
+            return (newest or 0) + 1, owner
+    return counted
+
+
+def _counted_on(session: Session, name: str) -> tuple[int, str | None] | None:
+    count = update(ModelNameRow).where(ModelNameRow.name == name)
+    count = count.values(newest_version=ModelNameRow.newest_version + 1)
+    counted = session.execute(count.returning(ModelNameRow.newest_version, ModelNameRow.owner)).one_or_none()
+    return None if counted is None else (counted[0], counted[1])
+
+
+def _is_moved(session: Session, name: str, alias: str, model_id: str) -> bool:
+    move = update(AliasRow).where(AliasRow.name == name, AliasRow.alias == alias)
+    move = move.values(model_id=model_id, moved_at=DatabaseTime())
+    return session.scalar(move.returning(AliasRow.alias)) is not None
+
+
+def _is_added(session: Session, row: Row) -> bool:
+    """Insert a row, unless a transaction that ran at the same time has inserted one of its key."""
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,7 @@ def to_npy(answer: Answer) -> bytes:
 WRITERS: Mapping[str, Callable[[Answer], bytes]] = {JSON: to_json, CSV: to_csv, ARROW: to_arrow, NPY: to_npy}
 
 
+@lru_cache(maxsize=256)
 def chosen(accept: str | None) -> str:
     """The media type to answer in: of those that the client accepts the one it likes best, else JSON."""
     if not accept:

@@ -10,15 +10,17 @@ from app.datasets.export import csv_of, parquet_of
 from app.datasets.pictures import PNG, SVG
 from app.datasets.plot import Plot, plotted
 from app.routers.dependencies import Cursor, Limit, ServicesDep
+from app.routers.guard import GuardedRoute
 from app.routers.negotiation import negotiated
 from app.schemas.dataset import DatasetBody, PlotOptions, Rows
 from app.schemas.page import Page, before, page
 from app.schemas.problem import problems
+from app.schemas.sharing import ShareRequest
 from app.services import Services
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 
-router = APIRouter(prefix="/datasets", tags=["datasets"])
+router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=GuardedRoute)
 
 DatasetPath = Annotated[str, Path(description="A dataset's id or name.", examples=["line"], max_length=200)]
 
@@ -98,6 +100,12 @@ def get_plot(
     media_type = negotiated(accept, (SVG, PNG))
     picture = plotted(services.catalogue.open(dataset), Plot(**plot.model_dump()), media_type)
     return Response(picture, media_type=media_type, headers={"Vary": "Accept"})
+
+
+@router.patch("/{dataset}", summary="Share a dataset, or no longer", responses=problems(404, 422))
+def share_dataset(dataset: DatasetPath, asked: ShareRequest, services: ServicesDep) -> DatasetBody:
+    """Let every key see a dataset and learn from it, or its owner alone. Nothing else of it ever changes."""
+    return _body(services, services.catalogue.share(dataset, asked.shared))
 
 
 @router.delete("/{dataset}", status_code=204, summary="Delete a dataset", responses=problems(404, 409, 422))

@@ -5,7 +5,9 @@ from importlib.resources import files
 from fastapi import APIRouter
 from starlette.responses import HTMLResponse, Response
 
-router = APIRouter(include_in_schema=False)
+from app.routers.guard import GuardedRoute
+
+router = APIRouter(include_in_schema=False, route_class=GuardedRoute)
 
 _ASSETS = files("fastapi_swagger") / "resources"
 _POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"

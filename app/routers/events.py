@@ -1,7 +1,8 @@
 """The events of a job: server-sent, one for each epoch and each change of state."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header
@@ -9,15 +10,18 @@ from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from app.access.keyring import Keyring
+from app.access.viewer import viewer
 from app.errors import Fault, InvalidRequest, TooManyAtOnce
 from app.jobs.status import OVER
 from app.routers.dependencies import JobId, ServicesDep
+from app.routers.guard import GuardedRoute
 from app.schemas.history import EpochBody
 from app.schemas.job import JobBody
 from app.schemas.problem import problems
 from app.slots import RETRY_SECONDS
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=GuardedRoute)
 
 _OVER = ".over"
 _EVENT_ID = re.compile(r"(\d{1,15})(\.over)?")
@@ -85,7 +89,19 @@ async def watch_job(
     if is_over:
         return Response(status_code=204)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return EventSourceResponse(services.feeds.watch(job, after_epoch, WIRE), headers=headers)
+    stream = _while_the_key_counts(services.feeds.watch(job, after_epoch, WIRE), services.keyring)
+    return EventSourceResponse(stream, headers=headers)
+
+
+async def _while_the_key_counts(stream: AsyncIterator[bytes], keyring: Keyring) -> AsyncIterator[bytes]:
+    """A key that is revoked while its holder watches is told nothing more."""
+    whom = viewer()
+    async with aclosing(stream) as events:  # type: ignore[type-var]  # what `Feeds.watch` gives is a generator
+        async for data in events:
+            fresh = keyring.is_fresh()
+            if not (keyring.still_counts(whom) if fresh else await run_in_threadpool(keyring.still_counts, whom)):
+                return
+            yield data
 
 
 def _position(last_event_id: str | None) -> tuple[int, bool]:

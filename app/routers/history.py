@@ -9,10 +9,11 @@ from app.errors import NotAcceptable
 from app.jobs import history, plot
 from app.routers.conditional import NOT_MODIFIED, IfNoneMatch, etag, matches, unchanged
 from app.routers.dependencies import JobId, ServicesDep
+from app.routers.guard import GuardedRoute
 from app.schemas.history import History, csv_of
 from app.schemas.problem import problems
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=GuardedRoute)
 
 PLOTTED_EPOCHS = 2000
 

@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import problems
+from app.access.viewer import NOBODY, viewer
 from app.errors import Fault, IdempotencyConflict, InvalidRequest, OnelayerError, RequestInProgress
 from app.idempotency import Fingerprint, Held, Keys, Known, work_under
 
@@ -34,7 +35,9 @@ class IdempotencyKeys:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass on."""
         headers = dict(scope.get("headers", ()))
-        if scope["type"] != "http" or scope["method"] != "POST" or HEADER not in headers:
+        is_keyed_post = scope["type"] == "http" and scope["method"] == "POST" and HEADER in headers
+        # Nobody's requests are refused by the route; until then, nothing is kept for them.
+        if not is_keyed_post or viewer() is NOBODY:
             await self._app(scope, receive, send)
             return
         try:

@@ -5,6 +5,7 @@ Clients of the protocol look for `error` in a failed reply: it stands in the pro
 
 import json
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Annotated, Any
 
 import orjson
@@ -17,13 +18,14 @@ from starlette.responses import Response
 from app import __version__, problems
 from app.errors import Fault, InvalidRequest, OnelayerError
 from app.identifiers import is_id
-from app.models.open_inference import Output, default_outputs, infer, metadata, reply
+from app.models.open_inference import Output, default_outputs, infer, metadata, reply, wish
 from app.models.predictor import Loaded
 from app.models.tensors import Tail, decoded
 from app.models.unpacking import unpacked
 from app.problems import faults_of
 from app.routers.dependencies import ServicesDep
 from app.routers.json_body import LimitedRoute, check_width
+from app.routers.predict import SMALL_JSON_BYTES, is_small_array, model, whole_body
 from app.schemas.inference_v2 import (
     IndexEntry,
     IndexRequest,
@@ -39,8 +41,6 @@ from app.schemas.problem import problems as documented
 from app.services import Services
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
-SMALL_BYTES = 1024 * 1024
-SMALL_JSON_BYTES = 64 * 1024
 MOST_LISTED = 10_000
 
 
@@ -181,32 +181,36 @@ def _metadata(services: Services, name: str, reference: str) -> ModelMetadata:
 async def _infer(request: Request, name: str, reference: str) -> Response:
     services: Services = request.app.state.services
     # No media type is asked for: Triton's client sends JSON without one.
-    body = unpacked(await request.body(), request.headers.get("content-encoding"), services.settings.body_limit_bytes)
-    length = request.headers.get(LENGTH_HEADER)
-    loaded = services.predictor.cached(reference)
-    if loaded is None or len(body) > (SMALL_BYTES if length is not None else SMALL_JSON_BYTES):
-        return await run_in_threadpool(_answer, body, length, name, reference, services)
-    return _reply(body, length, name, loaded, services)
-
-
-def _answer(body: bytes, length: str | None, name: str, reference: str, services: Services) -> Response:
-    return _reply(body, length, name, services.predictor.load(reference), services)
-
-
-def _reply(body: bytes, length: str | None, name: str, loaded: Loaded, services: Services) -> Response:
-    size = _json_size(length, len(body))
+    body = unpacked(
+        await whole_body(request), request.headers.get("content-encoding"), services.settings.body_limit_bytes
+    )
+    size = _json_size(request.headers.get(LENGTH_HEADER), len(body))
+    if size > SMALL_JSON_BYTES:
+        return await run_in_threadpool(_parse_and_answer, body, size, name, reference, services)
     asked = _parse(body[:size])
-    tail = Tail(memoryview(body)[size:])
+    loaded = await model(reference, services)
+    answer = partial(_answer, loaded, asked, memoryview(body)[size:], name, services)
+    small = is_small_array(loaded, len(body), wish(loaded, _outputs(asked, loaded)))
+    return answer() if small else await run_in_threadpool(answer)
+
+
+def _parse_and_answer(body: bytes, size: int, name: str, reference: str, services: Services) -> Response:
+    asked = _parse(body[:size])
+    return _answer(services.predictor.load(reference), asked, memoryview(body)[size:], name, services)
+
+
+def _answer(loaded: Loaded, asked: InferRequest, content: memoryview, name: str, services: Services) -> Response:
+    tail = Tail(content)
     tensors = [decoded(tensor, i, tail) for i, tensor in enumerate(asked.inputs)]
     tail.check_empty()
     outputs = _outputs(asked, loaded)
     answer = infer(loaded, tensors, outputs, services.settings.predict_rows_limit)
     head = {"model_name": name, "model_version": str(loaded.row.version or 1)} | ({"id": asked.id} if asked.id else {})
-    document, content = reply(answer, outputs, head)
-    if not content:
+    document, following = reply(answer, outputs, head)
+    if not following:
         return Response(document, media_type="application/json")
     headers = {LENGTH_HEADER: str(len(document))}
-    return Response(document + content, media_type="application/octet-stream", headers=headers)
+    return Response(document + following, media_type="application/octet-stream", headers=headers)
 
 
 def _outputs(asked: InferRequest, loaded: Loaded) -> list[Output]:

@@ -4,16 +4,15 @@ A deep nesting or a million fields cost the reader little and whoever validates 
 """
 
 import re
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import numpy as np
 import orjson
 from fastapi import Request
-from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from app.errors import Fault, InvalidRequest, TooLarge
+from app.routers.guard import GuardedRoute, Handler
 
 # A text that never ends is taken until the end: looking again from each of its quotes would take for ever.
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
@@ -52,12 +51,12 @@ class StrictRequest(Request):
         return orjson.loads(await self.body())
 
 
-class LimitedRoute(APIRoute):
+class LimitedRoute(GuardedRoute):
     """A route whose JSON body is read so."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def admitted(self) -> Handler:
         """The handler, on a limited request."""
-        handle = super().get_route_handler()
+        handle = super().admitted()
 
         async def answer(request: Request) -> Response:
             strict = StrictRequest(request.scope, request.receive)

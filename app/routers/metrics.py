@@ -5,7 +5,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from starlette.responses import Response
 
-router = APIRouter(tags=["operations"])
+from app.routers.guard import GuardedRoute
+
+router = APIRouter(tags=["operations"], route_class=GuardedRoute)
 
 _EXAMPLE = 'onelayer_jobs{status="running"} 1.0\n'
 

@@ -18,6 +18,7 @@ from app.schemas.evaluation import AliasRequest, EvaluateRequest, Evaluation
 from app.schemas.model import ModelBody
 from app.schemas.page import Page, before, page
 from app.schemas.problem import problems
+from app.schemas.sharing import ShareRequest
 
 router = APIRouter(prefix="/models", tags=["models"], route_class=LimitedRoute)
 
@@ -63,11 +64,18 @@ def import_model(
     response: Response,
     file: Annotated[UploadFile, File(description="An exported model, safetensors or json.", examples=["line-1.json"])],
     name: Annotated[str | None, Form(description="Its name; it becomes the next version.", examples=["houses"])] = None,
+    shared: Annotated[
+        bool | None,
+        Form(
+            description="Whether others see and use it too. By default as the newest model of its name, else no.",
+            examples=[None],
+        ),
+    ] = None,
 ) -> ModelBody:
     """Add a model from a file that was exported here or elsewhere. It is checked, never trusted, and runs no code."""
     if name is not None and not is_name(name):
         raise InvalidRequest(Fault("name", f"{name!r} is no name: use letters, digits, '.', '_' and '-'"))
-    row = services.import_model(file.file.read(), name)
+    row = services.import_model(file.file.read(), name, shared)
     response.headers["Location"] = f"/models/{row.id}"
     return ModelBody.of(row, [])
 
@@ -158,6 +166,13 @@ def remove_alias(name: NamePath, alias: AliasPath, services: ServicesDep) -> Res
     """Take an alias away; the model stays."""
     services.registry.remove_alias(name, alias)
     return Response(status_code=204)
+
+
+@router.patch("/{model}", summary="Share a model, or no longer", responses=problems(404, 422))
+def share_model(model: ModelPath, asked: ShareRequest, services: ServicesDep) -> ModelBody:
+    """Let every key see this version and use it, or its owner alone. Later versions of the name follow the newest."""
+    row = services.registry.share(model, asked.shared)
+    return ModelBody.of(row, services.registry.aliases([row])[row.id])
 
 
 @router.delete("/{model}", status_code=204, summary="Delete a model", responses=problems(404, 422))

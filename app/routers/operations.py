@@ -6,10 +6,11 @@ from starlette.responses import JSONResponse, Response
 
 from app import migrate
 from app.routers.dependencies import ServicesDep
+from app.routers.guard import GuardedRoute
 from app.schemas.operations import Health, Readiness
 from app.services import Services
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=GuardedRoute)
 
 
 @router.get("/healthz", summary="Is it alive?")

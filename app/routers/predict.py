@@ -1,16 +1,20 @@
 """POST /predict: rows in, predictions out.
 
-Bodies are read by hand, because the framework would take most of the time. What is small and whose model is in memory
-is answered on the event loop, where a switch to a thread would cost more than the work; everything else in a thread.
+Bodies are read by hand, because the framework would take most of the time. What is small is answered on the event loop,
+where a switch to a thread would cost more than the work; everything else in a thread. What a name means after a change
+of the database is looked up in a thread, yet nothing is computed there on that account: many threads that compute at
+once hold up the event loop for far longer than they save.
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from app.errors import Fault, InvalidRequest, UnsupportedMediaType
@@ -19,16 +23,18 @@ from app.models.prediction import PLAIN, Answer, Wish
 from app.models.predictor import Loaded
 from app.models.replies import JSON, WRITERS, chosen
 from app.problems import faults_of
+from app.routers.guard import GuardedRoute
 from app.routers.json_body import check_width
 from app.schemas.predict import PredictOptions, PredictReply, PredictRequest
 from app.schemas.problem import problems
 from app.services import Services
 
-router = APIRouter(tags=["predict"])
+router = APIRouter(tags=["predict"], route_class=GuardedRoute)
 
 SMALL_JSON_BYTES = 64 * 1024
-SMALL_NPY_BYTES = 1024 * 1024
-"""An array costs a product, JSON costs its reading: each of these takes about a millisecond."""
+SMALL_ARRAY_BYTES = 1024 * 1024
+SMALL_WORK = 2_000_000
+"""JSON costs its reading, an array its product, a wide answer its writing: each of these takes about a millisecond."""
 
 _TYPES = (JSON, *READERS)
 _SCHEMAS = {JSON: {"schema": {"$ref": "#/components/schemas/PredictRequest"}}}
@@ -64,40 +70,68 @@ async def predict_rows(request: Request) -> Response:
     given = headers.get("content-type", JSON)
     media_type = given if given == JSON else given.partition(";")[0].strip().lower()
     accepted = chosen(headers.get("accept"))
-    body = await request.body()
+    body = await whole_body(request)
     if media_type == JSON or media_type.endswith("+json"):
         if request.scope["query_string"]:
             raise InvalidRequest(Fault("query", "with a JSON body the options stand in the body, not in the address"))
         if len(body) > SMALL_JSON_BYTES:
-            return await run_in_threadpool(_answer_json, body, accepted, services)
+            return await run_in_threadpool(_parse_and_answer, body, accepted, services)
         asked = _parse(body)
-        loaded = services.predictor.cached(asked.model)
-        if loaded is None:
-            return await run_in_threadpool(_answer_asked, asked, None, accepted, services)
-        return _answer_asked(asked, loaded, accepted, services)
+        loaded = await model(asked.model, services)
+        small = _wish(asked).work(loaded, len(asked.instances or asked.records or ())) <= SMALL_WORK
+        return await _here_if(small, _answer_json, loaded, asked, accepted, services)
     if media_type not in READERS:
         raise UnsupportedMediaType(f"POST /predict reads {', '.join(_TYPES)}.")
     options = _options(request)
-    loaded = services.predictor.cached(options.model)
-    if loaded is None or media_type != NPY or len(body) > SMALL_NPY_BYTES:
-        return await run_in_threadpool(_answer_body, options, media_type, body, accepted, services)
-    return _reply(answer_body(loaded, media_type, body, _wish(options), _most_rows(services)), accepted)
+    loaded = await model(options.model, services)
+    small = media_type == NPY and is_small_array(loaded, len(body), _wish(options))
+    return await _here_if(small, _answer_body, loaded, options, media_type, body, accepted, services)
 
 
-def _answer_json(body: bytes, accepted: str, services: Services) -> Response:
-    return _answer_asked(_parse(body), None, accepted, services)
+async def whole_body(request: Request) -> bytes:
+    """The body, by the shortest way: the request's own takes as long as a small prediction."""
+    chunks: list[bytes] = []
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _answer_asked(asked: PredictRequest, loaded: Loaded | None, accepted: str, services: Services) -> Response:
-    loaded = loaded if loaded is not None else services.predictor.load(asked.model)
+async def model(reference: str, services: Services) -> Loaded:
+    """The model that a reference means."""
+    found = services.predictor.cached(reference)
+    return found if found is not None else await run_in_threadpool(services.predictor.load, reference)
+
+
+def is_small_array(loaded: Loaded, size: int, wish: Wish) -> bool:
+    """Whether an array of so many bytes is answered sooner than a thread could be started."""
+    if loaded.plain_width is None:  # its values are looked at one by one
+        return size <= SMALL_JSON_BYTES
+    return size <= SMALL_ARRAY_BYTES and wish.work(loaded, size // loaded.plain_width) <= SMALL_WORK
+
+
+async def _here_if(small: bool, answer: Callable[..., Response], *given: Any) -> Response:
+    return answer(*given) if small else await run_in_threadpool(answer, *given)
+
+
+def _parse_and_answer(body: bytes, accepted: str, services: Services) -> Response:
+    asked = _parse(body)
+    return _answer_json(services.predictor.load(asked.model), asked, accepted, services)
+
+
+def _answer_json(loaded: Loaded, asked: PredictRequest, accepted: str, services: Services) -> Response:
     wish, most = _wish(asked), _most_rows(services)
     if asked.instances is not None:
         return _reply(answer_rows(loaded, asked.instances, wish, most), accepted)
     return _reply(answer_records(loaded, asked.records or [], wish, most), accepted)
 
 
-def _answer_body(options: PredictOptions, media_type: str, body: bytes, accepted: str, services: Services) -> Response:
-    loaded = services.predictor.load(options.model)
+def _answer_body(
+    loaded: Loaded, options: PredictOptions, media_type: str, body: bytes, accepted: str, services: Services
+) -> Response:
     return _reply(answer_body(loaded, media_type, body, _wish(options), _most_rows(services)), accepted)
 
 

@@ -22,6 +22,7 @@ from app.datasets.synthetic import SyntheticLinear, SyntheticSoftmax
 from app.errors import Fault, InvalidRequest, TooLarge
 from app.problems import faults_of
 from app.routers.dependencies import ServicesDep
+from app.routers.guard import GuardedRoute
 from app.routers.json_body import check, check_width
 from app.routers.reception import Received, receive_body, receive_multipart
 from app.schemas.dataset import (
@@ -36,7 +37,7 @@ from app.schemas.problem import problems
 from app.schemas.upload import FILE_PARTS, IN_QUERY_ALONE, UploadOptions, request_body
 from app.services import Services
 
-router = APIRouter(prefix="/datasets", tags=["datasets"])
+router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=GuardedRoute)
 
 LARGE_CELLS = 5_000_000
 
@@ -87,9 +88,9 @@ def _from_source(body: bytes, options: UploadOptions, services: Services) -> Res
     asked = _parsed(body)
     kinds = _kinds(asked.columns)
     name = asked.name if asked.name is not None else options.name
+    kept = options.model_copy(update={"name": name, "shared": asked.shared or options.shared})
     with _slot(asked.source, services):
-        content = _content(asked.source, kinds)
-        return _create(content, Choices(asked.target, kinds), name, options.dry_run, services)
+        return _create(_content(asked.source, kinds), Choices(asked.target, kinds), kept, services)
 
 
 def _slot(source: Source, services: Services) -> AbstractContextManager[None]:
@@ -122,7 +123,7 @@ def _from_upload(received: Received, query: UploadOptions, encoding: str | None,
         csv=CsvOptions(options.delimiter, options.quote, options.encoding, options.header),
     )
     content = form.read(upload)
-    return _create(content, Choices(options.target, upload.columns), options.name, options.dry_run, services)
+    return _create(content, Choices(options.target, upload.columns), options, services)
 
 
 def _refuse(options: UploadOptions, names: Sequence[str], where: str) -> None:
@@ -158,13 +159,12 @@ def _merged(query: UploadOptions, received: Received) -> UploadOptions:
         raise InvalidRequest(faults_of(error.errors(include_url=False), everything)) from error
 
 
-def _create(content: Content, choices: Choices, name: str | None, dry_run: bool, services: Services) -> Response:
-    if dry_run:
-        preview = DatasetPreview.model_validate(
-            services.catalogue.try_out(content, choices, name), from_attributes=True
-        )
+def _create(content: Content, choices: Choices, options: UploadOptions, services: Services) -> Response:
+    if options.dry_run:
+        found = services.catalogue.try_out(content, choices, options.name)
+        preview = DatasetPreview.model_validate(found, from_attributes=True)
         return Response(preview.model_dump_json(), media_type="application/json")
-    row = services.catalogue.create(content, choices, name)
+    row = services.catalogue.create(content, choices, options.name, options.shared)
     headers = {"Location": f"/datasets/{row.id}"}
     return Response(
         DatasetBody.of(row).model_dump_json(), status_code=201, media_type="application/json", headers=headers

@@ -95,6 +95,7 @@ class DatasetRequest(BaseModel):
 
     source: Source
     name: Name | None = Field(None, description="A name, unique among the datasets there are.", examples=[None])
+    shared: bool = Field(False, description="Whether every key sees and uses it, or its owner alone.", examples=[False])
     target: str | None = Field(None, description="The column that jobs predict by default.", examples=[None])
     columns: dict[str, ColumnKind] | None = Field(
         None, description="Kinds of columns, where the inferred ones are not meant.", examples=[None]
@@ -144,6 +145,11 @@ class DatasetBody(BaseModel):
         description="The format that it was uploaded in, with the dialect of a CSV file; null for a source in JSON.",
         examples=[_FORMAT],
     )
+    owner: str | None = Field(
+        description="Whose it is: the id of the first key of the owner; null if it was made without one.",
+        examples=[None],
+    )
+    shared: bool = Field(description="Whether every key sees and uses it, or its owner alone.", examples=[False])
 
     @classmethod
     def of(cls, row: DatasetRow, cached_bytes: int = 0) -> "DatasetBody":

@@ -1,5 +1,6 @@
 """The OpenAPI document: what FastAPI derives, and the few bodies that are read or written by hand."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -39,11 +40,18 @@ _CREATED = (
 
 EVERYWHERE = (400, 408, 429, 431, 500, 503)
 OF_BODIES = (413, 415, 422)
+_KEY = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "ol_<id>_<secret>",
+    "description": "A key, as `onelayer keys create` prints it. Its scope is `predict`, `read`, `write` or `admin`; "
+    "each contains those before it, and each call names the one that it needs.",
+}
 
 _BY_HAND = (DatasetRequest, PredictRequest, InferRequest, Problem)
 
 
-def describe(api: FastAPI) -> None:
+def describe(api: FastAPI, needed: Mapping[str, str | None], is_key_optional: bool) -> None:
     """Complete the OpenAPI document; it is built once, when it is first asked for."""
     api.openapi_version = "3.2.0"
     api.description = _DESCRIPTION
@@ -58,6 +66,7 @@ def describe(api: FastAPI) -> None:
             _offer_idempotency(document)
             _foresee_refusals(document)
             _link(document)
+            _ask_for_keys(document, needed, is_key_optional)
             api.openapi_schema = document
         return api.openapi_schema
 
@@ -108,6 +117,22 @@ def _foresee_refusals(document: dict[str, Any]) -> None:
             statuses = EVERYWHERE + (OF_BODIES if "requestBody" in operation else ())
             for status, reply in problems(*statuses).items():
                 operation["responses"].setdefault(str(status), reply)
+
+
+def _ask_for_keys(document: dict[str, Any], needed: Mapping[str, str | None], is_optional: bool) -> None:
+    """Say of each call which scope it needs, and how it is refused."""
+    document["components"]["securitySchemes"] = {"key": _KEY}
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            scope = needed[f"{method.upper()} {path}"]
+            operation["security"] = [{"key": [scope]}, *([{}] if is_optional else [])] if scope else []
+            if scope:
+                refusals = problems(401, 403)
+                operation["responses"] = dict(sorted((operation["responses"] | refusals).items(), key=_by_status))
+
+
+def _by_status(reply: tuple[int | str, Any]) -> str:
+    return str(reply[0])
 
 
 def _schemas() -> dict[str, Any]:

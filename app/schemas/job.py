@@ -94,6 +94,10 @@ class JobBody(BaseModel):
     leaderboard: list[dict[str, Any]] | None = Field(
         description="Of a sweep: its candidates, the best first.", examples=[None]
     )
+    owner: str | None = Field(
+        description="Whose it is: the id of the first key of the owner; null if it was made without one.",
+        examples=[None],
+    )
 
     @classmethod
     def of(cls, row: JobRow) -> "JobBody":

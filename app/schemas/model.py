@@ -37,6 +37,11 @@ class ModelBody(BaseModel):
         examples=[{"train": {"loss": 5e-05, "rmse": 0.01, "r2": 0.9999}}],
     )
     partial: bool = Field(description="Whether its job ended before the last epoch.", examples=[False])
+    owner: str | None = Field(
+        description="Whose it is: the id of the first key of the owner; null if it was made without one.",
+        examples=[None],
+    )
+    shared: bool = Field(description="Whether every key sees and uses it, or its owner alone.", examples=[False])
     created_at: datetime = Field(description="When it was saved, in UTC.", examples=["2026-01-31T12:00:00Z"])
 
     @classmethod

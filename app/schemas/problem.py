@@ -31,6 +31,8 @@ class Problem(BaseModel):
 
 _MEANINGS = {
     400: "The request cannot be read.",
+    401: "The call needs a key, and none came that counts.",
+    403: "The key does not allow it.",
     404: "There is no such thing.",
     405: "Not with this method.",
     406: "No such representation.",

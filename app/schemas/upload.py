@@ -11,7 +11,7 @@ FILE_PARTS = ("file", "images", "labels", "test_images", "test_labels")
 Delimiter = Annotated[str, StringConstraints(pattern=r"^([\t !#-&(-/:-@\[-`{-~]|tab|space)$")]
 """One character that is no letter, digit or quote; or the name of one that is hard to type."""
 
-IN_QUERY_ALONE = ("name", "dry_run")
+IN_QUERY_ALONE = ("name", "shared", "dry_run")
 """What a JSON source takes from the query; all else belongs into its body."""
 
 
@@ -27,6 +27,7 @@ class UploadOptions(BaseModel):
         description="JSON: column → `numeric`, `categorical`, `boolean` or `ignore`.",
         examples=[None],
     )
+    shared: bool = Field(False, description="Whether every key sees and uses it, or its owner alone.", examples=[False])
     dry_run: bool = Field(False, description="Check and describe, but keep nothing: 200.", examples=[False])
     class_names: Json[list[str]] | None = Field(
         None,

@@ -7,12 +7,18 @@ from app.training import kernels
 from app.training.compilation import frozen
 from app.training.engine import Report
 from app.training.losses import CODES
-from app.training.pieces import answers, update_of
+from app.training.pieces import answers, permute, update_of
 from app.training.problem import Parameters, Rows
 from app.training.setting import Setting
 
 BLOCK = 64
 """Rows that are measured at a time, so that their outputs stay in the first-level cache."""
+
+MEASURED_ROWS = 1 << 16
+"""Rows that are measured by one call."""
+
+CACHED_BYTES = 2**20
+"""Features that a core's own caches hold, so that their rows need not be asked for ahead."""
 
 
 class CompiledEngine:
@@ -34,26 +40,32 @@ class CompiledEngine:
         decay = np.concatenate([np.tile(setting.decay, problem.outputs), np.zeros(problem.outputs, np.float32)])
         self._state = self._theta, self._velocity, np.zeros_like(self._theta), decay, z
         self._order = np.empty(problem.train.count, np.int32)
-        self._sequence = np.arange(max(len(rows[0]) for rows in self._splits), dtype=np.int32)
+        longest = max(len(rows[0]) for rows in self._splits)
+        self._sequence = np.arange(min(longest, MEASURED_ROWS), dtype=np.int32)
         self._totals = np.zeros((3, 2))
+        self._ahead = setting.batch_size if self._splits[0][0].nbytes > CACHED_BYTES else 0
         self._update, self._loss = update_of(setting), CODES[str(setting.options.loss)]
 
     def begin(self, epoch: int) -> None:
         """See `Engine`."""
-        kernels.permute(self._order, self._setting.options.seed, epoch)
+        permute(self._order, self._setting, epoch)
         self._totals.fill(0)
 
     def descend(self, first: int, last: int, rates: NDArray[np.float32]) -> None:
         """See `Engine`."""
         setting = self._setting
-        span = first, last, setting.batch_size, setting.options.gradient_reduction == "sum"
+        span = first, last, setting.batch_size, setting.options.gradient_reduction == "sum", self._ahead
         kernels.descend(
             self._splits[0], self._order, span, rates, self._state, self._update, self._loss, self._totals[0]
         )
 
     def measure(self, split: int, start: int, stop: int) -> None:
         """See `Engine`."""
-        kernels.survey(self._splits[split], self._sequence, (start, stop), self._state, self._loss, self._totals[split])
+        for first in range(start, stop, MEASURED_ROWS):
+            last = min(first + MEASURED_ROWS, stop)
+            X, targets, labels, shares = self._splits[split]
+            rows = X[first:last], targets[first:last], labels[first:last], shares
+            kernels.survey(rows, self._sequence, (0, last - first), self._state, self._loss, self._totals[split])
 
     def report(self) -> Report:
         """See `Engine`."""

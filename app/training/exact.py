@@ -11,7 +11,6 @@ variance 1) comes from the eigenvectors of C.
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +54,7 @@ def centred(rows: Rows, shift: Matrix) -> Iterator[tuple[slice, Matrix]]:
         np.subtract(X, shift[:d], out=block[:, :d])
         np.subtract(rows.y[chosen], shift[d:], out=block[:, d:])
         yield chosen, block
+        rows.passed(len(block))
 
 
 def moments(rows: Rows) -> Iterator[Moments | None]:
@@ -63,7 +63,9 @@ def moments(rows: Rows) -> Iterator[Moments | None]:
     All is shifted by the mean of evenly spaced rows, near which nothing cancels.
     """
     d = rows.features
-    shift = np.concatenate([_sampled_mean(rows.X) * rows.scale, _sampled_mean(rows.y)])
+    stride = max(1, rows.count // 1000)
+    sampled = rows.sample(stride).mean(axis=0, dtype=np.float64), rows.y[::stride].mean(axis=0, dtype=np.float64)
+    shift = np.concatenate([sampled[0] * rows.scale, sampled[1]])
     total, products = np.zeros(len(shift)), np.zeros((len(shift), len(shift)))
     for chosen, block in centred(rows, shift):
         total += np.ones(len(block)) @ block
@@ -79,11 +81,6 @@ def moments(rows: Rows) -> Iterator[Moments | None]:
 def _is_time_to_pause(chosen: slice) -> bool:
     """About once in 50 000 rows."""
     return bool(chosen.start // 50_000 != chosen.stop // 50_000)
-
-
-def _sampled_mean(values: NDArray[Any]) -> Matrix:
-    sample = values[:: max(1, len(values) // 1000)]
-    return np.asarray(sample.mean(axis=0, dtype=np.float64))
 
 
 class NormalEquations:

@@ -19,6 +19,7 @@ from app.training.hyperparameters import Hyperparameters
 from app.training.lbfgs import Search
 from app.training.learning_rate import smaller_rate
 from app.training.patience import is_over, keep_best
+from app.training.pieces import pace
 from app.training.problem import Parameters, Problem, Rows, ShapeError
 from app.training.setting import Setting
 from app.training.state import State
@@ -77,7 +78,9 @@ def run(setting: Setting, engine: Engine, done: int = 0) -> Iterator[Epoch | Pau
         for first in range(0, steps, engine.pace):
             if first:
                 yield PAUSE
-            engine.descend(first, min(first + engine.pace, steps), step_rates)
+            last = min(first + engine.pace, steps)
+            engine.descend(first, last, step_rates)
+            problem.train.passed((last - first) * setting.batch_size)
         yield from _measurements(setting, engine)
         epoch = _epoch(setting, engine, number, float(rates[0]))
         if not _finite(epoch):
@@ -94,10 +97,10 @@ def _engine(setting: Setting, device: str) -> Engine:
         from app.training.cuda import CudaEngine
 
         return CudaEngine(setting, device)
-    pace = cost.steps_between_pauses(shape)
+    steps = pace(cost.steps_between_pauses(shape), setting)
     if cost.small(shape) and _widened_bytes(problem) <= LARGEST_WIDENED:
-        return CompiledEngine(setting, pace)
-    return GemmEngine(setting, pace)
+        return CompiledEngine(setting, steps)
+    return GemmEngine(setting, steps)
 
 
 def _widened_bytes(problem: Problem) -> int:
@@ -110,16 +113,17 @@ def _measurements(setting: Setting, engine: Engine) -> Iterator[Pause]:
     """Measure what is not accumulated on the way, with pauses as in the steps."""
     block = engine.pace * setting.batch_size
     if setting.options.train_metrics == "full":
-        yield from _measure(engine, TRAIN, setting.problem.train.count, block)
+        yield from _measure(engine, TRAIN, setting.problem.train, block)
     if setting.problem.validation is not None:
-        yield from _measure(engine, VALIDATION, setting.problem.validation.count, block)
+        yield from _measure(engine, VALIDATION, setting.problem.validation, block)
 
 
-def _measure(engine: Engine, split: int, count: int, block: int) -> Iterator[Pause]:
-    for start in range(0, count, block):
+def _measure(engine: Engine, split: int, rows: Rows, block: int) -> Iterator[Pause]:
+    for start in range(0, rows.count, block):
         if start:
             yield PAUSE
-        engine.measure(split, start, min(start + block, count))
+        engine.measure(split, start, min(start + block, rows.count))
+        rows.passed(block)
 
 
 def _epoch(setting: Setting, engine: Engine, number: int, rate: float) -> Epoch:

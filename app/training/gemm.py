@@ -13,7 +13,7 @@ from app.training.compilation import frozen
 from app.training.cost import padded
 from app.training.engine import Report
 from app.training.losses import CODES, CROSS_ENTROPY
-from app.training.pieces import answers, update_of
+from app.training.pieces import answers, permute, update_of
 from app.training.problem import Parameters
 from app.training.setting import Setting
 
@@ -79,7 +79,7 @@ class GemmEngine:
 
     def begin(self, epoch: int) -> None:
         """See `Engine`."""
-        kernels.permute(self._order, self._setting.options.seed, epoch)
+        permute(self._order, self._setting, epoch)
         self._totals.fill(0)
 
     def descend(self, first: int, last: int, rates: NDArray[np.float32]) -> None:

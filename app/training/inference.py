@@ -158,7 +158,5 @@ def _diagonal(matrix: Matrix) -> Matrix:
 
 
 def _blocks(rows: Rows) -> Any:
-    size = max(1, BLOCK_ENTRIES // (rows.features + 1))
-    for start in range(0, rows.count, size):
-        X = rows.X[start : start + size].astype(np.float64) * rows.scale
-        yield slice(start, start + len(X)), np.column_stack([X, np.ones(len(X))])
+    for chosen, X in rows.blocks(BLOCK_ENTRIES):
+        yield chosen, np.column_stack([X.astype(np.float64) * rows.scale, np.ones(len(X))])

@@ -12,10 +12,13 @@ import math
 
 import numpy as np
 
-from app.training.compilation import compiled, frozen, inlined
-from app.training.losses import CROSS_ENTROPY, cross_entropy, residuals
+from app.training.compilation import compiled, fetched, frozen, inlined
+from app.training.losses import CROSS_ENTROPY, cross_entropy, residual_loss, residuals
 
 ONE, ZERO = np.float32(1), np.float32(0)
+LINE_BYTES = 64
+ROWS_AHEAD = 8
+"""How far before its copying a row of a large problem is asked for."""
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -34,13 +37,41 @@ def permute(order, seed, epoch):  # type: ignore[no-untyped-def]
     Fisher and Yates from the identity, so that an epoch depends on none before it and a job can resume
     anywhere. The index is drawn by multiply and shift (Lemire, 2019), whose bias is below n/2³².
     """
-    state = mixed(mixed(np.uint64(seed) + GOLDEN) + np.uint64(epoch) * GOLDEN)
     for i in range(order.size):
         order[i] = i
-    for i in range(order.size - 1, 0, -1):
+    shuffle(order, 0, order.size, started(seed, epoch))
+
+
+@inlined
+def started(seed, epoch):  # type: ignore[no-untyped-def]
+    """The generator's state at the beginning of an epoch."""
+    return mixed(mixed(np.uint64(seed) + GOLDEN) + np.uint64(epoch) * GOLDEN)
+
+
+@inlined
+def shuffle(order, start, stop, state):  # type: ignore[no-untyped-def]
+    """Permute order[start…stop−1]; the generator's state afterwards."""
+    for i in range(stop - start - 1, 0, -1):
         state += GOLDEN
         j = np.int64(((mixed(state) >> np.uint64(32)) * np.uint64(i + 1)) >> np.uint64(32))
-        order[i], order[j] = order[j], order[i]
+        order[start + i], order[start + j] = order[start + j], order[start + i]
+    return state
+
+
+@compiled
+def permute_by_blocks(order, seed, epoch, block_rows, group_rows):  # type: ignore[no-untyped-def]
+    """The same for rows that lie in a file larger than memory (see `paging`): blocks, then rows within groups."""
+    count = order.size
+    blocks = np.arange(-(-count // block_rows), dtype=np.int32)
+    state = shuffle(blocks, 0, blocks.size, started(seed, epoch))
+    place = 0
+    for block in blocks:
+        first = np.int64(block) * block_rows
+        for row in range(first, min(first + block_rows, count)):
+            order[place] = row
+            place += 1
+    for start in range(0, count, group_rows):
+        state = shuffle(order, start, min(start + group_rows, count), state)
 
 
 @inlined
@@ -99,6 +130,15 @@ def residual_slopes(z, order, start, stop, targets, loss, totals):  # type: igno
 
 
 @inlined
+def approach(X, order, start, stop):  # type: ignore[no-untyped-def]
+    """Have the rows order[start…stop−1], those of a coming step, brought near."""
+    line = LINE_BYTES // X.itemsize
+    for i in range(start, stop):
+        for j in range(0, X.shape[1], line):
+            fetched(X, order[i], j)
+
+
+@inlined
 def forward(X, order, start, stop, theta, z):  # type: ignore[no-untyped-def]
     """Outputs of the rows order[start…stop−1]: z_ic = b_c + Σⱼ x_ij W_cj; theta = [W (k × d) | b (k)]."""
     d, k = X.shape[1], z.shape[1]
@@ -125,21 +165,42 @@ def backward(X, order, start, stop, z, gradient):  # type: ignore[no-untyped-def
             gradient[k * d + c] += slope
 
 
+@inlined
+def differentiate_line(X, order, start, stop, theta, targets, loss, gradient):  # type: ignore[no-untyped-def]
+    """Forward, slopes and backward at once for a lone output, row by row: no more is needed of a row than its slope."""
+    d, total, bias_slope = X.shape[1], 0.0, ZERO
+    gradient[:] = ZERO
+    for i in range(start, stop):
+        row = order[i]
+        output = theta[d]
+        for j in range(d):
+            output += X[row, j] * theta[j]
+        value, slope = residual_loss(loss, output - targets[row, 0])
+        total += value
+        bias_slope += slope
+        for j in range(d):
+            gradient[j] += slope * X[row, j]
+    gradient[d] = bias_slope
+    return total
+
+
 @compiled
 def descend(rows, order, span, rates, state, update, loss, totals):  # type: ignore[no-untyped-def]
-    """The steps of `span` = (first, last, batch_size, summed) in an epoch of a small problem.
+    """The steps of `span` = (first, last, batch_size, summed, ahead) in an epoch of a small problem.
 
     Step s takes the rows order[s·batch_size …], at most batch_size of them, and divides by their number
-    unless summed. One loop for each kind of loss: a branch inside costs 70 ns a step, since the arrays'
+    unless summed. `ahead` rows of the next step are asked for meanwhile: 0 where
+    the caches hold them all. One loop for each kind of loss: a branch inside costs 70 ns a step, since the arrays'
     reference counts then move.
     """
     X, targets, labels, shares = rows
     theta, _, gradient, _, z = state
-    first, last, batch_size, summed = span
+    first, last, batch_size, summed, ahead = span
     penalised = z.shape[1] * X.shape[1]
     if loss == CROSS_ENTROPY:
         for s in range(first, last):
             start, stop = s * batch_size, min((s + 1) * batch_size, order.size)
+            approach(X, order, stop, min(stop + ahead, order.size))
             forward(X, order, start, stop, theta, z)
             softmax_slopes(z, order, start, stop, labels, shares, totals)
             backward(X, order, start, stop, z, gradient)
@@ -148,9 +209,13 @@ def descend(rows, order, span, rates, state, update, loss, totals):  # type: ign
     else:
         for s in range(first, last):
             start, stop = s * batch_size, min((s + 1) * batch_size, order.size)
-            forward(X, order, start, stop, theta, z)
-            residual_slopes(z, order, start, stop, targets, loss, totals)
-            backward(X, order, start, stop, z, gradient)
+            approach(X, order, stop, min(stop + ahead, order.size))
+            if z.shape[1] == 1:
+                totals[0] += differentiate_line(X, order, start, stop, theta, targets, loss, gradient)
+            else:
+                forward(X, order, start, stop, theta, z)
+                residual_slopes(z, order, start, stop, targets, loss, totals)
+                backward(X, order, start, stop, z, gradient)
             scale = ONE if summed else ONE / np.float32(stop - start)
             step(state, rates[s], (scale, scale, penalised), update)
 
@@ -175,6 +240,7 @@ def survey(rows, order, span, state, loss, totals):  # type: ignore[no-untyped-d
 def gather(X, order, start, stop, out):  # type: ignore[no-untyped-def]
     """Copy the rows order[start…stop−1] of X, float32 or uint8, into the float32 block `out`."""
     for i in range(start, stop):
+        approach(X, order, min(i + ROWS_AHEAD, order.size), min(i + ROWS_AHEAD + 1, order.size))
         row = order[i]
         for j in range(X.shape[1]):
             out[i - start, j] = X[row, j]
@@ -226,7 +292,8 @@ def warm() -> None:
     state, update = (theta, velocity, gradient, decay, z), (ZERO, ZERO, ONE, ZERO)
     rows = frozen(np.zeros((2, 1), np.float32)), *truth
     permute(order, 0, 1)
-    descend(rows, order, (0, 1, 2, False), np.zeros(1, np.float32), state, update, CROSS_ENTROPY, totals)
+    permute_by_blocks(order, 0, 1, 1, 2)
+    descend(rows, order, (0, 1, 2, False, 2), np.zeros(1, np.float32), state, update, CROSS_ENTROPY, totals)
     survey(rows, order, (0, 2), state, CROSS_ENTROPY, totals)
     for features in (np.float32, np.uint8):
         gather(frozen(np.zeros((2, 1), features)), order, 0, 2, np.zeros((2, 1), np.float32))

@@ -72,18 +72,18 @@ def curvature(options: Hyperparameters, rows: Rows) -> float:
 def largest_row(rows: Rows, weights: Weights = None) -> float:
     """R² = max ‖xᵢ‖² + 1, over all rows."""
     largest = 0.0
-    for start, X in _blocks(rows.X):
+    for chosen, X in _blocks(rows):
         squares = 1 + rows.scale**2 * np.einsum("ij,ij->i", X, X)
-        largest = max(largest, float((squares if weights is None else squares * weights[start : start + len(X)]).max()))
+        largest = max(largest, float((squares if weights is None else squares * weights[chosen]).max()))
     return largest
 
 
 def typical_row(rows: Rows, weights: Weights = None) -> float:
     """R² = Σ ‖xᵢ‖⁴ / Σ ‖xᵢ‖², with ‖x‖² + 1: the row norm that a step along a random row meets."""
     squared = fourth = 0.0
-    for start, X in _blocks(rows.X):
+    for chosen, X in _blocks(rows):
         squares = 1 + rows.scale**2 * np.einsum("ij,ij->i", X, X, dtype=np.float64)
-        weight = 1.0 if weights is None else weights[start : start + len(X)].astype(np.float64)
+        weight = 1.0 if weights is None else weights[chosen].astype(np.float64)
         squared += float((squares * weight).sum())
         fourth += float(((squares * weight) ** 2).sum())
     return fourth / squared
@@ -95,7 +95,7 @@ def largest_eigenvalue(rows: Rows, weights: Weights = None) -> float:
     Rows left out of the sample cannot make a step unstable, since R²/m bounds what each of them adds.
     """
     stride = max(1, -(-rows.X.size // SAMPLED_ENTRIES))
-    X = rows.X[::stride].astype(np.float64) * rows.scale
+    X = rows.sample(stride).astype(np.float64) * rows.scale
     roots = np.ones(len(X)) if weights is None else np.sqrt(weights[::stride], dtype=np.float64)
     v = np.random.default_rng(0).standard_normal(rows.features + 1)
     eigenvalue = 0.0
@@ -110,8 +110,7 @@ def largest_eigenvalue(rows: Rows, weights: Weights = None) -> float:
     return eigenvalue
 
 
-def _blocks(X: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+def _blocks(rows: Rows) -> Iterator[tuple[slice, NDArray[Any]]]:
     """X block by block, in a type in which squares neither overflow nor round much."""
-    size = max(1, BLOCK_ENTRIES // X.shape[1])
-    for start in range(0, len(X), size):
-        yield start, X[start : start + size].astype(np.float32 if X.dtype == np.uint8 else np.float64)
+    for chosen, X in rows.blocks(BLOCK_ENTRIES):
+        yield chosen, X.astype(np.float32 if X.dtype == np.uint8 else np.float64)

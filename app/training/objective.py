@@ -65,6 +65,7 @@ class Objective:
             self._take(theta)
         for start in range(0, self._rows.count, self._block):
             add(theta, slice(start, min(start + self._block, self._rows.count)), sums, slopes if gradient else None)
+            self._rows.passed(self._block)
             if start // self._block % 16 == 15:
                 yield PAUSE
         loss, accuracy = sums / self._rows.count

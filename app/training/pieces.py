@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from app.training import kernels
 from app.training.compilation import frozen
 from app.training.problem import Rows
 from app.training.setting import Setting
@@ -19,6 +20,21 @@ def answers(rows: Rows, setting: Setting) -> Answers:
     y = np.ascontiguousarray(rows.y)
     weights = np.ones(setting.problem.outputs, np.float32) if setting.class_weights is None else setting.class_weights
     return (frozen(y), NO_LABELS, frozen(weights)) if y.ndim == 2 else (NO_TARGETS, frozen(y), frozen(weights))
+
+
+def permute(order: NDArray[np.int32], setting: Setting, epoch: int) -> None:
+    """Write the epoch's permutation of the training rows: of all rows, or by blocks where they exceed the memory."""
+    pages, seed = setting.problem.train.pages, setting.options.seed
+    if pages is None:
+        kernels.permute(order, seed, epoch)
+    else:
+        kernels.permute_by_blocks(order, seed, epoch, pages.block_rows, pages.group_rows)
+
+
+def pace(steps: int, setting: Setting) -> int:
+    """Steps between two pauses: at most so many that the pages which they touch are borne."""
+    pages = setting.problem.train.pages
+    return steps if pages is None else max(1, min(steps, pages.stretch // setting.batch_size))
 
 
 def update_of(setting: Setting) -> Update:

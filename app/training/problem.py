@@ -1,10 +1,14 @@
 """What is trained on and what comes out: plain NumPy arrays, whatever the device."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from app.training.paging import MEMORY_BYTES, Pages
 
 FEATURE_TYPES = (np.float32, np.uint8)
 
@@ -17,6 +21,8 @@ class ShapeError(ValueError):
 class Rows:
     """Features and answers of one split; the features are X·scale.
 
+    A mapped X of more than `memory_bytes` is never resident as a whole: see `paging`.
+
     Shapes:  X (n, d), C-contiguous float32 or uint8, may be a read-only memory map
              y (n, k) float32 for linear, (n,) int32 index of the class for softmax
     Raises:  ShapeError
@@ -25,6 +31,7 @@ class Rows:
     X: NDArray[Any]
     y: NDArray[Any]
     scale: float = 1.0
+    memory_bytes: int = MEMORY_BYTES
 
     def __post_init__(self) -> None:
         if self.X.ndim != 2 or self.X.dtype not in FEATURE_TYPES or not self.X.flags.c_contiguous:
@@ -44,6 +51,31 @@ class Rows:
     def features(self) -> int:
         """The number of features, d."""
         return int(self.X.shape[1])
+
+    @cached_property
+    def pages(self) -> Pages | None:
+        """The pages of X, where it is too large to be resident as a whole."""
+        return Pages.of(self.X, self.memory_bytes)
+
+    def passed(self, rows: int) -> None:
+        """Note that so many rows of X were read, so that their pages can go in time."""
+        if self.pages is not None:
+            self.pages.passed(rows)
+
+    def blocks(self, entries: int) -> Iterator[tuple[slice, NDArray[Any]]]:
+        """X as it is, without its scale, in blocks of about so many numbers, each with its place."""
+        size = max(1, entries // self.features)
+        for start in range(0, self.count, size):
+            chosen = slice(start, min(start + size, self.count))
+            yield chosen, self.X[chosen]
+            self.passed(chosen.stop - start)
+
+    def sample(self, stride: int) -> NDArray[Any]:
+        """Every stride-th row of X, from the first on."""
+        if self.pages is None:
+            return self.X[::stride]
+        size = stride * max(1, self.pages.block_rows // stride)
+        return np.concatenate([X[::stride].copy() for _, X in self.blocks(size * self.features)])
 
 
 @dataclass(frozen=True)

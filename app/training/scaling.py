@@ -33,9 +33,8 @@ class Scaling:
         """The scaling of the rows' features; a constant one is left as it is."""
         shift = rows.X[0].astype(np.float64)
         sums, squares = np.zeros(rows.features), np.zeros(rows.features)
-        size = max(1, BLOCK_ENTRIES // rows.features)
-        for start in range(0, rows.count, size):
-            X = rows.X[start : start + size] - shift
+        for _, raw in rows.blocks(BLOCK_ENTRIES):
+            X = raw - shift
             sums += X.sum(axis=0)
             squares += np.einsum("ij,ij->j", X, X)
         off = sums / rows.count

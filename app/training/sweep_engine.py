@@ -13,7 +13,7 @@ from app.training.compilation import frozen
 from app.training.cost import padded
 from app.training.gemm import MEASURED_ENTRIES, STEP_ENTRIES
 from app.training.losses import CODES
-from app.training.pieces import answers
+from app.training.pieces import answers, permute
 from app.training.problem import Parameters
 from app.training.setting import Setting
 
@@ -64,7 +64,7 @@ class SweepEngine:
 
     def begin(self, epoch: int) -> None:
         """Draw the epoch's permutation and clear the totals."""
-        kernels.permute(self._order, self._setting.options.seed, epoch)
+        permute(self._order, self._setting, epoch)
         self.totals.fill(0)
 
     def descend(self, first: int, last: int, rates: NDArray[np.float32]) -> None:

@@ -11,6 +11,7 @@ from app.training import cost, learning_rate, schedules
 from app.training.engine import RUNNING, TRAIN, VALIDATION
 from app.training.epoch import Epoch, Pause
 from app.training.errors import Diverged
+from app.training.pieces import pace
 from app.training.problem import Parameters
 from app.training.setting import Setting
 from app.training.state import State
@@ -54,7 +55,7 @@ class Sweeping:
         shape = cost.Shape(
             setting.problem.train.features, setting.problem.outputs * len(self._candidates), setting.batch_size
         )
-        self._engine = SweepEngine([candidate.setting for candidate in self._candidates], _pace(shape))
+        self._engine = SweepEngine([candidate.setting for candidate in self._candidates], pace(_steps(shape), setting))
         for candidate in self._left(diverged=True):
             self._engine.drop(candidate.number)
 
@@ -73,6 +74,7 @@ class Sweeping:
             engine.begin(number)
             for first in range(0, steps, engine.pace):
                 engine.descend(first, min(first + engine.pace, steps), rates)
+                self._setting.problem.train.passed(engine.pace * self._setting.batch_size)
                 yield PAUSE
             yield from self._measure()
             self._take_stock(number, rates)
@@ -92,6 +94,7 @@ class Sweeping:
         for split, rows in splits:
             for start in range(0, rows.count, block):
                 self._engine.measure(split, start, min(start + block, rows.count))
+                rows.passed(block)
                 yield PAUSE
 
     def _take_stock(self, number: int, rates: NDArray[np.float32]) -> None:
@@ -157,7 +160,7 @@ class Sweeping:
         return replace(plain, memory={**plain.memory, **frame})
 
 
-def _pace(shape: cost.Shape) -> int:
+def _steps(shape: cost.Shape) -> int:
     return max(1, int(cost.PAUSE_NANOSECONDS / cost.gemm_step(shape)))
 
 

@@ -18,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from app.training.paging import collected
 from app.training.problem import Parameters, Problem, Rows
 
 NEGLIGIBLE = 1e-10
@@ -58,11 +59,12 @@ class Frame:
         return Problem(self._rows(given.train), validation, given.outputs, given.classes)
 
     def _rows(self, rows: Rows) -> Rows:
-        Z = np.empty((rows.count, self.axes.shape[1]), np.float32)
-        for start, X in _blocks(rows):
-            np.matmul(X - self.mean, self.axes, out=Z[start : start + len(X)], casting="same_kind")
-        y = rows.y if rows.y.ndim == 1 else (rows.y - self.target_mean).astype(np.float32)
-        return Rows(Z, y)
+        blocks = (((X - self.mean) @ self.axes).astype(np.float32) for _, X in _blocks(rows))
+        Z = collected(blocks, (rows.count, self.axes.shape[1]), rows.memory_bytes)
+        y = rows.y
+        if y.ndim == 2:
+            y = np.subtract(y, self.target_mean, out=np.empty_like(y), casting="same_kind")
+        return Rows(Z, y, memory_bytes=rows.memory_bytes)
 
     def fold(self, parameters: Parameters) -> Parameters:
         """Parameters of this frame as they act on the features themselves."""
@@ -90,14 +92,14 @@ def moments(rows: Rows, weights: NDArray[np.float32] | None = None) -> tuple[Mat
     """Mean and covariance of the features in float64, rows weighted; in two passes, so that nothing cancels."""
     total = float(rows.count) if weights is None else float(weights.sum(dtype=np.float64))
     mean = np.zeros(rows.features)
-    for start, X in _blocks(rows):
-        mean += X.sum(axis=0) if weights is None else weights[start : start + len(X)].astype(np.float64) @ X
+    for chosen, X in _blocks(rows):
+        mean += X.sum(axis=0) if weights is None else weights[chosen].astype(np.float64) @ X
     mean /= total
     covariance = np.zeros((rows.features, rows.features))
-    for start, X in _blocks(rows):
+    for chosen, X in _blocks(rows):
         centred = X - mean
         if weights is not None:
-            centred *= np.sqrt(weights[start : start + len(X), None].astype(np.float64))
+            centred *= np.sqrt(weights[chosen, None].astype(np.float64))
         covariance += centred.T @ centred
     return mean, covariance / total
 
@@ -107,7 +109,6 @@ def _inverse_roots(variances: Matrix) -> Matrix:
     return np.where(constant, 1.0, 1 / np.sqrt(np.where(constant, 1.0, variances)))
 
 
-def _blocks(rows: Rows) -> Iterator[tuple[int, Matrix]]:
-    size = max(1, BLOCK_ENTRIES // rows.features)
-    for start in range(0, rows.count, size):
-        yield start, rows.X[start : start + size].astype(np.float64) * rows.scale
+def _blocks(rows: Rows) -> Iterator[tuple[slice, Matrix]]:
+    for chosen, X in rows.blocks(BLOCK_ENTRIES):
+        yield chosen, X.astype(np.float64) * rows.scale

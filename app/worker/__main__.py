@@ -2,8 +2,11 @@
 
 import sys
 
+from app import memory
 from app.settings import Settings
-from app.worker.supervisor import Supervisor
 
 if __name__ == "__main__":
+    memory.spare()
+    from app.worker.supervisor import Supervisor
+
     sys.exit(Supervisor(Settings(), lifeline=sys.stdin.buffer).run())

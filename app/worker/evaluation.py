@@ -19,14 +19,14 @@ def evaluate(problem: Problem, parameters: Parameters) -> dict[str, dict[str, fl
 
 
 def _linear(rows: Rows, parameters: Parameters) -> dict[str, float]:
-    squared = absolute = 0.0
+    squared = absolute = total = 0.0
+    mean = rows.y.mean(axis=0, dtype=np.float64)
     for y_hat, y in _outputs(rows, parameters):
         squared += float(((y_hat - y) ** 2).sum(dtype=np.float64))
         absolute += float(np.abs(y_hat - y).sum(dtype=np.float64))
-    y = rows.y.astype(np.float64)
-    total = float(((y - y.mean(axis=0)) ** 2).sum())
-    mse = squared / y.size
-    metrics = {"mse": mse, "rmse": mse**0.5, "mae": absolute / y.size}
+        total += float(((y - mean) ** 2).sum())
+    mse = squared / rows.y.size
+    metrics = {"mse": mse, "rmse": mse**0.5, "mae": absolute / rows.y.size}
     # A constant target has no variance to explain.
     return {**metrics, "r2": 1 - squared / total} if total > 0 else metrics
 
@@ -47,7 +47,6 @@ def _outputs(rows: Rows, parameters: Parameters) -> Any:
     precision = np.float64 if wild else np.float32
     weights: NDArray[Any] = (parameters.weights * rows.scale).astype(precision)
     bias: NDArray[Any] = parameters.bias.astype(precision)
-    for start in range(0, rows.count, BLOCK_ROWS):
-        X: NDArray[Any] = rows.X[start : start + BLOCK_ROWS].astype(precision, copy=False)
-        outputs: NDArray[Any] = X @ weights + bias
-        yield outputs, rows.y[start : start + BLOCK_ROWS]
+    for chosen, X in rows.blocks(BLOCK_ROWS * rows.features):
+        outputs: NDArray[Any] = X.astype(precision, copy=False) @ weights + bias
+        yield outputs, rows.y[chosen]

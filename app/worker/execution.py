@@ -26,7 +26,7 @@ from app.models.features import describe
 from app.models.registry import Registry, key
 from app.models.statistics import Statistics
 from app.models.weights import Weights
-from app.storage import Storage
+from app.storage import FULL, Storage
 from app.tables import JobRow
 from app.training import devices
 from app.training.errors import DeviceUnavailable, Diverged, UnsuitableOption
@@ -89,7 +89,7 @@ class Execution:
             spec = Spec.model_validate(self._job.spec)
             prepared = prepare(spec, self._job, self._catalogue, self._storage)
             device = _device(spec, prepared.problem)
-            record = receipt(prepared.dataset_sha256, spec, device)
+            record = receipt(prepared.dataset_sha256, spec, device, prepared.problem.train)
             outcome = self._train(spec, prepared.problem, device, identity(record, self._job.spec))
             self._conclude(spec, prepared, outcome, record)
         except LeaseLost:
@@ -104,7 +104,10 @@ class Execution:
             )
         except MemoryError:
             self._fail("out-of-memory", "The data does not fit into the worker's memory; use fewer rows or columns.")
-        except Exception:
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                full = StorageFull("The disk under the data directory is full: the training needs room on it.")
+                return self._fail(full.code, full.detail)
             log.exception("a job failed", job=self._job.id)
             self._fail("internal-error", f"A fault of the worker; its log holds more under {self._job.id}.")
 
@@ -177,6 +180,8 @@ class Execution:
         return {
             "model_id": model_id,
             "name": spec.model_name,
+            "owner": self._job.owner,
+            "shared": spec.shared,
             "kind": spec.model,
             "job_id": self._job.id,
             "dataset_id": self._job.dataset_id,

@@ -52,12 +52,14 @@ class Launcher:
             process.wait()
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        # A session of its own: Ctrl-C reaches the server alone, which then stops the workers in order.
+        # A group of its own: Ctrl-C reaches the server alone, which then stops the workers in order. No session of its
+        # own: Linux may share the cores out among sessions first, and then the workers' niceness would not count
+        # against the server.
         return subprocess.Popen(
             [sys.executable, "-m", "app.worker"],
             stdin=subprocess.PIPE,
             env=self._settings.environment(),
-            start_new_session=True,
+            process_group=0,
         )
 
     def _keep(self) -> None:

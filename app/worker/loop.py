@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 
 import structlog
 
@@ -43,13 +44,16 @@ class Worker:
             self._database, self._roster, settings.lease_seconds, settings.attempts, settings.queue_limit
         )
         self._registry = Registry(self._database, self._storage)
-        self._catalogue = Catalogue(self._database, self._storage, settings.matrix_cache_bytes)
+        self._catalogue = Catalogue(
+            self._database, self._storage, settings.matrix_cache_bytes, settings.worker_memory_bytes
+        )
         checkpointer = Checkpointer(self._storage, settings.checkpoint_seconds)
         self._attendant = Attendant(
             self._database, self._queue, self._roster, self._bell, checkpointer, settings.lease_seconds / 5,
             Tally(settings.data_dir),
         )  # fmt: skip
         self._is_orphan = is_orphan_of(supervisor)
+        tempfile.tempdir = str(self._storage.scratch)  # where training puts a matrix that exceeds the memory
 
     def run(self) -> int:
         """Work until a signal, or until the supervisor is gone; returns the exit status."""

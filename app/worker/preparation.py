@@ -46,4 +46,4 @@ def prepare(spec: Spec, job: JobRow, catalogue: Catalogue, storage: Storage) -> 
 
 def _rows(matrices: MatrixCache, encoding: Encoding, part: Part) -> Rows:
     design = matrices.design(encoding, part)
-    return Rows(design.X, encoding.targets(part), design.scale)
+    return Rows(design.X, encoding.targets(part), design.scale, matrices.memory_bytes)

@@ -7,17 +7,19 @@ from importlib.metadata import version
 from typing import Any
 
 from app.jobs.spec import Spec
+from app.training.problem import Rows
 
 _PACKAGES = ("numba", "numpy", "onelayer", "pyarrow", "torch")
 
 
-def receipt(dataset_sha256: str, spec: Spec, device: str | None) -> dict[str, Any]:
+def receipt(dataset_sha256: str, spec: Spec, device: str | None, rows: Rows) -> dict[str, Any]:
     """The data, the seed, the machine's relevant parts, and the versions that computed."""
     return {
         "dataset_sha256": dataset_sha256,
         "seed": spec.seed,
         "device": device,
         "threads": int(os.environ.get("OPENBLAS_NUM_THREADS", os.cpu_count() or 1)),
+        "shuffle": "rows" if rows.pages is None else "blocks",
         "machine": platform.machine(),
         "versions": _versions(),
     }

@@ -9,8 +9,6 @@ Means and ranges cost one pass. The uncertainty of a linear model, where it has 
 Raw coefficients are a linear map A of the trained ones (it is what `Encoding.fold` does), so theirs is A C Aᵀ.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +28,7 @@ def statistics(rows: Rows, encoding: Encoding, spec: Spec, parameters: Parameter
     """The statistics of the rows that a model was trained on."""
     total = np.zeros(rows.features)
     low, high = np.full(rows.features, np.inf), np.full(rows.features, -np.inf)
-    for block in _blocks(rows.X):
+    for _, block in rows.blocks(BLOCK_ROWS * rows.features):
         total += block.sum(axis=0, dtype=np.uint64 if block.dtype == np.uint8 else np.float64)
         low = np.minimum(low, block.min(axis=0))
         high = np.maximum(high, block.max(axis=0))
@@ -72,9 +70,9 @@ def _moments(rows: Rows, parameters: Parameters) -> tuple[Matrix, Matrix, Matrix
     p, outputs = rows.features + 1, parameters.weights.shape[1]
     gram, pull, squares = np.zeros((p, p)), np.zeros((p, outputs)), np.zeros(outputs)
     theta = np.vstack([parameters.weights, parameters.bias]).astype(np.float64)
-    for start, block in zip(range(0, rows.count, BLOCK_ROWS), _blocks(rows.X), strict=True):
+    for chosen, block in rows.blocks(BLOCK_ROWS * rows.features):
         Z = np.hstack([block * np.float64(rows.scale), np.ones((len(block), 1))])
-        residuals = rows.y[start : start + BLOCK_ROWS] - Z @ theta
+        residuals = rows.y[chosen] - Z @ theta
         gram += Z.T @ Z
         pull += Z.T @ residuals
         squares += (residuals**2).sum(axis=0)
@@ -100,8 +98,3 @@ def _is_told(functionals: Matrix, basis: Matrix) -> NDArray[np.bool_]:
     outside = functionals - functionals @ basis @ basis.T
     told: NDArray[np.bool_] = np.linalg.norm(outside, axis=1) <= 1e-6 * np.linalg.norm(functionals, axis=1)
     return told
-
-
-def _blocks(X: NDArray[np.uint8] | NDArray[np.float32]) -> Iterator[NDArray[np.uint8] | NDArray[np.float32]]:
-    for start in range(0, len(X), BLOCK_ROWS):
-        yield X[start : start + BLOCK_ROWS]

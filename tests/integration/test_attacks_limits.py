@@ -237,7 +237,7 @@ def trickle(connection: socket.socket, piece: bytes, seconds: float = 10) -> flo
 
 def test_a_head_that_comes_drop_by_drop_is_cut_off(server: RunningServer) -> None:
     with closing(connect(server)) as connection:
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
         assert trickle(connection, b"X-A: b\r\n") < 5
         assert said(connection).startswith(b"HTTP/1.1 408 ")
 
@@ -249,7 +249,7 @@ def test_a_connection_that_says_nothing_is_closed(server: RunningServer) -> None
 
 def test_a_second_request_that_comes_drop_by_drop_is_cut_off_too(server: RunningServer) -> None:
     with closing(connect(server)) as connection:
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         time.sleep(0.2)
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
         connection.sendall(b"GET /healthz HTTP/1.1\r\n")
@@ -262,7 +262,7 @@ def test_a_second_request_that_comes_drop_by_drop_is_cut_off_too(server: Running
     [("/datasets", "text/csv"), ("/predict", "application/json"), ("/jobs", "application/json")],
 )
 def test_a_body_that_comes_drop_by_drop_is_cut_off(server: RunningServer, path: str, media_type: str) -> None:
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {media_type}\r\nContent-Length: 100000\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}\r\nContent-Length: 100000\r\n\r\n"
     with closing(connect(server)) as connection:
         connection.sendall(head.encode())
         assert trickle(connection, b"1") < 6
@@ -270,7 +270,7 @@ def test_a_body_that_comes_drop_by_drop_is_cut_off(server: RunningServer, path: 
 
 
 def test_a_body_without_end_is_cut_off_at_the_limit(server: RunningServer) -> None:
-    head = b"POST /datasets HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"POST /datasets HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunk = b"10000\r\n" + b"1,2\n" * 16384 + b"\r\n"
     began = time.monotonic()
     with closing(connect(server)) as connection:
@@ -300,9 +300,9 @@ def test_what_is_no_http_is_answered_with_a_problem(server: RunningServer) -> No
 
 
 def test_a_client_that_leaves_in_the_middle_of_its_upload_leaves_nothing(server: RunningServer) -> None:
-    head = b"POST /datasets HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: 100000\r\n\r\na,b\n1,2\n"
+    head = b"POST /datasets HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: 90000\r\n\r\n"
     with closing(connect(server)) as connection:
-        connection.sendall(head)
+        connection.sendall(head + table(2, 10))
         time.sleep(0.2)
     until(lambda: inventory(server)["staging"] == [])
 
@@ -318,7 +318,7 @@ def until(holds: Callable[[], Any], seconds: float = 10) -> None:
 
 
 def test_more_uploads_at_once_than_there_may_be_are_told_to_wait(server: RunningServer) -> None:
-    head = b"POST /datasets HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: 90000\r\n\r\n"
+    head = b"POST /datasets HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: 90000\r\n\r\n"
     with ExitStack() as stack:
         for _ in range(2):
             stack.enter_context(closing(connect(server))).sendall(head + table(2, 300))
@@ -332,7 +332,7 @@ def test_more_uploads_at_once_than_there_may_be_are_told_to_wait(server: Running
 @pytest.mark.usefixtures("many_files")
 def test_a_thousand_event_streams_keep_nobody_else_waiting(server: RunningServer) -> None:
     job = server.client.post("/jobs", json={**JOB, "epochs": 1_000_000}).json()["id"]
-    request = f"GET /jobs/{job}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    request = f"GET /jobs/{job}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     with ExitStack() as stack:
         streams = [stack.enter_context(closing(connect(server))) for _ in range(STREAMS)]
         for stream in streams:

@@ -265,7 +265,9 @@ def test_a_body_over_the_limit_is_stopped_early(small: RunningServer) -> None:
     before = kept(small)
     with socket.create_connection(("127.0.0.1", small.port)) as client:
         client.settimeout(30)
-        head = "POST /datasets HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n"
+        head = (
+            "POST /datasets HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
         client.sendall(head.encode())
         chunk = b"1,2\n" * (1 << 16)
         sent = 0
@@ -284,8 +286,8 @@ def test_a_connection_that_is_cut_leaves_nothing(small: RunningServer, multipart
     media_type = "multipart/form-data; boundary=b" if multipart else "text/csv"
     part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x.csv"\r\n\r\n' if multipart else b""
     with socket.create_connection(("127.0.0.1", small.port)) as client:
-        head = f"POST /datasets HTTP/1.1\r\nHost: x\r\nContent-Type: {media_type}\r\nContent-Length: 5000000\r\n\r\n"
-        client.sendall(head.encode() + part + b"a,b\n" + b"1,2\n" * 500_000)
+        head = f"POST /datasets HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}\r\n"
+        client.sendall(head.encode() + b"Content-Length: 5000000\r\n\r\n" + part + b"a,b\n" + b"1,2\n" * 500_000)
         deadline = time.monotonic() + 10
         while not list((small.data_dir / "staging").iterdir()) and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -304,7 +306,7 @@ def cramped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
     if subprocess.run(command, check=False, capture_output=True).returncode:
         pytest.skip("a small file system cannot be mounted here; that takes root")
     try:
-        with RunningServer(folder / "data", ready="/healthz", workers=0) as running:
+        with RunningServer(folder / "data", ready="/healthz", workers=0, disk_reserve_mib=0) as running:
             yield running
     finally:
         subprocess.run(["umount", str(folder)], check=True)

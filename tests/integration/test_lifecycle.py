@@ -85,7 +85,7 @@ def test_a_signal_stops_everything_within_five_seconds(own: RunningServer, how: 
 def test_a_waiting_request_does_not_hold_up_the_stop(own: RunningServer) -> None:
     job = start_slow_job(own)
     with socket.create_connection(("127.0.0.1", own.port)) as waiting:
-        waiting.sendall(f"GET /jobs/{job['id']} HTTP/1.1\r\nHost: x\r\nPrefer: wait=60\r\n\r\n".encode())
+        waiting.sendall(f"GET /jobs/{job['id']} HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=60\r\n\r\n".encode())
         time.sleep(0.5)
         began = time.monotonic()
         own.stop()
@@ -110,7 +110,9 @@ def test_a_server_killed_in_mid_upload_and_mid_job_leaves_nothing_half_done(own:
     members = family(own.process.pid)
     began = own.client.get(f"/jobs/{job['id']}").json()["started_at"]
     with socket.create_connection(("127.0.0.1", own.port)) as upload:
-        head = "POST /datasets HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: 100000000\r\n\r\n"
+        head = (
+            "POST /datasets HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: 100000000\r\n\r\n"
+        )
         upload.sendall(head.encode() + b"a,b\n" + b"1,2\n" * 1_000_000)
         staging = own.data_dir / "staging"
         deadline = time.monotonic() + 10

@@ -1,10 +1,12 @@
 """The registry over HTTP: versions, aliases that move at once, deletion, and import."""
 
 import json
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.running_server import RunningServer
@@ -152,3 +154,53 @@ def test_a_file_that_is_no_model_is_refused_and_leaves_nothing(server: RunningSe
     assert reply.json()["errors"][0]["location"].startswith(location), reply.text
     assert sorted((server.data_dir / "models").iterdir()) == before
     assert list((server.data_dir / "staging").iterdir()) == []
+
+
+# ── the same request twice ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def forget_the_reply(server: RunningServer, key: dict[str, str]) -> None:
+    """As if the server had died between the commit and the reply."""
+    with sqlite3.connect(server.data_dir / "onelayer.db", timeout=10) as database:
+        database.execute(
+            "UPDATE idempotency_keys SET status = NULL, body = NULL, process_id = 'gone' WHERE key = ?",
+            [key["Idempotency-Key"]],
+        )
+
+
+@pytest.mark.parametrize("died", [False, True])
+def test_a_model_that_is_imported_twice_under_one_key_is_one(server: RunningServer, died: bool) -> None:
+    content = server.client.get("/models/models-line/export", params={"format": "safetensors"}).content
+    name, key = f"twice-{died}", {"Idempotency-Key": f"import-{died}"}
+
+    def send(sent: bytes = content) -> httpx.Response:
+        return server.client.post("/models", files={"file": sent}, data={"name": name.lower()}, headers=key)
+
+    first = send()
+    if died:
+        forget_the_reply(server, key)
+    second = send()
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert second.headers["idempotency-replayed"] == "true"
+    assert second.headers["location"] == first.headers["location"]
+    assert second.json() == first.json()
+    assert send(content[:-8]).json()["type"] == "urn:onelayer:problem:idempotency-conflict"
+    assert len(server.client.get("/models", params={"name": name.lower()}).json()["items"]) == 1
+
+
+@pytest.mark.parametrize("died", [False, True])
+def test_a_batch_that_is_asked_for_twice_under_one_key_is_one_job(server: RunningServer, died: bool) -> None:
+    key = {"Idempotency-Key": f"batch-{died}"}
+
+    def send(**body: Any) -> httpx.Response:
+        asked = {"dataset": "models-line", **body}
+        return server.client.post("/models/models-line/predictions", json=asked, headers={**key, "Prefer": "wait=30"})
+
+    first = send()
+    if died:
+        forget_the_reply(server, key)
+    second = send()
+    assert first.status_code == 200, first.text
+    assert second.headers["idempotency-replayed"] == "true"
+    assert (second.json()["id"], second.json()["status"]) == (first.json()["id"], "succeeded")
+    assert send(outputs=["drift"]).json()["type"] == "urn:onelayer:problem:idempotency-conflict"

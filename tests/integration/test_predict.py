@@ -208,6 +208,14 @@ def test_a_million_rows_are_over_the_limit(server: RunningServer) -> None:
     check(send(server, b"x1,x2,x3\n" + b"1,2,3\n" * 1_000_000, CSV, model="predict-line"), 413, None)
 
 
+def test_the_row_of_a_prediction_beyond_all_numbers_is_counted_through_all_batches(server: RunningServer) -> None:
+    values = np.zeros((20_003, 3))
+    values[20_000] = 1.7e308
+    records = [dict(zip(("x1", "x2", "x3"), row, strict=True)) for row in values.tolist()]
+    for content, kind in ((as_csv(records), CSV), (as_arrow(records), ARROW), (as_npy(values), NPY)):
+        check(send(server, content, kind, model="predict-line"), 422, "row 20001")
+
+
 def test_options_in_the_address_of_a_json_body_are_refused_and_not_ignored(server: RunningServer) -> None:
     reply = server.client.post("/predict?top_k=3", json={"model": "predict-line", "instances": [[1, 2, 3]]})
     check(reply, 422, "query")

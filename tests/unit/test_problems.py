@@ -23,12 +23,16 @@ LIMIT = 1000
 ERRORS: list[OnelayerError] = [
     errors.BadRequest("d"),
     errors.PageNotFound("d"),
+    errors.Unauthorized("d", is_wrong=True),
+    errors.ScopeMissing("write", "read"),
+    errors.NotOwner("houses"),
     errors.DatasetNotFound("houses"),
     errors.JobNotFound("j"),
     errors.ModelNotFound("fashion"),
     errors.MethodNotAllowed("d"),
     errors.NotAcceptable("d"),
     errors.NameTaken("houses"),
+    errors.ModelNameTaken("fashion"),
     errors.DatasetInUse("houses"),
     errors.JobStillRunning("j"),
     errors.JobOver("j", "failed"),
@@ -57,6 +61,7 @@ ERRORS: list[OnelayerError] = [
 ]
 
 EXPECTED = {
+    "unauthorized": 401, "scope-missing": 403, "not-owner": 403, "model-name-taken": 409,
     "bad-request": 400, "not-found": 404, "dataset-not-found": 404, "job-not-found": 404,
     "model-not-found": 404, "method-not-allowed": 405, "not-acceptable": 406, "name-taken": 409,
     "dataset-in-use": 409, "job-running": 409, "job-over": 409, "too-large": 413,

@@ -6,7 +6,6 @@ Two of them can be imported again, `safetensors` and `json`: they hold all there
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from app.errors import Unsupported
 from app.models.exports import json, npz, onnx, pmml, safetensors, sql
 from app.models.predictor import Loaded
 
@@ -20,29 +19,13 @@ class Format:
     write: Callable[[Loaded], bytes]
 
 
-def _in_full(write: Callable[[Loaded], bytes]) -> Callable[[Loaded], bytes]:
-    """For formats that spell the encoding out: they cannot say everything that an encoding can be asked to do."""
-
-    def checked(loaded: Loaded) -> bytes:
-        for feature in loaded.encoding.features:
-            if getattr(feature, "indicator", False) or getattr(feature, "other", False):
-                option = "missing_indicator" if getattr(feature, "indicator", False) else "max_categories"
-                raise Unsupported(
-                    (),
-                    f"{feature.name!r} was encoded with {option}, which this format cannot say; use json.",
-                )
-        return write(loaded)
-
-    return checked
-
-
 FORMATS: Mapping[str, Format] = {
     "safetensors": Format("application/octet-stream", "safetensors", safetensors.write),
-    "onnx": Format("application/octet-stream", "onnx", _in_full(onnx.write)),
+    "onnx": Format("application/octet-stream", "onnx", onnx.write),
     "json": Format("application/json", "json", json.write),
     "npz": Format("application/x-npz", "npz", npz.write),
-    "sql": Format("application/sql", "sql", _in_full(sql.write)),
-    "pmml": Format("application/xml", "pmml", _in_full(pmml.write)),
+    "sql": Format("application/sql", "sql", sql.write),
+    "pmml": Format("application/xml", "pmml", pmml.write),
 }
 
 

@@ -3,13 +3,14 @@
 from typing import Any
 
 from app.models.predictor import Loaded
+from app.models.weights import Matrix
 
 FORMAT = "onelayer-model"
 VERSION = 1
 
 
 def description(loaded: Loaded) -> dict[str, Any]:
-    """As JSON: what it is, the encoding of its features, the names of the design columns and of the outputs."""
+    """As JSON: what it is, the encoding of its features, the names of columns and outputs, what its errors mean."""
     row = loaded.row
     return {
         "format": FORMAT,
@@ -23,4 +24,11 @@ def description(loaded: Loaded) -> dict[str, Any]:
         "partial": row.partial,
         "encoding": loaded.encoding.to_json(),
         "columns": loaded.encoding.names,
+        "inference": loaded.inference.about,
     }
+
+
+def statistics(loaded: Loaded) -> dict[str, Matrix]:
+    """The tensors beside weights and bias: what the model remembers of its training, and its coefficients' errors."""
+    remembered = loaded.statistics.tensors() if loaded.statistics is not None else {}
+    return remembered | loaded.inference.tensors()

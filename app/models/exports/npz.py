@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 
+from app.models.exports.description import statistics
 from app.models.predictor import Loaded
 
 
@@ -15,9 +16,7 @@ def write(loaded: Loaded) -> bytes:
         "columns": np.array(loaded.encoding.names),
         "outputs": np.array(loaded.outputs_names),
         "kind": np.array(loaded.row.kind),
-    }
-    if loaded.statistics is not None:
-        arrays |= loaded.statistics.tensors()
+    } | statistics(loaded)
     file = io.BytesIO()
     np.savez_compressed(file, allow_pickle=False, **arrays)
     return file.getvalue()

@@ -1,8 +1,9 @@
 """ONNX: a graph that takes raw columns, with the encoding inside, in double precision throughout.
 
-number    double [n, 1]          NaN is a missing value: the training mean takes its place
+number    double [n, 1]          NaN is a missing value: the training mean takes its place, an indicator its weight
 boolean   double [n, 1]          1 and 0, NaN is missing
-category  string [n, 1]          its level looks up a row of weights; any other text, "" too, is `unknown`
+category  string [n, 1]          its level looks up a row of weights; any other text, "" too, is `unknown`. Where rare
+                                 levels are folded, any other text is one of them, and "" alone is a missing value
 array     float  [n, *shape]     in its own units (pixels 0 to 255), flattened
 
 linear    → predict double [n, k]
@@ -78,15 +79,20 @@ class _Graph:
         mean = self._constant(f"{prefix}_mean", np.array([[feature.mean]]))
         missing = self._node("IsNaN", [feature.name], f"{prefix}_missing")
         filled = self._node("Where", [missing, mean, feature.name], f"{prefix}_filled")
+        if feature.indicator:
+            flag = self._node("Cast", [missing], f"{prefix}_flag", to=self._types.DOUBLE)
+            filled = self._node("Concat", [filled, flag], f"{prefix}_columns", axis=1)
         return self._node("MatMul", [filled, rows], f"{prefix}_term")
 
     def _category(self, prefix: str, feature: CategoricalFeature, weights: Matrix) -> str:
         self._input(feature.name, self._types.STRING, ["n", 1])
         flat = self._node("Reshape", [feature.name, self._constant(f"{prefix}_n", np.array([-1]))], f"{prefix}_flat")
-        count = len(feature.levels)
+        codes = {level: code for code, level in enumerate(feature.levels)}
+        if feature.other:
+            codes.setdefault("", len(feature.names) - 1)
         code = self._node(
             "LabelEncoder", [flat], f"{prefix}_code", domain="ai.onnx.ml",
-            keys_strings=list(feature.levels), values_int64s=list(range(count)), default_int64=count,
+            keys_strings=list(codes), values_int64s=list(codes.values()), default_int64=len(feature.levels),
         )  # fmt: skip
         return self._node("Gather", [self._constant(f"{prefix}_weights", weights), code], f"{prefix}_term", axis=0)
 

@@ -1,7 +1,8 @@
 """PMML 4.4: a RegressionModel, for the tools of banks and insurers.
 
-A category's predictors are its levels; the weight of `unknown` moves into the intercept, so that a level never seen
-adds nothing to it. A missing number is replaced by the training mean, a missing category by a text that is no level.
+A category's predictors are its levels; the weight of what is none of them moves into the intercept, so that a level
+never seen adds nothing to it. A missing number is replaced by the training mean, a missing category by a text that is
+no level. Where missing values have a weight of their own, a derived field says that a value is missing.
 """
 
 import xml.etree.ElementTree as ET
@@ -10,14 +11,24 @@ from collections.abc import Iterator
 import numpy as np
 
 from app import __version__
-from app.datasets.feature_encoding import UNKNOWN, ArrayFeature, CategoricalFeature, Feature
+from app.datasets.feature_encoding import (
+    MISSING,
+    UNKNOWN,
+    ArrayFeature,
+    CategoricalFeature,
+    Feature,
+    NumericFeature,
+)
+from app.errors import Unsupported
 from app.models.predictor import Loaded
 from app.models.weights import Matrix
 
+FILLED = "filled"
 NAMESPACE = "http://www.dmg.org/PMML-4_4"
 _CONTINUOUS = {"optype": "continuous", "dataType": "double"}
 _CATEGORICAL = {"optype": "categorical", "dataType": "string"}
 _SOFTMAX = {"functionName": "classification", "normalizationMethod": "softmax"}
+_LINEAR = {"functionName": "regression"}
 
 
 def write(loaded: Loaded) -> bytes:
@@ -42,26 +53,17 @@ def _dictionary(root: ET.Element, loaded: Loaded) -> None:
         kind = _CATEGORICAL if isinstance(feature, CategoricalFeature) else _CONTINUOUS
         for name in feature.names if isinstance(feature, ArrayFeature) else [feature.name]:
             ET.SubElement(fields, "DataField", {"name": name, **kind})
+    classes = loaded.row.classes
     for target in loaded.row.target:
-        classes = loaded.row.classes
-        kind = (
-            {"optype": "categorical", "dataType": "string"}
-            if classes
-            else {"optype": "continuous", "dataType": "double"}
-        )
-        field = ET.SubElement(fields, "DataField", {"name": target, **kind})
+        field = ET.SubElement(fields, "DataField", {"name": target, **(_CATEGORICAL if classes else _CONTINUOUS)})
         for name in classes or []:
             ET.SubElement(field, "Value", {"value": name})
 
 
 def _regression(root: ET.Element, loaded: Loaded, target: str, outputs: range) -> None:
     classes = loaded.row.classes
-    kind = (
-        {"functionName": "classification", "normalizationMethod": "softmax"}
-        if classes
-        else {"functionName": "regression"}
-    )
-    model = ET.SubElement(root, "RegressionModel", {"modelName": target, **kind})
+    about = {"modelName": target, **(_SOFTMAX if classes else _LINEAR)}
+    model = ET.SubElement(root, "RegressionModel", about)
     schema = ET.SubElement(model, "MiningSchema")
     ET.SubElement(schema, "MiningField", {"name": target, "usageType": "target"})
     for feature in loaded.encoding.features:
@@ -69,6 +71,7 @@ def _regression(root: ET.Element, loaded: Loaded, target: str, outputs: range) -
             ET.SubElement(schema, "MiningField", {"name": name, **treatment})
     if classes:
         _probabilities(model, classes)
+    _transformations(model, loaded)
     for output in outputs:
         table = ET.SubElement(model, "RegressionTable", {"intercept": _intercept(loaded, output)})
         if classes:
@@ -81,9 +84,45 @@ def _treatments(feature: Feature) -> Iterator[tuple[str, dict[str, str]]]:
     if isinstance(feature, ArrayFeature):
         yield from ((name, {}) for name in feature.names)
     elif isinstance(feature, CategoricalFeature):
-        yield feature.name, {"missingValueReplacement": _no_level(feature), "invalidValueTreatment": "asIs"}
+        replacement = {} if feature.other else {"missingValueReplacement": _no_level(feature)}
+        yield feature.name, {**replacement, "invalidValueTreatment": "asIs"}
+    elif feature.indicator:
+        yield feature.name, {}
     else:
         yield feature.name, {"missingValueReplacement": repr(float(feature.mean)), "missingValueTreatment": "asMean"}
+
+
+def _transformations(model: ET.Element, loaded: Loaded) -> None:
+    """Derived fields of the features whose missing values have a weight of their own."""
+    fields: list[ET.Element] = []
+    for feature in loaded.encoding.features:
+        if isinstance(feature, CategoricalFeature) and feature.other:
+            fields.append(_derived(feature, UNKNOWN, _constant(1.0), _constant(0.0)))
+        elif isinstance(feature, NumericFeature) and feature.indicator:
+            itself = ET.Element("FieldRef", {"field": feature.name})
+            fields.append(_derived(feature, FILLED, _constant(feature.mean), itself))
+            fields.append(_derived(feature, MISSING, _constant(1.0), _constant(0.0)))
+    taken = {field.attrib["name"] for field in fields} & {feature.name for feature in loaded.encoding.features}
+    if taken:
+        raise Unsupported((), f"PMML needs {min(taken)!r} for a field of its own; rename the column.")
+    if fields:
+        ET.SubElement(model, "LocalTransformations").extend(fields)
+
+
+def _derived(feature: Feature, suffix: str, missing: ET.Element, there: ET.Element) -> ET.Element:
+    """A field that is one thing where the feature is missing, and another where it is there."""
+    field = ET.Element("DerivedField", {"name": f"{feature.name}={suffix}", **_CONTINUOUS})
+    choice = ET.SubElement(field, "Apply", {"function": "if"})
+    question = ET.SubElement(choice, "Apply", {"function": "isMissing"})
+    ET.SubElement(question, "FieldRef", {"field": feature.name})
+    choice.extend([missing, there])
+    return field
+
+
+def _constant(value: float) -> ET.Element:
+    element = ET.Element("Constant", {"dataType": "double"})
+    element.text = repr(float(value))
+    return element
 
 
 def _no_level(feature: CategoricalFeature) -> str:
@@ -108,19 +147,30 @@ def _blocks(loaded: Loaded, output: int) -> Iterator[tuple[Feature, Matrix]]:
         start = stop
 
 
+def _rest(feature: CategoricalFeature) -> int:
+    """Which of its weights a value has that is no level: that of the rare levels, or of `unknown`."""
+    return -2 if feature.other else -1
+
+
 def _intercept(loaded: Loaded, output: int) -> str:
-    unknown = [w[-1] for feature, w in _blocks(loaded, output) if isinstance(feature, CategoricalFeature)]
-    return repr(float(loaded.weights.bias[output] + np.sum(unknown)))
+    rest = [w[_rest(feature)] for feature, w in _blocks(loaded, output) if isinstance(feature, CategoricalFeature)]
+    return repr(float(loaded.weights.bias[output] + np.sum(rest)))
 
 
 def _predictors(loaded: Loaded, output: int) -> Iterator[ET.Element]:
     for feature, weights in _blocks(loaded, output):
         if isinstance(feature, CategoricalFeature):
-            for level, weight in zip(feature.levels, weights[:-1], strict=True):
-                about = {"name": feature.name, "value": level, "coefficient": repr(float(weight - weights[-1]))}
+            rest = weights[_rest(feature)]
+            for level, weight in zip(feature.levels, weights, strict=False):
+                about = {"name": feature.name, "value": level, "coefficient": repr(float(weight - rest))}
                 yield ET.Element("CategoricalPredictor", about)
+            if feature.other:
+                yield _number(f"{feature.name}={UNKNOWN}", weights[-1] - rest)
         else:
-            for name, weight in zip(feature.names, weights, strict=True):
-                yield ET.Element(
-                    "NumericPredictor", {"name": name, "exponent": "1", "coefficient": repr(float(weight))}
-                )
+            indicator = isinstance(feature, NumericFeature) and feature.indicator
+            names = [f"{feature.name}={FILLED}", f"{feature.name}={MISSING}"] if indicator else feature.names
+            yield from map(_number, names, weights)
+
+
+def _number(name: str, weight: float) -> ET.Element:
+    return ET.Element("NumericPredictor", {"name": name, "exponent": "1", "coefficient": repr(float(weight))})

@@ -5,15 +5,13 @@ import json
 import numpy as np
 from safetensors.numpy import save
 
-from app.models.exports.description import FORMAT, description
+from app.models.exports.description import FORMAT, description, statistics
 from app.models.predictor import Loaded
 
 
 def write(loaded: Loaded) -> bytes:
     """`weights` (d, k) and `bias` (k,) act on design columns in their own units; `description` names them."""
-    tensors = {"weights": loaded.weights.weights, "bias": loaded.weights.bias}
-    if loaded.statistics is not None:
-        tensors |= loaded.statistics.tensors()
+    tensors = {"weights": loaded.weights.weights, "bias": loaded.weights.bias} | statistics(loaded)
     metadata = {"format": FORMAT, "description": json.dumps(description(loaded), ensure_ascii=False)}
     content: bytes = save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, metadata)
     return content

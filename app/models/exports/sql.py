@@ -80,14 +80,22 @@ def _output(loaded: Loaded, output: int) -> str:
 def _terms(feature: Feature, weights: Matrix) -> list[str]:
     numbers = [repr(float(weight)) for weight in weights]
     if isinstance(feature, CategoricalFeature):
-        cases = " ".join(f"WHEN {_text(level)} THEN {w}" for level, w in zip(feature.levels, numbers[:-1], strict=True))
-        return [f"CASE {_quoted(feature.name)} {cases} ELSE {numbers[-1]} END"]
+        return [_category(feature, numbers)]
     if isinstance(feature, ArrayFeature):
         return [f"{w} * {_number(name)}" for name, w in zip(feature.names, numbers, strict=True)]
-    if feature.boolean:
-        value = f"CASE WHEN {_quoted(feature.name)} THEN 1.0 WHEN NOT {_quoted(feature.name)} THEN 0.0 END"
-        return [f"{numbers[0]} * COALESCE({value}, {feature.mean!r})"]
-    return [f"{numbers[0]} * COALESCE({_number(feature.name)}, {float(feature.mean)!r})"]
+    name = _quoted(feature.name)
+    value = f"CASE WHEN {name} THEN 1.0 ELSE 0.0 END" if feature.boolean else _number(feature.name)
+    missing = float(feature.mean * weights[0] + (weights[1] if feature.indicator else 0.0))
+    return [f"CASE WHEN {name} IS NULL THEN {missing!r} ELSE {numbers[0]} * {value} END"]
+
+
+def _category(feature: CategoricalFeature, numbers: list[str]) -> str:
+    """Its levels; where rare ones are folded, any other value is one of them and a null is `unknown`."""
+    name = _quoted(feature.name)
+    cases = " ".join(f"WHEN {_text(level)} THEN {w}" for level, w in zip(feature.levels, numbers, strict=False))
+    if not feature.other:
+        return f"CASE {name} {cases} ELSE {numbers[-1]} END"
+    return f"CASE WHEN {name} IS NULL THEN {numbers[-1]} ELSE CASE {name} {cases} ELSE {numbers[-2]} END END"
 
 
 def _number(name: str) -> str:

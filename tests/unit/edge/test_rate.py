@@ -3,6 +3,8 @@
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from app.access import scope
+from app.access.viewer import NOBODY, Viewer
 from app.edge import rate
 from app.edge.principal import principal
 from app.edge.rate import RateLimit, TokenBuckets
@@ -70,6 +72,6 @@ def test_who_asks_too_often_is_told_when_to_come_again():
 
 
 def test_a_request_counts_for_its_key_else_for_its_address():
-    assert principal({"client": ("192.0.2.1", 9), "state": {"principal": "key-1"}}) == "key-1"
-    assert principal({"client": ("192.0.2.1", 9), "state": {}}) == "192.0.2.1"
+    assert principal({"client": ("192.0.2.1", 9), "viewer": Viewer(scope.Scope.READ, "owner-1", "key-1")}) == "key-1"
+    assert principal({"client": ("192.0.2.1", 9), "viewer": NOBODY}) == "192.0.2.1"
     assert principal({}) == ""

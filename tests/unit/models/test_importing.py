@@ -1,15 +1,22 @@
 """An exported model comes back as it was, whatever its features are."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 
 from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature, Feature, NumericFeature
+from app.errors import InvalidModel
 from app.models.exports import json, safetensors
 from app.models.importing import read
+from app.models.inference import UNTESTED, Inference
 from app.models.predictor import Loaded, Predictor
+from app.models.statistics import Statistics, Uncertainty
 from tests.unit.models.conftest import TOWN, X1, Add
+
+WRITERS = [json.write, safetensors.write]
 
 
 @pytest.mark.parametrize(
@@ -23,7 +30,7 @@ from tests.unit.models.conftest import TOWN, X1, Add
     ],
     ids=["a number", "a number with an indicator", "a category", "a category with rare levels", "an array"],
 )
-@pytest.mark.parametrize("write", [json.write, safetensors.write], ids=["json", "safetensors"])
+@pytest.mark.parametrize("write", WRITERS, ids=["json", "safetensors"])
 def test_every_kind_of_feature_survives_export_and_import(
     add: Add, predictor: Predictor, write: Callable[[Loaded], bytes], feature: Feature
 ):
@@ -31,7 +38,67 @@ def test_every_kind_of_feature_survives_export_and_import(
     add("any", weights=weights, features=[feature])
     loaded = predictor.load("any")
 
-    _, encoding, imported, _ = read(write(loaded))
+    found = read(write(loaded))
 
-    assert encoding == loaded.encoding
-    assert imported.weights.tolist() == weights.tolist()
+    assert found.encoding == loaded.encoding
+    assert found.weights.weights.tolist() == weights.tolist()
+
+
+@pytest.mark.parametrize("write", WRITERS, ids=["json", "safetensors"])
+def test_what_a_model_knows_of_its_training_and_its_errors_survives(
+    add: Add, predictor: Predictor, write: Callable[[Loaded], bytes]
+):
+    errors = np.array([[0.5], [np.nan], [0.25]])
+    told = Uncertainty(np.eye(3), np.array([2.0]), errors, np.array([7.0]), np.array([0.0]))
+    add("any", statistics=Statistics(*np.arange(6.0).reshape(3, 2), told), inference=Inference(errors, 7))
+    loaded = predictor.load("any")
+
+    found = read(write(loaded))
+
+    assert found.statistics is not None
+    assert loaded.statistics is not None
+    for name, tensor in loaded.statistics.tensors().items():
+        np.testing.assert_array_equal(found.statistics.tensors()[name], tensor)
+    np.testing.assert_array_equal(found.inference.errors, errors)
+    assert found.inference.about == loaded.inference.about == {"degrees": 7, "reference": None, "reason": None}
+
+
+@pytest.mark.parametrize("write", WRITERS, ids=["json", "safetensors"])
+@pytest.mark.parametrize("inference", [Inference(None, reason="the solver took steps"), UNTESTED])
+def test_why_a_model_has_no_errors_survives_too(
+    add: Add, predictor: Predictor, write: Callable[[Loaded], bytes], inference: Inference
+):
+    add("any", inference=inference)
+
+    assert read(write(predictor.load("any"))).inference == inference
+
+
+def test_a_file_of_before_errors_were_exported_is_still_read(add: Add, predictor: Predictor):
+    add("any")
+    document = orjson.loads(json.write(predictor.load("any")))
+    del document["inference"]
+
+    assert read(orjson.dumps(document)).inference == UNTESTED
+
+
+@pytest.mark.parametrize(
+    ("change", "location"),
+    [
+        ({"statistics": {"coefficient_errors": [[1.0], [-1.0], [1.0]]}}, "coefficient_errors"),
+        ({"statistics": {"coefficient_errors": [[1.0], [1.0]]}}, "coefficient_errors"),
+        ({"statistics": {"degrees_of_freedom": [0.0]}}, "degrees_of_freedom"),
+        ({"statistics": {"residual_variance": [-1.0]}}, "residual_variance"),
+        ({"statistics": {"residual_variance": [None]}}, "residual_variance"),
+        ({"inference": {"degrees": 0, "reference": None, "reason": None}}, "inference.degrees"),
+        ({"inference": {"degrees": 3, "reference": "cat", "reason": None}}, "file"),
+        ({"inference": {"degrees": 3, "reference": None, "reason": None, "p": 1}}, "inference.p"),
+    ],
+)
+def test_statistics_that_cannot_be_are_refused(add: Add, predictor: Predictor, change: dict[str, Any], location: str):
+    add("any")
+    document = orjson.loads(json.write(predictor.load("any")))
+
+    with pytest.raises(InvalidModel) as refused:
+        read(orjson.dumps(document | change))
+
+    assert [fault.location for fault in refused.value.faults] == [location]

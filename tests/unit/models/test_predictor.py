@@ -16,6 +16,8 @@ from app.models.statistics import Statistics
 from app.storage import Storage
 from tests.unit.models.conftest import TOWN, X1, Add, Make
 
+WIDE = [NumericFeature(f"x{i}", 0.0) for i in range(50)]
+
 
 def test_outputs_are_one_product_and_the_bias(add: Add, predictor: Predictor):
     add("line")
@@ -75,14 +77,21 @@ def test_the_model_used_longest_ago_leaves_when_memory_is_short(add: Add, predic
     assert predictor.load("b").row.id == b.id
 
 
-def test_a_model_larger_than_the_memory_set_aside_is_served_all_the_same(add: Add, make_predictor: Make):
-    predictor = make_predictor(1)
-    add("a")
-    add("b")
+def test_a_model_larger_than_the_memory_set_aside_is_read_once_and_displaces_no_other(
+    add: Add, predictor: Predictor, make_predictor: Make, storage: Storage
+):
+    small, large, larger = add("small"), *(add(name, weights=np.zeros((50, 1)), features=WIDE) for name in ("l", "xl"))
+    predictor = make_predictor(2 * predictor.load("small").bytes)
+    kept = [predictor.load(name) for name in ("small", "l")]
+    for row in (small, large):
+        storage.delete(key(row.id))  # what is read again is not found
 
-    for name in "abab":
-        assert predictor.load(name).row.name == name
-        assert (len(predictor._cache), predictor._bytes) == (0, 0)
+    assert [predictor.load(name) for name in ("small", "l", "small", "l")] == kept * 2
+    assert predictor.load("xl").row.id == larger.id  # takes the place of the one as large
+    assert predictor.load("small") is kept[0]
+    with pytest.raises(ModelNotFound):
+        predictor.load("l")
+    assert predictor._bytes == kept[0].bytes
 
 
 def test_many_may_load_at_once(add: Add, predictor: Predictor, make_predictor: Make):

@@ -65,12 +65,14 @@ def test_only_so_many_bytes_are_kept_and_the_last_used_of_them(predictor: Predic
     assert in_memory(predictor, "abc") == [True, False, True]
 
 
-def test_a_model_larger_than_the_memory_is_answered_and_not_kept(
+def test_a_model_larger_than_the_memory_is_kept_beside_it(
     database: Database, storage: Storage, registry: Registry, make: Make
 ) -> None:
     small = Predictor(registry, storage, Revision(database), cached_bytes=BYTES - 1)
     assert small.load(make("a").id).weights.weights.shape == (WIDTH, 1)
-    assert small.cached("a") is None
+    make("b")
+    assert small.load("b").row.name == "b"
+    assert in_memory(small, "ab") == [False, True]
 
 
 def test_a_name_means_its_newest_version_from_the_moment_it_is_there(predictor: Predictor, make: Make) -> None:

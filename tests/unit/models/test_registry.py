@@ -2,17 +2,46 @@
 
 import pytest
 
-from app.database import Database
+from app.database import Database, DatabaseTime
 from app.errors import ModelNotFound
 from app.identifiers import new_id
+from app.models import registry as module
 from app.models.registry import Registry, key
 from app.storage import Storage
+from app.tables import AliasRow
 from tests.unit.models.conftest import Add, folders
 
 
 def test_models_of_one_name_are_its_versions_1_2_3(add: Add):
     assert [add("fashion").version for _ in range(3)] == [1, 2, 3]
     assert add("houses").version == 1
+
+
+def test_two_first_models_of_a_name_at_one_time_are_its_versions_1_and_2(
+    add: Add, registry: Registry, monkeypatch: pytest.MonkeyPatch
+):
+    """As on PostgreSQL: the name's row is not there when it is looked for, and is there when it is to be inserted."""
+    add("fashion")
+    looks = []
+    count_on = module._counted_on
+    monkeypatch.setattr(module, "_counted_on", lambda *about: count_on(*about) if looks else looks.append(about))
+
+    assert add("fashion").version == 2
+    assert add("fashion").version == 3
+    assert [row.version for row in registry.versions("fashion")] == [1, 2, 3]
+
+
+def test_an_alias_that_two_give_at_one_time_is_theirs_who_came_last(add: Add, registry: Registry, database: Database):
+    first, second = add("fashion"), add("fashion")
+    registry.set_alias("fashion", "champion", 1)
+
+    with database.write() as session:
+        row = AliasRow(name="fashion", alias="champion", model_id=second.id, moved_at=DatabaseTime())
+        assert not module._is_added(session, row)
+        assert registry.get("fashion@champion").id == first.id
+
+    assert registry.set_alias("fashion", "champion", 2).id == second.id
+    assert registry.get("fashion@champion").id == second.id
 
 
 def test_a_model_without_a_name_has_no_version(add: Add, registry: Registry):

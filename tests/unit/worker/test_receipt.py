@@ -8,13 +8,15 @@ import torch
 
 from app import __version__
 from app.jobs.spec import Spec
+from app.training.problem import Rows
 from app.worker.receipt import receipt
 
 
 def test_a_receipt_holds_what_it_takes_to_get_the_same_bits():
     spec = Spec(dataset="line", model="linear", seed=7)
 
-    found = receipt("0" * 64, spec, "cpu")
+    found = receipt("0" * 64, spec, "cpu", Rows(np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32)))
+    assert found["shuffle"] == "rows"
 
     assert (found["dataset_sha256"], found["seed"], found["device"]) == ("0" * 64, 7, "cpu")
     assert found["threads"] == torch.get_num_threads()

@@ -1,0 +1,100 @@
+"""The keyring: the keys that count, in the memory of each API process, for as long as the database stands still.
+
+With the database's next commit, whoever made it, the keys are read anew before one is checked, so that a key revoked
+anywhere is refused with the next request everywhere. Where the database does not tell of its commits, each check reads.
+"""
+
+import hmac
+import math
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from threading import Lock
+
+from sqlalchemy import or_, select, update
+
+from app.access.scope import Scope
+from app.access.token import DIGEST_BYTES, parse
+from app.access.viewer import NOBODY, Viewer
+from app.database import Database
+from app.tables import KeyRow
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What is kept of a key."""
+
+    digest: bytes
+    viewer: Viewer
+    expires_at: float = math.inf
+
+
+_STRANGER = _Kept(secrets.token_bytes(DIGEST_BYTES), NOBODY, -math.inf)
+"""Stands in for a key that is not there, so that an unknown key takes the same work as a wrong one."""
+
+
+class Keyring:
+    """Checks keys, and remembers when each was used last."""
+
+    def __init__(self, database: Database, revision: Callable[[], int | None]) -> None:
+        self._database = database
+        self._revision = revision
+        self._seen: int | None = None
+        self._kept: dict[str, _Kept] = {}
+        self._lock = Lock()
+        self._used: dict[str, float] = {}
+
+    def is_fresh(self) -> bool:
+        """Whether what is in memory still holds: then a check takes microseconds and never waits."""
+        revision = self._revision()
+        return revision is not None and revision == self._seen
+
+    def check(self, text: str) -> Viewer | None:
+        """Whom a key stands for, or None if it does not count: wrong, unknown, revoked and expired are all one."""
+        token = parse(text)
+        if token is None:
+            return None
+        kept = self._known().get(token.key_id, _STRANGER)
+        is_right = hmac.compare_digest(token.digest, kept.digest)
+        now = time.time()
+        if not (is_right and now < kept.expires_at):
+            return None
+        self._used[token.key_id] = now
+        return kept.viewer
+
+    def still_counts(self, viewer: Viewer) -> bool:
+        """Whether the key that a viewer came with is accepted still; whoever came without one needs none."""
+        return not viewer.key_id or time.time() < self._known().get(viewer.key_id, _STRANGER).expires_at
+
+    def note_uses(self) -> None:
+        """Write down when keys were used last, since the last time this was done."""
+        used, self._used = self._used, {}
+        if not used:
+            return
+        with self._database.write() as session:
+            for key_id, at in used.items():
+                when = datetime.fromtimestamp(at, UTC)
+                is_news = or_(KeyRow.last_used_at.is_(None), KeyRow.last_used_at < when)
+                session.execute(update(KeyRow).where(KeyRow.id == key_id, is_news).values(last_used_at=when))
+
+    def _known(self) -> dict[str, _Kept]:
+        if self.is_fresh():
+            return self._kept
+        with self._lock:  # once, however many come at the same moment
+            if not self.is_fresh():
+                # The revision first: what is committed after it is seen by the next look.
+                revision = self._revision()
+                self._kept = self._read()
+                self._seen = revision
+            return self._kept
+
+    def _read(self) -> dict[str, _Kept]:
+        with self._database.read() as session:
+            return {row.id: _keep(row) for row in session.scalars(select(KeyRow).where(KeyRow.revoked_at.is_(None)))}
+
+
+def _keep(row: KeyRow) -> _Kept:
+    ends = row.expires_at.timestamp() if row.expires_at is not None else math.inf
+    return _Kept(bytes.fromhex(row.digest), Viewer(Scope(row.scope), row.owner, row.id), ends)

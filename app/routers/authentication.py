@@ -1,0 +1,56 @@
+"""Authentication: the layer that finds out on whose behalf a request comes, before anything else looks at it.
+
+It refuses nobody by itself: what a call needs is asked by its route (`guard`). Until then, a request without a key that
+counts is nobody's, and sees nothing.
+"""
+
+from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.access.entrance import needs_key, why_not_local
+from app.access.keyring import Keyring
+from app.access.viewer import NOBODY, SERVICE, Viewer, working_for
+from app.errors import Unauthorized
+from app.settings import Settings
+
+SCHEME = b"bearer "
+
+HOW = "send `Authorization: Bearer` and a key; `onelayer keys create` makes one"
+
+
+class Authentication:
+    """Says who asks: `scope["viewer"]` is a viewer, or the error for calls that need one."""
+
+    def __init__(self, app: ASGIApp, keyring: Keyring, settings: Settings) -> None:
+        self._app = app
+        self._keyring = keyring
+        self._is_off = settings.auth == "off"
+        self._needs_key = needs_key(settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Find out, and pass on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        found = scope["viewer"] = SERVICE if self._is_off else await self._identify(scope)
+        with working_for(found if isinstance(found, Viewer) else NOBODY):
+            await self._app(scope, receive, send)
+
+    async def _identify(self, scope: Scope) -> Viewer | Unauthorized:
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        if not given:
+            return self._without_key(scope)
+        if len(given) > 1 or given[0][: len(SCHEME)].lower() != SCHEME:
+            return Unauthorized(f"The Authorization header holds no key of this service; {HOW}.", is_wrong=True)
+        text = given[0][len(SCHEME) :].strip().decode("latin-1")
+        check = self._keyring.check
+        viewer = check(text) if self._keyring.is_fresh() else await run_in_threadpool(check, text)
+        if viewer is None:
+            return Unauthorized("The key does not count: it is wrong, revoked, or past its time.", is_wrong=True)
+        return viewer
+
+    def _without_key(self, scope: Scope) -> Viewer | Unauthorized:
+        if self._needs_key:
+            return Unauthorized(f"This call needs a key; {HOW}.")
+        reason = why_not_local(scope)
+        return SERVICE if reason is None else Unauthorized(f"This request needs a key, since {reason}; {HOW}.")

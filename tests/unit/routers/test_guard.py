@@ -1,0 +1,149 @@
+"""The guard: no call without a declared scope, no handler before the question."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
+
+from app import problems
+from app.access.scope import Scope
+from app.access.viewer import NOBODY, SERVICE, Viewer, viewer
+from app.errors import Unauthorized
+from app.main import create_app
+from app.problems import ProblemDocuments
+from app.routers import guard
+from app.routers.authentication import Authentication
+from app.routers.guard import NEEDED, GuardedRoute
+from app.settings import Settings
+from tests.unit.asgi import call, problem
+
+
+def test_every_call_of_the_service_is_on_the_page_and_nothing_else_is(tmp_path: Path) -> None:
+    app = create_app(Settings(data_dir=tmp_path))
+    app.api.state.services.close()
+    routes = list(iter_route_contexts(app.api.routes))
+    served = {
+        f"{method} {route.path}"
+        for route in routes
+        if isinstance(route.original_route, APIRoute)
+        for method in route.methods or ()
+    }
+    others = {route.path for route in routes if not isinstance(route.original_route, APIRoute)}
+
+    assert served == NEEDED.keys()
+    assert others == {"/openapi.json"}
+
+
+def test_a_route_that_declares_no_scope_cannot_be_made() -> None:
+    router = APIRouter(route_class=GuardedRoute)
+    with pytest.raises(KeyError, match="GET /unheard-of"):
+        router.add_api_route("/unheard-of", lambda: None)
+
+
+def test_an_application_with_a_route_that_asks_nobody_does_not_start() -> None:
+    api, router = FastAPI(), APIRouter()
+    router.add_api_route("/metrics", lambda: None)
+    api.include_router(router)
+    with pytest.raises(TypeError, match="/metrics"):
+        guard.check(api.routes)
+
+
+def application(found: Any) -> ProblemDocuments:
+    api, router = FastAPI(docs_url=None), APIRouter(route_class=GuardedRoute)
+    router.add_api_route("/jobs", lambda: "made", methods=["POST"])
+    api.include_router(router)
+    problems.install(api)
+
+    async def identified(scope: Any, receive: Any, send: Any) -> None:
+        if found is not None:
+            scope["viewer"] = found
+        await api(scope, receive, send)
+
+    made = ProblemDocuments(api)
+    made.api = identified  # type: ignore[assignment]
+    return made
+
+
+def test_a_call_is_made_with_its_scope_or_a_greater_one() -> None:
+    for scope in Scope:
+        reply = call(application(Viewer(scope, "ann", "ann")), "POST", "/jobs")
+        assert reply.status_code == (200 if scope in (Scope.WRITE, Scope.ADMIN) else 403)
+
+
+def test_who_is_refused_is_told_why() -> None:
+    reply = call(application(Viewer(Scope.READ, "ann", "ann")), "POST", "/jobs")
+    problem(reply, 403, "scope-missing")
+    assert 'error="insufficient_scope", scope="write"' in reply.headers["www-authenticate"]
+    problem(call(application(Unauthorized("why")), "POST", "/jobs"), 401, "unauthorized")
+    problem(call(application(NOBODY), "POST", "/jobs"), 403, "scope-missing")
+
+
+def test_where_the_layer_that_checks_keys_is_missing_nobody_comes_in() -> None:
+    assert call(application(None), "POST", "/jobs").status_code == 500
+
+
+class Ring:
+    """A keyring with one key, `good`."""
+
+    def is_fresh(self) -> bool:
+        return True
+
+    def check(self, text: str) -> Viewer | None:
+        return Viewer(Scope.READ, "ann", "ann") if text == "good" else None
+
+
+def identified(settings: Settings, *headers: tuple[bytes, bytes], client: str = "127.0.0.1") -> tuple[Any, Viewer]:
+    """What the layer says of a request, and for whom the handlers work."""
+    seen: list[tuple[Any, Viewer]] = []
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope["viewer"], viewer()))
+
+    layer = Authentication(handler, Ring(), settings)  # type: ignore[arg-type]
+    scope = {"type": "http", "client": (client, 1), "headers": [(b"host", b"localhost"), *headers]}
+    asyncio.run(layer(scope, None, None))  # type: ignore[arg-type]
+    assert viewer() is SERVICE
+    return seen[0]
+
+
+def test_on_loopback_one_needs_no_key_but_a_key_counts() -> None:
+    settings = Settings(auth="auto", host="127.0.0.1")
+
+    assert identified(settings) == (SERVICE, SERVICE)
+    found, working = identified(settings, (b"authorization", b"bEaReR  good "))
+    assert found == working == Viewer(Scope.READ, "ann", "ann")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"authorization", b"Bearer bad")],
+        [(b"authorization", b"Basic good")],
+        [(b"authorization", b"good")],
+        [(b"authorization", b"")],
+        [(b"authorization", b"Bearer good"), (b"authorization", b"Bearer good")],
+        [(b"x-forwarded-for", b"127.0.0.1")],
+        [(b"origin", b"https://evil.example")],
+        [(b"host", b"evil.example")],
+    ],
+)
+def test_whoever_is_not_let_in_is_nobody(headers: list[tuple[bytes, bytes]]) -> None:
+    found, working = identified(Settings(auth="auto", host="127.0.0.1"), *headers)
+    assert isinstance(found, Unauthorized)
+    assert working is NOBODY
+
+
+def test_elsewhere_than_on_loopback_everyone_needs_a_key() -> None:
+    for settings in Settings(auth="auto", host="0.0.0.0"), Settings(auth="required", host="127.0.0.1"):
+        assert identified(settings)[1] is NOBODY
+        assert identified(settings, (b"authorization", b"Bearer good"))[1].owner == "ann"
+    assert identified(Settings(auth="auto", host="127.0.0.1"), client="10.0.0.1")[1] is NOBODY
+
+
+def test_where_nobody_is_asked_no_key_is_looked_at() -> None:
+    settings = Settings(auth="off", host="0.0.0.0")
+    for headers in [], [(b"authorization", b"Basic x")], [(b"authorization", b"Bearer good")]:
+        assert identified(settings, *headers, client="10.0.0.1") == (SERVICE, SERVICE)
