@@ -7,7 +7,8 @@ job, its history), is never refused.
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
@@ -40,6 +41,22 @@ class Disk:
                 f"The data directory may hold {_mebibytes(self._budget_bytes)}, and holds {_mebibytes(self.used())}; "
                 "delete datasets, models or jobs that are not needed and try again."
             )
+
+    @contextmanager
+    def lend(self) -> Iterator[Callable[[int], None]]:
+        """Room for files that are there for a while: what is taken piece by piece counts until the block ends."""
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            self.check(size)
+            self.changed(size)
+            taken += size
+
+        try:
+            yield take
+        finally:
+            self.changed(-taken)
 
     def used(self) -> int:
         """What the files of the data directory occupy together."""

@@ -59,10 +59,10 @@ def create_app(settings: Settings | None = None, workers: Launcher | None = None
     problems.install(api)
     if settings.requests_per_second:
         api.add_middleware(RateLimit, rate=settings.requests_per_second, identify=principal)
-    if settings.allowed_origins:
-        api.add_middleware(CORSMiddleware, **cross_origin(settings.allowed_origins))
     api.add_middleware(IdempotencyKeys, keys=api.state.services.keys)
     api.add_middleware(Authentication, keyring=api.state.services.keyring, settings=settings)
+    if settings.allowed_origins:
+        api.add_middleware(CORSMiddleware, **cross_origin(settings.allowed_origins))
     api.include_router(upload.router, max_body_size=settings.upload_limit_bytes)
     for module in (
         datasets,

@@ -26,8 +26,6 @@ MOST_FAULTS = 100
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:onelayer:problem:"
 
-_PLACES = ("body", "query", "path", "header")
-
 log = structlog.get_logger(__name__)
 
 _BY_STATUS: dict[int, tuple[type[OnelayerError], str]] = {
@@ -79,12 +77,21 @@ async def _on_own(request: Request, error: Exception) -> Response:
 
 async def _on_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return response(errors.InvalidRequest(faults_of(error.errors(), error.body)))
+    return response(errors.InvalidRequest(faults_of(error.errors(), error.body, placed=True)))
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return response(_of_status(error.status_code, dict(error.headers or {})))
+    headers = dict(error.headers or {})
+    if "Allow" in headers:
+        headers["Allow"] = ", ".join(sorted(_methods(request) | set(headers["Allow"].split(", "))))
+    return response(_of_status(error.status_code, headers))
+
+
+def _methods(request: Request) -> set[str]:
+    """Every method of the path. The framework names those of the first route with this path alone."""
+    path = getattr(request.scope.get("route"), "path", None)
+    return {method.upper() for method in request.app.openapi()["paths"].get(path, {})}
 
 
 async def _on_gone(request: Request, error: Exception) -> None:
@@ -97,22 +104,25 @@ async def _on_fault(request: Request, error: Exception) -> Response:
     return response(errors.InternalError(f"A fault of the server; its log holds more under {fault_id}."))
 
 
-def faults_of(found: Iterable[Any], body: Any = None) -> Sequence[Fault]:
-    """The faults that a pydantic validation found in a body, one for each field of the request."""
+def faults_of(found: Iterable[Any], body: Any = None, placed: bool = False) -> Sequence[Fault]:
+    """The faults that a pydantic validation found in a body, one for each field of the request.
+
+    The framework puts before each location the place of the request where it lies (`placed`).
+    """
     messages: dict[str, list[str]] = {}
     for fault in found:
-        messages.setdefault(_location(fault, body), []).append(_message(fault))
+        messages.setdefault(_location(fault, body, placed), []).append(_message(fault))
     return [Fault(location, ", or ".join(dict.fromkeys(said))) for location, said in messages.items()]
 
 
-def _location(fault: Any, body: Any) -> str:
+def _location(fault: Any, body: Any, placed: bool) -> str:
     parts = list(fault["loc"])
-    if parts and parts[0] in _PLACES:
+    if placed:
         place = parts.pop(0)
         if place != "body":
             return str(parts[0])
-    if fault["type"] == "json_invalid":
-        return "body"
+        if fault["type"] == "json_invalid":
+            return "body"
     text = ""
     for part in _without_tags(parts, body, fault["type"] == "missing"):
         text += f"[{part}]" if isinstance(part, int) else f"{'.' if text else ''}{part}"
@@ -134,7 +144,7 @@ def _message(fault: Any) -> str:
         return "no such field; see /docs for the fields there are"
     if fault["type"] in ("model_attributes_type", "model_type"):
         return "a JSON object is needed, sent with Content-Type: application/json"
-    if fault["type"] == "json_invalid":
+    if fault["type"] == "json_invalid" and isinstance(fault["loc"][-1], int):
         return f"this is no JSON: {fault['ctx']['error']} at character {fault['loc'][-1]}"
     if fault["type"] == "missing":
         return "this field is required"

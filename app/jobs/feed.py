@@ -7,7 +7,7 @@ database until it has caught up.
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -28,6 +28,13 @@ log = structlog.get_logger(__name__)
 
 WINDOW_BYTES = 4 * 2**20
 PAGE_EPOCHS = 2000
+KEPT_PAGES = 16
+REPLAYS_AT_ONCE = 2
+"""How many read history for watchers that came late, of all jobs together: requests need threads too."""
+
+PIECE_BYTES = 64 * 2**10
+"""What a watcher is handed at a time: so much waits in memory for each that does not read."""
+
 QUIET_SECONDS = 15.0
 
 
@@ -62,7 +69,13 @@ class Block:
 class Feed:
     """Follows one job on behalf of all its watchers."""
 
-    def __init__(self, job_id: str, rendering: Rendering, database: Database, queue: Queue, watch: Watch) -> None:
+    def __init__(
+        self, job_id: str, rendering: Rendering, database: Database, queue: Queue, watch: Watch,
+        replaying: asyncio.Semaphore,
+    ) -> None:  # fmt: skip
+        self._replaying = replaying
+        self._pages: OrderedDict[int, Block] = OrderedDict()
+        self._rewinds = 0
         self._job_id = job_id
         self._rendering = rendering
         self._database = database
@@ -133,12 +146,32 @@ class Feed:
 
     async def _replay(self, cursor: int, until: int) -> AsyncIterator[Block]:
         while cursor < until:
-            rows = await run_in_threadpool(history.read, self._database, self._job_id, cursor, PAGE_EPOCHS)
-            rows = [row for row in rows if row.epoch <= until]
-            if not rows:
+            block = self._pages.get(cursor)
+            if block is None or block.until > until:
+                async with self._replaying:
+                    block = await self._page(cursor, until)
+            if block is None:
                 return
-            after, cursor = cursor, rows[-1].epoch
-            yield Block(0, after, cursor, self._rendering.epochs(rows))
+            cursor = block.until
+            yield block
+
+    async def _page(self, cursor: int, until: int) -> Block | None:
+        """The epochs after `cursor`. A whole page is kept for a while: whoever comes late asks for the same ones."""
+        found = self._pages.get(cursor)
+        if found is not None and found.until <= until:
+            return found
+        rewinds = self._rewinds
+        made = await run_in_threadpool(self._read, cursor, until)
+        if made is not None and made.until - cursor == PAGE_EPOCHS and rewinds == self._rewinds:
+            self._pages[cursor] = made
+            if len(self._pages) > KEPT_PAGES:
+                self._pages.popitem(last=False)
+        return made
+
+    def _read(self, cursor: int, until: int) -> Block | None:
+        rows = history.read(self._database, self._job_id, cursor, PAGE_EPOCHS)
+        rows = [row for row in rows if row.epoch <= until]
+        return Block(0, cursor, rows[-1].epoch, self._rendering.epochs(rows)) if rows else None
 
     async def _catch_up(self) -> None:
         before = self._job
@@ -153,7 +186,10 @@ class Feed:
     def _look(self) -> tuple[JobRow, list[EpochRow]]:
         job = self._queue.get(self._job_id)
         # An attempt that goes on from a checkpoint, or begins anew, takes the history back.
-        self._epoch = min(self._epoch, job.epoch)
+        if job.epoch < self._epoch:
+            self._epoch = job.epoch
+            self._rewinds += 1
+            self._pages = OrderedDict()
         return job, history.read(self._database, self._job_id, self._epoch, PAGE_EPOCHS)
 
     def _append(self, until: int, data: bytes) -> None:
@@ -184,6 +220,7 @@ class Feeds:
         self._database = database
         self._queue = queue
         self._watch = watch
+        self._replaying = asyncio.Semaphore(REPLAYS_AT_ONCE)
         self._feeds: dict[str, tuple[Feed, asyncio.Task[None]]] = {}
 
     @property
@@ -194,13 +231,14 @@ class Feeds:
     async def watch(self, job_id: str, after_epoch: int, rendering: Rendering) -> AsyncIterator[bytes]:
         """One watcher's stream; the first one starts the feed, the last one stops it."""
         if job_id not in self._feeds or self._feeds[job_id][1].done():
-            made = Feed(job_id, rendering, self._database, self._queue, self._watch)
+            made = Feed(job_id, rendering, self._database, self._queue, self._watch, self._replaying)
             self._feeds[job_id] = made, asyncio.create_task(made.run())
         feed, task = self._feeds[job_id]
         feed.watchers += 1
         try:
             async for data in feed.watch(after_epoch):
-                yield data
+                for start in range(0, len(data), PIECE_BYTES):
+                    yield data[start : start + PIECE_BYTES]
         finally:
             feed.watchers -= 1
             if not feed.watchers:

@@ -28,7 +28,7 @@ def get_history(
     job: JobId,
     request: Request,
     services: ServicesDep,
-    after_epoch: Annotated[int, Query(ge=0, description="Only epochs after this one.", examples=[0])] = 0,
+    after_epoch: Annotated[int, Query(ge=0, le=2**31 - 1, description="Only epochs after this one.", examples=[0])] = 0,
     limit: Annotated[int, Query(ge=1, le=100_000, description="How many epochs at most.", examples=[1000])] = 1000,
     points: Annotated[
         int | None,

@@ -56,7 +56,7 @@ class InferenceRoute(LimitedRoute):
             except OnelayerError as error:
                 return _failed(error)
             except RequestValidationError as error:
-                return _failed(InvalidRequest(faults_of(error.errors(), error.body)))
+                return _failed(InvalidRequest(faults_of(error.errors(), error.body, placed=True)))
 
         return answer
 

@@ -37,17 +37,15 @@ class Received:
     file_names: dict[str, str] = field(default_factory=dict)
     media_types: dict[str, str] = field(default_factory=dict)
     fields: dict[str, str] = field(default_factory=dict)
-    bytes: int = 0
-    """How large the body was as it was sent."""
 
 
 async def receive_body(request: Request, folder: Path, room: Room = _room_for_all) -> Received:
     """Write the whole body to one file, known as the part `file`."""
     path = folder / "file"
     with path.open("wb") as file:
-        size = await _pump(request, file.write, room)
+        await _pump(request, file.write, room)
     media_type = request.headers.get("content-type", "")
-    return Received(bytes=size, files={"file": path}, media_types={"file": media_type})
+    return Received(files={"file": path}, media_types={"file": media_type})
 
 
 async def receive_multipart(request: Request, folder: Path, room: Room = _room_for_all) -> Received:
@@ -60,7 +58,7 @@ async def receive_multipart(request: Request, folder: Path, room: Room = _room_f
         parts = _Parts(folder, stack)
         try:
             parser = MultipartParser(boundary, parts.callbacks())
-            parts.received.bytes = await _pump(request, parser.write, room)
+            await _pump(request, parser.write, room)
             parser.finalize()
         except FormParserError as error:
             raise BadRequest(f"The multipart body is broken: {error}.") from error
@@ -69,23 +67,21 @@ async def receive_multipart(request: Request, folder: Path, room: Room = _room_f
     return parts.received
 
 
-async def _pump(request: Request, consume: Callable[[bytes], int], room: Room) -> int:
+async def _pump(request: Request, consume: Callable[[bytes], int], room: Room) -> None:
     """Hand the body on in large blocks, in a thread, so that neither disk nor parser holds up the event loop."""
 
     def keep(block: bytes) -> None:
         room(len(block))
         consume(block)
 
-    size, block = 0, bytearray()
+    block = bytearray()
     async for chunk in request.stream():
-        size += len(chunk)
         block += chunk
         if len(block) >= BLOCK_BYTES:
             await run_in_threadpool(keep, bytes(block))
             block.clear()
     if block:
         await run_in_threadpool(keep, bytes(block))
-    return size
 
 
 class _Parts:

@@ -62,14 +62,12 @@ async def create_dataset(
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
         return await run_in_threadpool(_from_source, await _json_body(request, services), options, services)
-    with services.uploads.one(), services.catalogue.incoming() as folder:
+    with services.uploads.one(), services.catalogue.incoming() as folder, services.storage.disk.lend() as room:
         if media_type == "multipart/form-data":
-            received = await receive_multipart(request, folder, services.storage.disk.check)
+            received = await receive_multipart(request, folder, room)
         else:
             readers.format_of(media_type)  # refused before the body is read
-            received = await receive_body(request, folder, services.storage.disk.check)
-        # The files of the dataset are about as large as what was sent, and both are there for a while.
-        services.storage.disk.check(received.bytes)
+            received = await receive_body(request, folder, room)
         encoding = request.headers.get("content-encoding")
         return await run_in_threadpool(_from_upload, received, options, encoding, services)
 

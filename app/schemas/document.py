@@ -29,6 +29,15 @@ _TAGS = [
     {"name": "operations", "description": "For whoever runs the service."},
 ]
 
+_CREATED = (
+    (("/datasets", "post"), "201", "dataset", "$response.body#/id"),
+    (("/jobs", "post"), "202", "job", "$response.body#/id"),
+    (("/models/{model}/predictions", "post"), "202", "job", "$response.body#/id"),
+    (("/models", "post"), "201", "model", "$response.body#/id"),
+    (("/jobs/{job}", "get"), "200", "model", "$response.body#/model_id"),
+)
+"""What creates, the status with which it does, and which parameter takes what part of the reply."""
+
 EVERYWHERE = (400, 408, 429, 431, 500, 503)
 OF_BODIES = (413, 415, 422)
 _KEY = {
@@ -56,6 +65,7 @@ def describe(api: FastAPI, needed: Mapping[str, str | None], is_key_optional: bo
             _fill_in_paths(document)
             _offer_idempotency(document)
             _foresee_refusals(document)
+            _link(document)
             _ask_for_keys(document, needed, is_key_optional)
             api.openapi_schema = document
         return api.openapi_schema
@@ -88,6 +98,18 @@ def _offer_idempotency(document: dict[str, Any]) -> None:
             item["post"]["responses"].setdefault("409", problems(409)[409])
 
 
+def _link(document: dict[str, Any]) -> None:
+    """From what creates something to every call that takes its id."""
+    for creator, status, parameter, field in _CREATED:
+        path, method = creator
+        links = {
+            f"{other['operationId']}": {"operationId": other["operationId"], "parameters": {parameter: field}}
+            for place, item in document["paths"].items() if f"{{{parameter}}}" in place
+            for other in item.values()
+        }  # fmt: skip
+        document["paths"][path][method]["responses"][status]["links"] = links
+
+
 def _foresee_refusals(document: dict[str, Any]) -> None:
     """What any request may be answered with, whatever it asks for."""
     for item in document["paths"].values():
@@ -105,12 +127,7 @@ def _ask_for_keys(document: dict[str, Any], needed: Mapping[str, str | None], is
             scope = needed[f"{method.upper()} {path}"]
             operation["security"] = [{"key": [scope]}, *([{}] if is_optional else [])] if scope else []
             if scope:
-                refusals = problems(401, 403)
-                operation["responses"] = dict(sorted((operation["responses"] | refusals).items(), key=_by_status))
-
-
-def _by_status(reply: tuple[int | str, Any]) -> str:
-    return str(reply[0])
+                operation["responses"] |= {str(status): reply for status, reply in problems(401, 403).items()}
 
 
 def _schemas() -> dict[str, Any]:

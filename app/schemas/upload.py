@@ -63,7 +63,8 @@ def request_body(raw_media_types: tuple[str, ...]) -> dict[str, Any]:
     """The request body of POST /datasets for the OpenAPI document: JSON, multipart, or a raw file."""
     options = UploadOptions.model_json_schema()["properties"]
     parts = {part: {"type": "string", "format": "binary", "description": _PARTS[part]} for part in FILE_PARTS}
-    multipart = {"type": "object", "properties": parts | {name: _as_text(field) for name, field in options.items()}}
+    properties = parts | {name: _as_text(field) for name, field in options.items()}
+    multipart = {"type": "object", "properties": properties, "additionalProperties": False}
     return {
         "required": True,
         "content": {

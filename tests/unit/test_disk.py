@@ -69,3 +69,16 @@ def test_used_is_the_sum_of_all_files(tmp_path: Path):
     (tmp_path / "link").symlink_to(tmp_path / "c")
 
     assert Disk(tmp_path).used() == 15 + (tmp_path / "link").lstat().st_size
+
+
+def test_what_is_lent_counts_piece_by_piece_until_it_is_given_back(tmp_path: Path):
+    disk = Disk(tmp_path, budget_bytes=100)
+
+    with disk.lend() as take:
+        for _ in range(10):
+            take(10)
+        assert disk.used() == 100
+        with pytest.raises(StorageFull):
+            take(1)
+
+    assert disk.used() == 0

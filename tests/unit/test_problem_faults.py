@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
+import pydantic
 import pytest
 from fastapi import FastAPI, Query
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -107,3 +108,23 @@ def test_a_fault_of_a_body_that_was_read_by_hand_is_located_in_it_too():
         TypeAdapter(Body).validate_python({"epochs": 13})
 
     assert list(faults_of(caught.value.errors())) == [Fault("body", "13 epochs bring bad luck")]
+
+
+@pytest.mark.parametrize("field", ["header", "query", "path", "body"])
+def test_a_field_that_is_called_like_a_part_of_a_request_is_named(field: str):
+    kind = pydantic.create_model("Form", **{field: (bool, ...)})
+    with pytest.raises(pydantic.ValidationError) as caught:
+        kind.model_validate({field: "perhaps"})
+
+    (fault,) = faults_of(caught.value.errors(), {field: "perhaps"})
+    assert fault.location == field
+
+
+def test_json_inside_a_form_field_is_named_by_its_field():
+    kind = pydantic.create_model("Form", columns=(pydantic.Json, ...))
+    with pytest.raises(pydantic.ValidationError) as caught:
+        kind.model_validate({"columns": "{"})
+
+    (fault,) = faults_of(caught.value.errors(), {"columns": "{"})
+    assert fault.location == "columns"
+    assert "JSON" in fault.message

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from app.datasets.readers.content import Content
@@ -72,7 +73,8 @@ def _unpacked(archive: zipfile.ZipFile, name: str, path: Path, limit: int) -> ND
             left -= sink.write(chunk)
             if left < 0:
                 raise TooLarge(f"The array {name} is larger than {limit} bytes once it is decompressed.")
-    mapped: NDArray[Any] = np.load(target, mmap_mode="r", allow_pickle=False)
+    # np.load would open what is no array, another archive say, as what it is.
+    mapped: NDArray[Any] = npy.open_memmap(target, mode="r")
     return mapped
 
 
