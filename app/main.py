@@ -12,6 +12,7 @@ from app.edge.cross_origin import cross_origin
 from app.edge.gate import Gate
 from app.edge.principal import principal
 from app.edge.rate import RateLimit
+from app.edge.traces import tracing
 from app.jobs.presence import Presence
 from app.jobs.upkeep import Upkeep
 from app.metrics.collector import registry_of
@@ -52,6 +53,7 @@ def create_app(settings: Settings | None = None, workers: Launcher | None = None
         redoc_url=None,
         max_body_size=settings.body_limit_bytes,
         separate_input_output_schemas=False,
+        telemetry=tracing(),
     )
     api.state.services = assemble(settings)
     api.state.workers = workers or Launcher(settings)

@@ -137,6 +137,16 @@ def test_a_batch_that_cannot_be_predicted_is_refused_at_once(
         assert reply.json()["errors"][0]["location"] == location
 
 
+def test_a_batch_prediction_is_no_training_to_replay(server: RunningServer) -> None:
+    body = {"dataset": "measured-blobs"}
+    job = server.client.post("/models/measured-blobs/predictions", json=body, headers={"Prefer": "wait=30"}).json()
+
+    refused = server.client.post(f"/jobs/{job['id']}/replay")
+
+    assert refused.status_code == 409
+    assert refused.json()["type"].endswith(":job-not-replayable")
+
+
 def test_a_job_that_trained_has_no_predictions(server: RunningServer) -> None:
     job = server.train(dataset="measured-line", model="linear", epochs=1)
     reply = server.client.get(f"/jobs/{job['id']}/predictions")
