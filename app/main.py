@@ -35,6 +35,7 @@ from app.routers import (
 )
 from app.routers.authentication import Authentication
 from app.routers.idempotency import IdempotencyKeys
+from app.routers.lanes import Lanes
 from app.schemas.document import describe
 from app.services import Services, assemble
 from app.settings import Settings
@@ -57,6 +58,7 @@ def create_app(settings: Settings | None = None, workers: Launcher | None = None
     )
     api.state.services = assemble(settings)
     api.state.workers = workers or Launcher(settings)
+    api.state.lanes = Lanes()
     api.state.registry = registry_of(api.state.services)
     problems.install(api)
     if settings.requests_per_second:

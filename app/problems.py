@@ -142,7 +142,7 @@ def _without_tags(parts: Sequence[str | int], body: Any, missing: bool) -> Itera
 def _message(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         return "no such field; see /docs for the fields there are"
-    if fault["type"] == "model_attributes_type":
+    if fault["type"] in ("model_attributes_type", "model_type"):
         return "a JSON object is needed, sent with Content-Type: application/json"
     if fault["type"] == "json_invalid" and isinstance(fault["loc"][-1], int):
         return f"this is no JSON: {fault['ctx']['error']} at character {fault['loc'][-1]}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app import memory
 from app.database import Database
 from app.jobs.bell import Bell
 from app.jobs.queue import Order, Queue
@@ -25,6 +26,7 @@ from app.worker.progress import Progress
 
 def run() -> None:
     """The same training with and without a worker's records, side by side, as ratios."""
+    memory.collect_seldom()  # as a worker does
     with tempfile.TemporaryDirectory() as folder:
         recorder = Recorder(Path(folder))
         generator = np.random.default_rng(0)

@@ -16,9 +16,8 @@ from app.database import Database
 from app.migrate import migrate
 from app.settings import Settings
 
-_BY_PROXIES = frozenset(
-    (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"via")
-)
+_BY_PROXIES = (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"via")
+_TELLING = frozenset((b"host", b"origin", *_BY_PROXIES))
 
 
 class NoKey(Exception):
@@ -60,13 +59,21 @@ def why_not_local(request: Mapping[str, Any]) -> str | None:
     if client is None or not is_loopback(client[0]):
         return "it does not come from this machine"
     for name, value in request["headers"]:
-        if name == b"host" and not is_loopback(_host(value)):
-            return "it asks for this server by another name than that of this machine"
-        if name == b"origin" and not is_loopback(_origin(value)):
-            return "it comes from a web page of another origin"
-        if name in _BY_PROXIES:
-            return "it comes through a proxy"
+        if name in _TELLING and (told := _told_by(name, value)) is not None:
+            return told
     return None
+
+
+@lru_cache(maxsize=256)
+def _told_by(name: bytes, value: bytes) -> str | None:
+    """What a header shows of it."""
+    if name == b"host":
+        return (
+            None if is_loopback(_host(value)) else "it asks for this server by another name than that of this machine"
+        )
+    if name == b"origin":
+        return None if is_loopback(_origin(value)) else "it comes from a web page of another origin"
+    return "it comes through a proxy"
 
 
 @lru_cache(maxsize=256)
@@ -83,14 +90,12 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
-@lru_cache(maxsize=256)
 def _host(value: bytes) -> str:
     """The host of a Host header, without the port."""
     text = value.decode("latin-1").strip()
     return text[1:].partition("]")[0] if text.startswith("[") else text.partition(":")[0]
 
 
-@lru_cache(maxsize=256)
 def _origin(value: bytes) -> str:
     """The host of an Origin header; none where it does not tell."""
     try:

@@ -32,7 +32,7 @@ class _Kept:
 
 
 _STRANGER = _Kept(secrets.token_bytes(DIGEST_BYTES), NOBODY, -math.inf)
-"""Stands in for a key that is not there, so that an unknown key takes the same work as a wrong one."""
+"""Stands in for a key that is not there, so that what is wrong takes the same work as what is right."""
 
 
 class Keyring:
@@ -42,22 +42,38 @@ class Keyring:
         self._database = database
         self._revision = revision
         self._seen: int | None = None
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[bytes, _Kept] = {}
         self._lock = Lock()
         self._used: dict[str, float] = {}
 
     def is_fresh(self) -> bool:
-        """Whether what is in memory still holds: then a check takes microseconds and never waits."""
+        """Whether what is in memory still holds: then it can be recalled in microseconds, without a wait."""
         revision = self._revision()
         return revision is not None and revision == self._seen
 
+    def refresh(self) -> None:
+        """Read the keys anew, unless what is in memory still holds."""
+        with self._lock:  # once, however many come at the same moment
+            if not self.is_fresh():
+                # The revision first: what is committed after it is seen by the next look.
+                revision = self._revision()
+                self._kept = self._read()
+                self._seen = revision
+
     def check(self, text: str) -> Viewer | None:
-        """Whom a key stands for, or None if it does not count: wrong, unknown, revoked and expired are all one."""
+        """Whom a key stands for at this moment, or None if it does not count."""
+        self.refresh()
+        return self.recall(text)
+
+    def recall(self, text: str) -> Viewer | None:
+        """Whom a key stood for when the keys were read: wrong, unknown, revoked and past its time are all one."""
         token = parse(text)
         if token is None:
             return None
-        kept = self._known().get(token.key_id, _STRANGER)
-        is_right = hmac.compare_digest(token.digest, kept.digest)
+        # Looked for by the digest, a wrong secret and an unknown id are one and the same: nothing is found.
+        digest = token.digest
+        kept = self._kept.get(digest, _STRANGER)
+        is_right = hmac.compare_digest(digest, kept.digest) and kept.viewer.key_id == token.key_id
         now = time.time()
         if not (is_right and now < kept.expires_at):
             return None
@@ -66,7 +82,10 @@ class Keyring:
 
     def still_counts(self, viewer: Viewer) -> bool:
         """Whether the key that a viewer came with is accepted still; whoever came without one needs none."""
-        return not viewer.key_id or time.time() < self._known().get(viewer.key_id, _STRANGER).expires_at
+        if not viewer.key_id:
+            return True
+        self.refresh()
+        return any(kept.viewer == viewer and time.time() < kept.expires_at for kept in self._kept.values())
 
     def note_uses(self) -> None:
         """Write down when keys were used last, since the last time this was done."""
@@ -79,20 +98,10 @@ class Keyring:
                 is_news = or_(KeyRow.last_used_at.is_(None), KeyRow.last_used_at < when)
                 session.execute(update(KeyRow).where(KeyRow.id == key_id, is_news).values(last_used_at=when))
 
-    def _known(self) -> dict[str, _Kept]:
-        if self.is_fresh():
-            return self._kept
-        with self._lock:  # once, however many come at the same moment
-            if not self.is_fresh():
-                # The revision first: what is committed after it is seen by the next look.
-                revision = self._revision()
-                self._kept = self._read()
-                self._seen = revision
-            return self._kept
-
-    def _read(self) -> dict[str, _Kept]:
+    def _read(self) -> dict[bytes, _Kept]:
         with self._database.read() as session:
-            return {row.id: _keep(row) for row in session.scalars(select(KeyRow).where(KeyRow.revoked_at.is_(None)))}
+            rows = session.scalars(select(KeyRow).where(KeyRow.revoked_at.is_(None)))
+            return {kept.digest: kept for kept in map(_keep, rows)}
 
 
 def _keep(row: KeyRow) -> _Kept:

@@ -20,19 +20,24 @@ _MOST_FAULTS = 10
 
 
 class _Faults(list[Fault]):
-    """The faults found so far; ten are enough."""
+    """The faults found so far; ten are enough. Before the rows that are looked at there were `first_row` others."""
+
+    def __init__(self, first_row: int) -> None:
+        super().__init__()
+        self._first_row = first_row
 
     def note(self, row: int, column: str | None, message: str) -> None:
-        self.append(Fault(f"row {row + 1}" + (f", column {column}" if column else ""), message))
+        place = f"row {self._first_row + row + 1}"
+        self.append(Fault(f"{place}, column {column}" if column else place, message))
         if len(self) >= _MOST_FAULTS:
             raise InvalidInstances(self)
 
 
-def encode_records(encoding: Encoding, records: Sequence[Any]) -> Matrix:
+def encode_records(encoding: Encoding, records: Sequence[Any], first_row: int = 0) -> Matrix:
     """Objects by column name. An absent column is a missing value. Shapes: n records → (n, d)."""
     names = [feature.name for feature in encoding.features]
     known = frozenset(names)
-    faults = _Faults()
+    faults = _Faults(first_row)
     for row, record in enumerate(records):
         if not isinstance(record, Mapping):
             faults.note(row, None, f"an object by column name is needed, not {_type_name(record)}")
@@ -42,10 +47,10 @@ def encode_records(encoding: Encoding, records: Sequence[Any]) -> Matrix:
     if faults:
         raise InvalidInstances(faults)
     columns = [[record.get(name) for record in records] for name in names]
-    return _encode_columns(encoding.features, columns)
+    return _encode_columns(encoding.features, columns, first_row)
 
 
-def encode_instances(encoding: Encoding, instances: Sequence[Any] | NDArray[Any]) -> Matrix:
+def encode_instances(encoding: Encoding, instances: Sequence[Any] | NDArray[Any], first_row: int = 0) -> Matrix:
     """Rows in feature order; images flat or in their shape. Shapes: n rows → (n, d)."""
     features = encoding.features
     if not any(isinstance(feature, CategoricalFeature) for feature in features):
@@ -54,9 +59,10 @@ def encode_instances(encoding: Encoding, instances: Sequence[Any] | NDArray[Any]
             return fast
     rows = instances.tolist() if isinstance(instances, np.ndarray) else instances
     if len(features) == 1 and isinstance(features[0], ArrayFeature):
-        return _encode_columns(features, [list(rows)])
-    _check_widths(rows, [feature.name for feature in features])
-    return _encode_columns(features, [list(column) for column in zip(*rows, strict=True)] or [[] for _ in features])
+        return _encode_columns(features, [list(rows)], first_row)
+    _check_widths(rows, [feature.name for feature in features], first_row)
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in features]
+    return _encode_columns(features, columns, first_row)
 
 
 def _as_numbers(instances: Sequence[Any] | NDArray[Any], features: tuple[Feature, ...]) -> Matrix | None:
@@ -83,8 +89,8 @@ def _all_scalar(features: tuple[Feature, ...]) -> bool:
     return len(features) == 1 or all(isinstance(feature, NumericFeature) for feature in features)
 
 
-def _check_widths(rows: Sequence[Any], names: Sequence[str]) -> None:
-    faults = _Faults()
+def _check_widths(rows: Sequence[Any], names: Sequence[str], first_row: int) -> None:
+    faults = _Faults(first_row)
     for row, values in enumerate(rows):
         if not isinstance(values, list | tuple):
             faults.note(row, None, f"a list of values is needed, not {_type_name(values)}")
@@ -94,8 +100,8 @@ def _check_widths(rows: Sequence[Any], names: Sequence[str]) -> None:
         raise InvalidInstances(faults)
 
 
-def _encode_columns(features: tuple[Feature, ...], columns: Sequence[list[Any]]) -> Matrix:
-    faults = _Faults()
+def _encode_columns(features: tuple[Feature, ...], columns: Sequence[list[Any]], first_row: int) -> Matrix:
+    faults = _Faults(first_row)
     blocks = [_encode_column(feature, values, faults) for feature, values in zip(features, columns, strict=True)]
     if faults:
         raise InvalidInstances(faults)

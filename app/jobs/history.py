@@ -95,19 +95,22 @@ def version(database: Database, job_id: str) -> tuple[object, ...]:
 def sample(database: Database, job_id: str, after_epoch: int, points: int) -> list[EpochRow]:
     """At most `points` epochs that draw the same curve: of each stretch, those of least and greatest training loss.
 
-    The first and the last epoch are always among them.
+    The first and the last epoch are always among them. An epoch of a sweep comes with every candidate.
     """
     of_job = (EpochRow.job_id == job_id, EpochRow.epoch > after_epoch)
+    in_order = EpochRow.epoch, EpochRow.candidate
     with database.read() as session:
         first, last, count = session.execute(
-            select(func.min(EpochRow.epoch), func.max(EpochRow.epoch), func.count()).where(*of_job)
+            select(func.min(EpochRow.epoch), func.max(EpochRow.epoch), func.count(EpochRow.epoch.distinct())).where(
+                *of_job
+            )
         ).one()
         if count <= points:
-            return list(session.scalars(select(EpochRow).where(*of_job).order_by(EpochRow.epoch)))
+            return list(session.scalars(select(EpochRow).where(*of_job).order_by(*in_order)))
         losses = session.execute(select(EpochRow.epoch, EpochRow.train_loss).where(*of_job).order_by(EpochRow.epoch))
         chosen = _extremes([(row[0], row[1]) for row in losses], max(0, points - 2) // 2) | {first, last}
         kept = select(EpochRow).where(EpochRow.job_id == job_id, EpochRow.epoch.in_(sorted(chosen)[:points]))
-        return list(session.scalars(kept.order_by(EpochRow.epoch)))
+        return list(session.scalars(kept.order_by(*in_order)))
 
 
 def _extremes(losses: list[tuple[int, float | None]], stretches: int) -> set[int]:

@@ -5,18 +5,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from app.datasets.dataset import Dataset
 from app.datasets.kinds import Kind
 from app.errors import Fault, InvalidRequest
+from app.models.explanation import rows_with_contributions
 from app.models.prediction import Wish, check, predict
 from app.models.predictor import Loaded
 from app.models.replies import to_table
 from app.models.results import FILE
+from app.models.scan import Block, scan
 from app.models.scan import check as check_dataset
-from app.models.scan import scan
 
+BLOCK_NUMBERS = 4_000_000
+"""Contributions that are held in memory at a time."""
 _OURS = ("prediction", "probability", "low", "high", "top", "contribution", "baseline", "drift")
 
 
@@ -64,13 +68,22 @@ def write(loaded: Loaded, dataset: Dataset, batch: Batch, folder: Path) -> Itera
     writer: pq.ParquetWriter | None = None
     try:
         for block in scan(loaded.encoding, dataset, dataset.split(batch.split), batch.columns):
-            table = to_table(predict(loaded, block.X, batch.wish, block.first_row))
-            for name in reversed(batch.columns):
-                table = table.add_column(0, name, block.extra.column(name))
-            if writer is None:
-                writer = pq.ParquetWriter(folder / FILE, table.schema)
-            writer.write_table(table)
-            yield block.first_row + len(block)
+            for start, table in _predicted(loaded, block, batch):
+                if writer is None:
+                    writer = pq.ParquetWriter(folder / FILE, table.schema)
+                writer.write_table(table)
+                yield block.first_row + start + len(table)
     finally:
         if writer is not None:
             writer.close()
+
+
+def _predicted(loaded: Loaded, block: Block, batch: Batch) -> Iterator[tuple[int, pa.Table]]:
+    """The answer to a block, in parts where contributions would make it many times as large."""
+    size = rows_with_contributions(loaded, BLOCK_NUMBERS) if "contributions" in batch.outputs else len(block)
+    for start in range(0, len(block), size):
+        part = block.X[start : start + size]
+        table = to_table(predict(loaded, part, batch.wish, block.first_row + start))
+        for name in reversed(batch.columns):
+            table = table.add_column(0, name, block.extra.column(name).slice(start, size))
+        yield start, table

@@ -5,6 +5,7 @@ What comes as a stream is read and predicted in batches, so that the design matr
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +18,7 @@ from app.datasets.feature_encoding import ArrayFeature
 from app.datasets.instances import encode_instances, encode_records
 from app.datasets.kinds import MISSING
 from app.errors import BadRequest, Fault, InvalidInstances, InvalidRequest, TooLarge
+from app.models.explanation import rows_with_contributions
 from app.models.prediction import Answer, Wish, are_finite, check, joined, predict
 from app.models.predictor import Loaded
 from app.models.tabular import check_columns, encode_table
@@ -25,31 +27,35 @@ from app.models.weights import Matrix
 CSV = "text/csv"
 ARROW = "application/vnd.apache.arrow.stream"
 NPY = "application/x-npy"
-BATCH_ROWS = 16_384
+MOST_CONTRIBUTIONS = 5_000_000
+"""In one reply: as JSON about 100 MB."""
 MOST_FAULTS = 10
+_OTHER_DELIMITERS = ";\t|"
 _NPY_START = 10
 """Magic, version and the length of the header, as version 1.0 of the format has them."""
 
 
 def answer_rows(loaded: Loaded, rows: Sequence[Any] | NDArray[Any], wish: Wish, most_rows: int) -> Answer:
     """Rows in feature order."""
-    limit_rows(len(rows), most_rows)
+    limit_rows(loaded, wish, len(rows), most_rows)
     check_not_empty(len(rows), "instances")
     X = _plain(loaded, rows)
-    return predict(loaded, X if X is not None else encode_instances(loaded.encoding, rows), wish)
+    if X is not None:
+        return _in_batches(loaded, X, wish, lambda part, _: part)
+    return _in_batches(loaded, rows, wish, lambda part, first: encode_instances(loaded.encoding, part, first))
 
 
 def answer_records(loaded: Loaded, records: Sequence[Any], wish: Wish, most_rows: int) -> Answer:
     """Objects by column name. One that some records lack is a missing value there; one that all lack is refused."""
-    limit_rows(len(records), most_rows)
+    limit_rows(loaded, wish, len(records), most_rows)
     check_not_empty(len(records), "records")
-    X = encode_records(loaded.encoding, records)
     seen = {name for record in records for name in record}
     absent = [feature.name for feature in loaded.encoding.features if feature.name not in seen]
     if absent:
+        encode_records(loaded.encoding, records[: loaded.batch_rows])  # a misspelt column is told as such
         message = "the model needs it, and no record has it; null says that a value is missing"
-        raise InvalidInstances([Fault(f"row 1, column {name}", message) for name in absent[:10]])
-    return predict(loaded, X, wish)
+        raise InvalidInstances([Fault(f"row 1, column {name}", message) for name in absent[:MOST_FAULTS]])
+    return _in_batches(loaded, records, wish, lambda part, first: encode_records(loaded.encoding, part, first))
 
 
 def answer_body(loaded: Loaded, media_type: str, body: bytes, wish: Wish, most_rows: int) -> Answer:
@@ -60,20 +66,34 @@ def answer_body(loaded: Loaded, media_type: str, body: bytes, wish: Wish, most_r
     answers: list[Answer] = []
     count = 0
     for batch in _TABLES[media_type](body, loaded):
-        limit_rows(count + len(batch), most_rows)
+        limit_rows(loaded, wish, count + len(batch), most_rows)
         answers += [predict(loaded, X, wish, first) for first, X in _encoded(loaded, batch, count)]
         count += len(batch)
     check_not_empty(count, "body")
     return joined(answers)
 
 
-def limit_rows(count: int, most_rows: int) -> None:
+def answer_table(loaded: Loaded, table: pa.Table, wish: Wish) -> Answer:
+    """A table that is in memory already."""
+    return joined([predict(loaded, X, wish, first) for first, X in _encoded(loaded, table, 0)])
+
+
+def limit_rows(loaded: Loaded, wish: Wish, count: int, most_rows: int) -> None:
     """Refuse more rows than one request may have."""
+    way_out = "send fewer at a time, or upload them as a dataset and use POST /models/{model}/predictions."
     if count > most_rows:
-        raise TooLarge(
-            f"A request may have {most_rows} rows; send fewer at a time, or upload them as a dataset and use "
-            "POST /models/{model}/predictions."
-        )
+        raise TooLarge(f"A request may have {most_rows} rows; {way_out}")
+    if "contributions" in wish.outputs and count > (most := rows_with_contributions(loaded, MOST_CONTRIBUTIONS)):
+        raise TooLarge(f"Contributions of this model can be asked for {most} rows at a time; {way_out}")
+
+
+def _in_batches(loaded: Loaded, rows: Any, wish: Wish, encode: Callable[[Any, int], NDArray[Any]]) -> Answer:
+    """The answer to rows that are encoded some at a time, so that the design matrix never exists whole."""
+    size = loaded.batch_rows
+    if len(rows) <= size:
+        return predict(loaded, encode(rows, 0), wish)
+    starts = range(0, len(rows), size)
+    return joined([predict(loaded, encode(rows[start : start + size], start), wish, start) for start in starts])
 
 
 def check_not_empty(count: int, location: str) -> None:
@@ -140,13 +160,12 @@ def _npy_header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 def _csv(body: bytes, loaded: Loaded) -> Iterator[pa.RecordBatch]:
     """All columns as text: each feature then reads its own."""
-    names = _csv_names(body)
-    check_columns(loaded.encoding, names)
+    delimiter, names = _csv_header(body, loaded)
     convert = csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()), null_values=list(MISSING), strings_can_be_null=True,
         quoted_strings_can_be_null=True,
     )  # fmt: skip
-    parse = csv.ParseOptions(newlines_in_values=True)
+    parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
     try:
         with csv.open_csv(io.BytesIO(body), parse_options=parse, convert_options=convert) as reader:
             yield from reader
@@ -154,9 +173,25 @@ def _csv(body: bytes, loaded: Loaded) -> Iterator[pa.RecordBatch]:
         raise InvalidInstances(Fault("body", f"this is no CSV with a header: {_first_line(error)}")) from error
 
 
-def _csv_names(body: bytes) -> list[str]:
+def _csv_header(body: bytes, loaded: Loaded) -> tuple[str, list[str]]:
+    """The delimiter that makes the first line the columns of the model, and those in their order."""
+    names = _csv_names(body, ",")
     try:
-        with csv.open_csv(io.BytesIO(body), parse_options=csv.ParseOptions(newlines_in_values=True)) as reader:
+        check_columns(loaded.encoding, names)
+    except InvalidInstances:
+        for delimiter in _OTHER_DELIMITERS:
+            with suppress(InvalidInstances):
+                others = _csv_names(body, delimiter)
+                check_columns(loaded.encoding, others)
+                return delimiter, others
+        raise
+    return ",", names
+
+
+def _csv_names(body: bytes, delimiter: str) -> list[str]:
+    parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    try:
+        with csv.open_csv(io.BytesIO(body), parse_options=parse) as reader:
             return list(reader.schema.names)
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
         raise InvalidInstances(Fault("body", f"this is no CSV with a header: {_first_line(error)}")) from error
@@ -173,10 +208,11 @@ def _arrow(body: bytes, loaded: Loaded) -> Iterator[pa.RecordBatch]:
         raise BadRequest("The body is no whole Arrow stream; it is damaged or cut short.") from error
 
 
-def _encoded(loaded: Loaded, batch: pa.RecordBatch, before: int) -> Iterator[tuple[int, Matrix]]:
+def _encoded(loaded: Loaded, batch: pa.RecordBatch | pa.Table, before: int) -> Iterator[tuple[int, Matrix]]:
     """Design matrices, each with the number of rows before it."""
-    for start in range(0, len(batch), BATCH_ROWS):
-        yield before + start, encode_table(loaded.encoding, batch.slice(start, BATCH_ROWS), before + start)
+    size = loaded.batch_rows
+    for start in range(0, len(batch), size):
+        yield before + start, encode_table(loaded.encoding, batch.slice(start, size), before + start)
 
 
 def _first_line(error: Exception) -> str:

@@ -44,13 +44,10 @@ def _tests(statistics: Inference, values: Any) -> Any:
         error, value = float(errors[row, column]), float(values[row, column])
         if not np.isfinite(error):
             return {}
-        return {
-            "standard_error": error,
-            "statistic": value / error,
-            "p_value": two_sided_p(value / error, degrees),
-            "ci_low": value - width * error,
-            "ci_high": value + width * error,
-        }
+        # Without any error there is nothing to test.
+        test = {"statistic": value / error, "p_value": two_sided_p(value / error, degrees)} if error else {}
+        interval = {"ci_low": value - width * error, "ci_high": value + width * error}
+        return {"standard_error": error, **test, **interval}
 
     return tested
 

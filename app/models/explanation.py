@@ -5,13 +5,12 @@ from typing import Any
 import numpy as np
 
 from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature
-from app.errors import TooLarge, Unsupported
+from app.errors import Unsupported
 from app.models.predictor import Loaded
 from app.models.statistics import Uncertainty
 from app.models.weights import Matrix
 from app.training.distributions import quantile
 
-MOST_CONTRIBUTIONS = 20_000_000
 _SLACK = 1e-6
 """Of a feature's range: the ranges were measured on the training matrix, which is single precision."""
 
@@ -28,16 +27,19 @@ def baseline(loaded: Loaded) -> Matrix:
     return mean
 
 
+def rows_with_contributions(loaded: Loaded, numbers: int) -> int:
+    """How many rows have so many contributions; at least one."""
+    return max(1, numbers // loaded.weights.weights.size)
+
+
 def contributions(loaded: Loaded, X: Matrix) -> Matrix:
     """(x − x̄)·w of each feature and output, exact: with the baseline they sum to the output.
 
     Shapes:  X (n, d) → (n, features, k)
     """
     weights, mean = loaded.weights.weights, loaded.training.mean
-    if len(X) * weights.size > MOST_CONTRIBUTIONS:
-        most = max(1, MOST_CONTRIBUTIONS // weights.size)
-        raise TooLarge(f"Contributions of this model can be asked for {most} rows at a time; send fewer rows.")
-    each = (X - mean)[:, :, None] * weights
+    with np.errstate(over="ignore", invalid="ignore"):
+        each = (X - mean)[:, :, None] * weights
     widths = [[1] * f.width if isinstance(f, ArrayFeature) else [len(f.names)] for f in loaded.encoding.features]
     starts = np.cumsum([0, *(width for feature in widths for width in feature)])[:-1]
     return np.asarray(each if len(starts) == X.shape[1] else np.add.reduceat(each, starts, axis=1))
@@ -50,8 +52,10 @@ def intervals(loaded: Loaded, X: Matrix, values: Matrix, level: float) -> tuple[
     """
     told = uncertainty(loaded)
     C = told.inverse_gram
-    leverage = np.einsum("ij,ij->i", X @ C[:-1, :-1] + 2 * C[-1, :-1], X) + C[-1, -1]
-    spread = np.sqrt(1 + np.maximum(leverage, 0.0))
+    # What overflows is refused by whoever asks, with the row that did it.
+    with np.errstate(over="ignore", invalid="ignore"):
+        leverage = np.einsum("ij,ij->i", X @ C[:-1, :-1] + 2 * C[-1, :-1], X) + C[-1, -1]
+        spread = np.sqrt(1 + np.maximum(leverage, 0.0))
     reach = quantile(level, float(told.degrees_of_freedom[0])) * np.outer(spread, np.sqrt(told.residual_variance))
     return values - reach, values + reach
 

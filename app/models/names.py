@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from app.access.viewer import viewer
 from app.errors import ModelNameTaken
 from app.jobs.status import LIVING
-from app.tables import JobRow, ModelNameRow, ModelRow
+from app.tables import JobRow, ModelNameRow, ModelRow, Row
 
 
 def claim(session: Session, name: str) -> None:
@@ -15,10 +15,12 @@ def claim(session: Session, name: str) -> None:
 
     A name is free if nobody has had it, or if its owner has neither a model of that name nor a job that will leave one.
     """
+    whom = viewer()
     row = session.get(ModelNameRow, name, with_for_update=True)
     if row is None:
-        row = _first(session, name)
-    whom = viewer()
+        if is_added(session, ModelNameRow(name=name, newest_version=0, owner=whom.owner)):
+            return
+        row = session.get_one(ModelNameRow, name, with_for_update=True)
     if whom.sees_all or row.owner == whom.owner:
         return
     if _is_in_use(session, name):
@@ -26,15 +28,14 @@ def claim(session: Session, name: str) -> None:
     row.owner = whom.owner
 
 
-def _first(session: Session, name: str) -> ModelNameRow:
+def is_added(session: Session, row: Row) -> bool:
+    """Insert a row, unless a transaction that ran at the same time has inserted one of its key."""
     try:
         with session.begin_nested():
-            row = ModelNameRow(name=name, newest_version=0, owner=viewer().owner)
             session.add(row)
     except IntegrityError:
-        # Another request took it at this moment.
-        return session.get_one(ModelNameRow, name, with_for_update=True)
-    return row
+        return False
+    return True
 
 
 def _is_in_use(session: Session, name: str) -> bool:

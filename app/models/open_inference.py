@@ -15,11 +15,11 @@ import pyarrow as pa
 
 from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature, Feature
 from app.errors import Fault, InvalidRequest
-from app.models.bodies import answer_rows, check_not_empty, limit_rows
+from app.models.bodies import answer_rows, answer_table, check_not_empty, limit_rows
 from app.models.explanation import baseline, contribution_names
-from app.models.prediction import Answer, Wish, predict
+from app.models.prediction import Answer, Wish
 from app.models.predictor import Loaded
-from app.models.tabular import check_columns, encode_table
+from app.models.tabular import check_columns
 from app.models.tensors import BYTES, Tensor, encoded
 
 PLATFORM = "onelayer"
@@ -51,11 +51,11 @@ def infer(loaded: Loaded, inputs: Sequence[Tensor], asked: Sequence[Output], mos
     counts = {tensor.name: tensor.shape[0] for tensor in inputs}
     if len(set(counts.values())) > 1:
         raise InvalidRequest(Fault("inputs", f"the tensors have different numbers of rows: {counts}"))
-    limit_rows(inputs[0].shape[0], most_rows)
+    limit_rows(loaded, wished, inputs[0].shape[0], most_rows)
     check_not_empty(inputs[0].shape[0], "inputs")
     features = {feature.name: feature for feature in loaded.encoding.features}
     columns = {tensor.name: _column(features[tensor.name], tensor, i) for i, tensor in enumerate(inputs)}
-    return predict(loaded, encode_table(loaded.encoding, pa.table(columns)), wished)
+    return answer_table(loaded, pa.table(columns), wished)
 
 
 def reply(answer: Answer, asked: Sequence[Output], head: Mapping[str, Any]) -> tuple[bytes, bytes]:

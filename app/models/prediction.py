@@ -93,15 +93,15 @@ def predict(loaded: Loaded, X: NDArray[Any], wish: Wish = PLAIN, first_row: int 
         classes = row.classes or []
         answer = Answer(loaded, [classes[index] for index in values.argmax(axis=1).tolist()])
     if wish is not PLAIN:
-        _complete(answer, X, values, wish)
+        _complete(answer, X, values, wish, first_row)
     return answer
 
 
-def _check_finite(values: Matrix, first_row: int) -> None:
+def _check_finite(values: Matrix, first_row: int, what: str = "its prediction") -> None:
     if are_finite(values):
         return
-    beyond = np.flatnonzero(~np.isfinite(values).all(axis=1))
-    message = "its prediction is beyond all numbers"
+    beyond = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
+    message = f"{what} is beyond all numbers"
     raise InvalidInstances([Fault(f"row {first_row + row + 1}", message) for row in beyond[:10].tolist()])
 
 
@@ -138,7 +138,7 @@ def check(loaded: Loaded, wish: Wish) -> None:
             raise InvalidRequest(Fault("top_k", f"the model has {len(loaded.row.classes or [])} classes"))
 
 
-def _complete(answer: Answer, X: NDArray[Any], values: Matrix, wish: Wish) -> None:
+def _complete(answer: Answer, X: NDArray[Any], values: Matrix, wish: Wish, first_row: int) -> None:
     loaded = answer.loaded
     check(loaded, wish)
     if "probabilities" in wish.outputs or wish.top_k is not None:
@@ -147,8 +147,10 @@ def _complete(answer: Answer, X: NDArray[Any], values: Matrix, wish: Wish) -> No
         answer.top_k = top(probabilities, loaded.row.classes or [], wish.top_k) if wish.top_k is not None else None
     if "contributions" in wish.outputs:
         answer.contributions = contributions(loaded, X)
+        _check_finite(answer.contributions, first_row, "a contribution")
     if "interval" in wish.outputs:
         answer.intervals = np.stack(intervals(loaded, X, values, wish.interval_level), axis=2)
+        _check_finite(answer.intervals, first_row, "its interval")
     if "drift" in wish.outputs:
         answer.drift = drift(loaded, X)
 

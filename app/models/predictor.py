@@ -27,6 +27,8 @@ from app.models.weights import Matrix, Weights
 from app.storage import Storage
 from app.tables import ModelRow
 
+BATCH_ROWS = 16_384
+BATCH_BYTES = 16 << 20
 _BLOCK_BYTES = 768 << 10
 """Fits into a core's own cache, and what is smaller than a MiB is not given back to the system each time."""
 _NAME_BYTES = 120
@@ -68,6 +70,11 @@ class Loaded:
             return features[0].width
         plain = all(isinstance(f, NumericFeature) and not f.boolean and not f.indicator for f in features)
         return len(features) if plain else None
+
+    @cached_property
+    def batch_rows(self) -> int:
+        """How many rows are encoded at a time, so that a long request's design matrix never exists whole."""
+        return max(1, min(BATCH_ROWS, BATCH_BYTES // (8 * len(self.weights.weights))))
 
     @property
     def training(self) -> Statistics:
@@ -146,6 +153,7 @@ class Predictor:
             self.hits += 1
             self._cache.move_to_end(model_id)
         elif self._oversize is not None and self._oversize.row.id == model_id:
+            self.hits += 1
             found = self._oversize
         return found
 
@@ -172,7 +180,7 @@ class Predictor:
     @property
     def bytes(self) -> int:
         """What the models in memory occupy."""
-        return self._bytes
+        return self._bytes + (self._oversize.bytes if self._oversize is not None else 0)
 
     def _keep(self, loaded: Loaded) -> None:
         with self._lock:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, false, func, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app import idempotency
@@ -15,7 +14,7 @@ from app.errors import AliasNotFound, Fault, InvalidRequest, ModelNotFound
 from app.identifiers import NAME_PATTERN, can_be_called, is_id
 from app.models import names
 from app.storage import Storage
-from app.tables import AliasRow, ModelNameRow, ModelRow, Row
+from app.tables import AliasRow, ModelNameRow, ModelRow
 
 COLLECTION = "models"
 
@@ -105,7 +104,7 @@ class Registry:
             while True:
                 model = find(session, f"{name}:{version}")
                 check_own(model, f"{name}:{version}")
-                if _is_moved(session, name, alias, model.id) or _is_added(
+                if _is_moved(session, name, alias, model.id) or names.is_added(
                     session, AliasRow(name=name, alias=alias, model_id=model.id, moved_at=DatabaseTime())
                 ):
                     return model
@@ -184,8 +183,9 @@ def _next_version(session: Session, name: str, owner: str | None) -> tuple[int, 
     while (counted := _counted_on(session, name)) is None:
         # A name that models had before names were counted, or a new one.
         newest = session.scalar(select(func.max(ModelRow.version)).where(ModelRow.name == name))
-        if _is_added(session, ModelNameRow(name=name, newest_version=(newest or 0) + 1, owner=owner)):
-            return (newest or 0) + 1, owner
+        version = (newest or 0) + 1
+        if names.is_added(session, ModelNameRow(name=name, newest_version=version, owner=owner)):
+            return version, owner
     return counted
 
 
@@ -193,20 +193,10 @@ def _counted_on(session: Session, name: str) -> tuple[int, str | None] | None:
     count = update(ModelNameRow).where(ModelNameRow.name == name)
     count = count.values(newest_version=ModelNameRow.newest_version + 1)
     counted = session.execute(count.returning(ModelNameRow.newest_version, ModelNameRow.owner)).one_or_none()
-    return None if counted is None else (counted[0], counted[1])
+    return (counted[0], counted[1]) if counted is not None else None
 
 
 def _is_moved(session: Session, name: str, alias: str, model_id: str) -> bool:
     move = update(AliasRow).where(AliasRow.name == name, AliasRow.alias == alias)
     move = move.values(model_id=model_id, moved_at=DatabaseTime())
     return session.scalar(move.returning(AliasRow.alias)) is not None
-
-
-def _is_added(session: Session, row: Row) -> bool:
-    """Insert a row, unless a transaction that ran at the same time has inserted one of its key."""
-    try:
-        with session.begin_nested():
-            session.add(row)
-    except IntegrityError:
-        return False
-    return True

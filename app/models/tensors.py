@@ -106,8 +106,14 @@ def encoded(name: str, values: Any, as_bytes: bool) -> tuple[dict[str, Any], byt
     about: dict[str, Any] = {"name": name, "datatype": BYTES if texts else "FP64", "shape": shape}
     if not as_bytes:
         return about | {"data": values if texts else values.ravel()}, b""
-    content = b"".join(map(_length_prefixed, values)) if texts else np.ascontiguousarray(values, "<f8").tobytes()
+    content = _as_bytes(values) if texts else np.ascontiguousarray(values, "<f8").tobytes()
     return about | {"parameters": {"binary_data_size": len(content)}}, content
+
+
+def _as_bytes(texts: list[str]) -> bytes:
+    """Each text after its length; many rows have few classes."""
+    known = {text: _length_prefixed(text) for text in set(texts)}
+    return b"".join([known[text] for text in texts])
 
 
 def _length_prefixed(text: str) -> bytes:

@@ -4,6 +4,8 @@ It refuses nobody by itself: what a call needs is asked by its route (`guard`). 
 counts is nobody's, and sees nothing.
 """
 
+import asyncio
+
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -26,28 +28,46 @@ class Authentication:
         self._keyring = keyring
         self._is_off = settings.auth == "off"
         self._needs_key = needs_key(settings)
+        self._turn = asyncio.Lock()
+        self._readings = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Find out, and pass on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        found = scope["viewer"] = SERVICE if self._is_off else await self._identify(scope)
+        found = SERVICE if self._is_off else self._identify(scope)
+        if isinstance(found, bytes):
+            found = await self._check(found)
+        scope["viewer"] = found
         with working_for(found if isinstance(found, Viewer) else NOBODY):
             await self._app(scope, receive, send)
 
-    async def _identify(self, scope: Scope) -> Viewer | Unauthorized:
+    def _identify(self, scope: Scope) -> Viewer | Unauthorized | bytes:
+        """Who asks, or the key that has to tell."""
         given = [value for name, value in scope["headers"] if name == b"authorization"]
         if not given:
             return self._without_key(scope)
         if len(given) > 1 or given[0][: len(SCHEME)].lower() != SCHEME:
             return Unauthorized(f"The Authorization header holds no key of this service; {HOW}.", is_wrong=True)
-        text = given[0][len(SCHEME) :].strip().decode("latin-1")
-        check = self._keyring.check
-        viewer = check(text) if self._keyring.is_fresh() else await run_in_threadpool(check, text)
+        return bytes(given[0][len(SCHEME) :].strip())
+
+    async def _check(self, key: bytes) -> Viewer | Unauthorized:
+        await self._see_the_keys()
+        viewer = self._keyring.recall(key.decode("latin-1"))
         if viewer is None:
             return Unauthorized("The key does not count: it is wrong, revoked, or past its time.", is_wrong=True)
         return viewer
+
+    async def _see_the_keys(self) -> None:
+        """Have the keys in memory as they are by now; of all requests that wait for them, one reads them."""
+        if self._keyring.is_fresh():
+            return
+        arrived = self._readings
+        async with self._turn:
+            if self._readings == arrived and not self._keyring.is_fresh():
+                self._readings += 1
+                await run_in_threadpool(self._keyring.refresh)
 
     def _without_key(self, scope: Scope) -> Viewer | Unauthorized:
         if self._needs_key:

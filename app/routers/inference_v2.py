@@ -21,7 +21,6 @@ from app.identifiers import is_id
 from app.models.open_inference import Output, default_outputs, infer, metadata, reply, wish
 from app.models.predictor import Loaded
 from app.models.tensors import Tail, decoded
-from app.models.unpacking import unpacked
 from app.problems import faults_of
 from app.routers.dependencies import ServicesDep
 from app.routers.json_body import LimitedRoute, check_width
@@ -181,29 +180,30 @@ def _metadata(services: Services, name: str, reference: str) -> ModelMetadata:
 async def _infer(request: Request, name: str, reference: str) -> Response:
     services: Services = request.app.state.services
     # No media type is asked for: Triton's client sends JSON without one.
-    body = unpacked(
-        await whole_body(request), request.headers.get("content-encoding"), services.settings.body_limit_bytes
-    )
+    body = await whole_body(request, services)
     size = _json_size(request.headers.get(LENGTH_HEADER), len(body))
     if size > SMALL_JSON_BYTES:
         return await run_in_threadpool(_parse_and_answer, body, size, name, reference, services)
     asked = _parse(body[:size])
     loaded = await model(reference, services)
-    answer = partial(_answer, loaded, asked, memoryview(body)[size:], name, services)
-    small = is_small_array(loaded, len(body), wish(loaded, _outputs(asked, loaded)))
+    outputs = _outputs(asked, loaded)
+    answer = partial(_answer, loaded, asked, outputs, memoryview(body)[size:], name, services)
+    small = is_small_array(loaded, len(body), wish(loaded, outputs))
     return answer() if small else await run_in_threadpool(answer)
 
 
 def _parse_and_answer(body: bytes, size: int, name: str, reference: str, services: Services) -> Response:
     asked = _parse(body[:size])
-    return _answer(services.predictor.load(reference), asked, memoryview(body)[size:], name, services)
+    loaded = services.predictor.load(reference)
+    return _answer(loaded, asked, _outputs(asked, loaded), memoryview(body)[size:], name, services)
 
 
-def _answer(loaded: Loaded, asked: InferRequest, content: memoryview, name: str, services: Services) -> Response:
+def _answer(
+    loaded: Loaded, asked: InferRequest, outputs: list[Output], content: memoryview, name: str, services: Services
+) -> Response:
     tail = Tail(content)
     tensors = [decoded(tensor, i, tail) for i, tensor in enumerate(asked.inputs)]
     tail.check_empty()
-    outputs = _outputs(asked, loaded)
     answer = infer(loaded, tensors, outputs, services.settings.predict_rows_limit)
     head = {"model_name": name, "model_version": str(loaded.row.version or 1)} | ({"id": asked.id} if asked.id else {})
     document, following = reply(answer, outputs, head)

@@ -1,8 +1,9 @@
 """Models: list, look, alias, import, export, evaluate, draw, delete, and read the coefficients."""
 
+from collections import Counter
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, File, Form, Path, Query, Request, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Path, Query, Request, UploadFile
 from starlette.responses import Response
 
 from app.errors import Fault, InvalidRequest
@@ -11,7 +12,7 @@ from app.models import pictures
 from app.models.coefficients import coefficients
 from app.models.evaluation import evaluate, scatter
 from app.models.exports import FORMATS, file_name
-from app.routers.dependencies import Cursor, Limit, ServicesDep
+from app.routers.dependencies import Cursor, Limit, ServicesDep, known_query
 from app.routers.json_body import LimitedRoute
 from app.schemas.coefficients import Coefficients
 from app.schemas.evaluation import AliasRequest, EvaluateRequest, Evaluation
@@ -20,7 +21,7 @@ from app.schemas.page import Page, before, page
 from app.schemas.problem import problems
 from app.schemas.sharing import ShareRequest
 
-router = APIRouter(prefix="/models", tags=["models"], route_class=LimitedRoute)
+router = APIRouter(prefix="/models", tags=["models"], route_class=LimitedRoute, dependencies=[Depends(known_query)])
 
 ModelPath = Annotated[
     str,
@@ -37,12 +38,24 @@ AliasPath = Annotated[
 _PICTURES: dict[int | str, dict[str, Any]] = {
     200: {"content": {kind: {"schema": {"type": "string"}} for kind in (pictures.SVG, pictures.PNG)}}
 }
+_IMPORT_PARTS = {"file", "name"}
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The file.",
         "content": {kind: {} for kind in sorted({form.media_type for form in FORMATS.values()})},
     }
 }
+
+
+async def _known_parts(request: Request) -> None:
+    """Refuse a part that nobody would read, such as a misspelt `name`."""
+    counts = Counter(name for name, _ in (await request.form()).multi_items())
+    faults = [
+        Fault(name, "no such field; see /docs for the fields there are") for name in counts.keys() - _IMPORT_PARTS
+    ]
+    faults += [Fault(name, "this part is given twice") for name, count in counts.items() if count > 1]
+    if faults:
+        raise InvalidRequest(faults[:10])
 
 
 @router.get("", summary="List models", responses=problems(422))
@@ -58,7 +71,13 @@ def list_models(
     return page(rows, limit, lambda row: ModelBody.of(row, aliases[row.id]))
 
 
-@router.post("", status_code=201, summary="Import a model", responses=problems(400, 413, 422, 507))
+@router.post(
+    "",
+    status_code=201,
+    summary="Import a model",
+    responses=problems(400, 413, 422, 507),
+    dependencies=[Depends(_known_parts)],
+)
 def import_model(
     services: ServicesDep,
     response: Response,

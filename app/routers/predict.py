@@ -22,6 +22,7 @@ from app.models.bodies import NPY, READERS, answer_body, answer_records, answer_
 from app.models.prediction import PLAIN, Answer, Wish
 from app.models.predictor import Loaded
 from app.models.replies import JSON, WRITERS, chosen
+from app.models.unpacking import unpacked
 from app.problems import faults_of
 from app.routers.guard import GuardedRoute
 from app.routers.json_body import check_width
@@ -37,6 +38,7 @@ SMALL_WORK = 2_000_000
 """JSON costs its reading, an array its product, a wide answer its writing: each of these takes about a millisecond."""
 
 _TYPES = (JSON, *READERS)
+_JSON = JSON.encode()
 _SCHEMAS = {JSON: {"schema": {"$ref": "#/components/schemas/PredictRequest"}}}
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _PARAMETERS = [
@@ -66,11 +68,11 @@ _REPLIES: dict[int | str, dict[str, Any]] = {200: {"content": dict.fromkeys(READ
 async def predict_rows(request: Request) -> Response:
     """Predict rows: JSON (lists in feature order, or objects by column name), CSV, an Arrow stream or NPY."""
     services: Services = request.app.state.services
-    headers = request.headers
-    given = headers.get("content-type", JSON)
+    headers = dict(request.scope["headers"])
+    given = headers.get(b"content-type", _JSON).decode("latin-1")
     media_type = given if given == JSON else given.partition(";")[0].strip().lower()
-    accepted = chosen(headers.get("accept"))
-    body = await whole_body(request)
+    accepted = chosen(headers.get(b"accept", b"").decode("latin-1"))
+    body = await whole_body(request, services)
     if media_type == JSON or media_type.endswith("+json"):
         if request.scope["query_string"]:
             raise InvalidRequest(Fault("query", "with a JSON body the options stand in the body, not in the address"))
@@ -81,15 +83,15 @@ async def predict_rows(request: Request) -> Response:
         small = _wish(asked).work(loaded, len(asked.instances or asked.records or ())) <= SMALL_WORK
         return await _here_if(small, _answer_json, loaded, asked, accepted, services)
     if media_type not in READERS:
-        raise UnsupportedMediaType(f"POST /predict reads {', '.join(_TYPES)}.")
+        raise UnsupportedMediaType(f"POST /predict reads {', '.join(_TYPES)}; Content-Type says {given[:100]!r}.")
     options = _options(request)
     loaded = await model(options.model, services)
     small = media_type == NPY and is_small_array(loaded, len(body), _wish(options))
     return await _here_if(small, _answer_body, loaded, options, media_type, body, accepted, services)
 
 
-async def whole_body(request: Request) -> bytes:
-    """The body, by the shortest way: the request's own takes as long as a small prediction."""
+async def whole_body(request: Request, services: Services) -> bytes:
+    """The body, unpacked, by the shortest way: the request's own takes as long as a small prediction."""
     chunks: list[bytes] = []
     while True:
         message = await request.receive()
@@ -97,7 +99,12 @@ async def whole_body(request: Request) -> bytes:
             raise ClientDisconnect
         chunks.append(message.get("body", b""))
         if not message.get("more_body", False):
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            break
+    body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    for name, value in request.scope["headers"]:
+        if name == b"content-encoding":
+            return await run_in_threadpool(unpacked, body, value.decode("latin-1"), services.settings.body_limit_bytes)
+    return body
 
 
 async def model(reference: str, services: Services) -> Loaded:
@@ -161,12 +168,16 @@ def _options(request: Request) -> PredictOptions:
 
 
 def _parse(body: bytes) -> PredictRequest:
-    asked = _loads(body)
-    check_width(asked)
+    given = _loads(body)
+    check_width(given)
     try:
-        return PredictRequest.model_validate(asked)
+        asked = PredictRequest.model_validate(given)
     except ValidationError as error:
-        raise InvalidRequest(faults_of(error.errors(include_url=False), asked)) from error
+        raise InvalidRequest(faults_of(error.errors(include_url=False), given)) from error
+    # Not by a validator of the schema, which would call back into Python for each request.
+    if (asked.instances is None) == (asked.records is None):
+        raise InvalidRequest(Fault("body", "give either instances or records"))
+    return asked
 
 
 def _loads(body: bytes) -> Any:

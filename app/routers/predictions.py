@@ -2,13 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 from app.jobs.queue import Order
 from app.models.batch import Batch, check_batch
-from app.routers.dependencies import JobId, ServicesDep, WaitSeconds
+from app.routers.dependencies import JobId, ServicesDep, WaitSeconds, known_query
 from app.routers.history import accepts_csv
 from app.routers.jobs import hold
 from app.routers.json_body import LimitedRoute
@@ -18,7 +18,7 @@ from app.schemas.job import JobBody
 from app.schemas.problem import problems
 from app.services import Services
 
-router = APIRouter(route_class=LimitedRoute)
+router = APIRouter(route_class=LimitedRoute, dependencies=[Depends(known_query)])
 
 PARQUET = "application/vnd.apache.parquet"
 _FILE: dict[int | str, dict[str, Any]] = {200: {"description": "The file.", "content": {"text/csv": {}, PARQUET: {}}}}

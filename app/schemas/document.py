@@ -127,12 +127,7 @@ def _ask_for_keys(document: dict[str, Any], needed: Mapping[str, str | None], is
             scope = needed[f"{method.upper()} {path}"]
             operation["security"] = [{"key": [scope]}, *([{}] if is_optional else [])] if scope else []
             if scope:
-                refusals = problems(401, 403)
-                operation["responses"] = dict(sorted((operation["responses"] | refusals).items(), key=_by_status))
-
-
-def _by_status(reply: tuple[int | str, Any]) -> str:
-    return str(reply[0])
+                operation["responses"] |= {str(status): reply for status, reply in problems(401, 403).items()}
 
 
 def _schemas() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 Output = Literal["probabilities", "contributions", "interval", "drift"]
 
@@ -29,7 +29,7 @@ class PredictOptions(BaseModel):
 
 
 class PredictRequest(PredictOptions):
-    """Rows to predict, and what to say about them."""
+    """Rows to predict, and what to say about them. That there are either rows or records is for the route to see."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"model": "line", "instances": [[1.0, 2.0], [0.5, -0.5]]}]}
@@ -47,12 +47,6 @@ class PredictRequest(PredictOptions):
         "`instances` or `records`.",
         examples=[None],
     )
-
-    @model_validator(mode="after")
-    def _either_instances_or_records(self) -> "PredictRequest":
-        if (self.instances is None) == (self.records is None):
-            raise ValueError("give either instances or records")
-        return self
 
 
 class ModelReference(BaseModel):

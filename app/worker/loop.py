@@ -6,7 +6,7 @@ import tempfile
 
 import structlog
 
-from app import logs
+from app import logs, memory
 from app.database import Database
 from app.datasets.catalogue import Catalogue
 from app.disk import Disk
@@ -59,6 +59,8 @@ class Worker:
         """Work until a signal, or until the supervisor is gone; returns the exit status."""
         signal.signal(signal.SIGTERM, lambda *_: self._stop())
         offered = devices.available()
+        memory.settle()
+        memory.collect_seldom()
         worker_id = self._roster.sign_in("worker", self._bell.port, offered)
         self._attendant.start(worker_id, self._is_orphan)
         log.info("worker ready", worker=worker_id, devices=offered)

@@ -1,7 +1,9 @@
 """Preparation: from a dataset on disk to the arrays that training takes, and the encoding that made them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+
+import numpy as np
 
 from app.datasets.catalogue import Catalogue
 from app.datasets.encoding import Encoding
@@ -25,6 +27,13 @@ class Prepared:
     encoding: Encoding
     dataset_sha256: str
 
+    def sampled(self, entries: int) -> "Prepared":
+        """The same on evenly spaced rows, of about so many numbers, where there are more."""
+        validation = self.problem.validation and _sampled(self.problem.validation, entries)
+        return replace(
+            self, problem=replace(self.problem, train=_sampled(self.problem.train, entries), validation=validation)
+        )
+
 
 def prepare(spec: Spec, job: JobRow, catalogue: Catalogue, storage: Storage) -> Prepared:
     """Split, fit the encoding on the training rows alone, encode."""
@@ -42,6 +51,13 @@ def prepare(spec: Spec, job: JobRow, catalogue: Catalogue, storage: Storage) -> 
     start = start_from(spec.init.model, encoding, storage) if isinstance(spec.init, ModelInit) else None
     problem = Problem(rows(training), validation, target.outputs, target.classes, start)
     return Prepared(problem, encoding, dataset.description.sha256)
+
+
+def _sampled(rows: Rows, entries: int) -> Rows:
+    stride = -(-rows.X.size // entries)
+    if stride == 1:
+        return rows
+    return Rows(np.ascontiguousarray(rows.sample(stride)), np.ascontiguousarray(rows.y[::stride]), rows.scale)
 
 
 def _rows(matrices: MatrixCache, encoding: Encoding, part: Part) -> Rows:

@@ -52,14 +52,18 @@ class Progress:
         if isinstance(step, Pause):
             return
         now = time.perf_counter()
-        speed = self._rows * (step.number - self._done) / (now - self._began)
-        self._group.append(_measured(step, now - self._epoch_began))
-        if not _ends_its_epoch(step):
-            return
-        self._attendant.record(self._group, speed, self._rows)
-        self._group, self.epoch = [], step
+        measured = _measured(step, now - self._epoch_began)
+        if step.leaderboard is not None:
+            self._group.append(measured)
+            if step.candidate != step.leaderboard[0]["candidate"]:
+                return  # of a sweep, the candidates of an epoch come one after the other, the best one last
+            group, self._group = self._group, []
+        else:
+            group = [measured]
+        self._attendant.record(group, self._rows * (step.number - self._done) / (now - self._began), self._rows)
+        self.epoch = step
         loss = step.train_loss if step.validation_loss is None else step.validation_loss
-        self.last = parameters = step.parameters
+        self.last = parameters = step.state.model
         if loss < self._best_loss or self._best is None:
             self._best_loss, self._best = loss, parameters
         is_last = step.number == step.options.epochs
@@ -90,23 +94,15 @@ class Progress:
         self._attendant.checkpointer.offer(checkpoint, time.perf_counter() - now)
 
 
-def _ends_its_epoch(step: Epoch) -> bool:
-    """Of a sweep, the candidates of an epoch come one after the other, the best one last."""
-    return step.leaderboard is None or step.candidate == step.leaderboard[0]["candidate"]
-
-
 def _measured(epoch: Epoch, seconds: float) -> Measurement:
+    train, validation = epoch.train_loss, epoch.validation_loss
     return Measurement(
         epoch.number,
-        _finite(epoch.train_loss),
+        train if math.isfinite(train) else None,
         epoch.train_accuracy,
-        _finite(epoch.validation_loss),
+        validation if validation is not None and math.isfinite(validation) else None,
         epoch.validation_accuracy,
         epoch.learning_rate,
         seconds,
         epoch.candidate,
     )
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

@@ -5,6 +5,7 @@ The calls are those of the OpenAPI document, so that a new one is attacked witho
 
 import json
 import secrets
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -440,3 +441,13 @@ def test_an_owner_cannot_be_claimed(guarded: GuardedServer, estate: Estate, bob:
     ):
         assert reply.status_code == 422, reply.text
     assert guarded.everything() == before
+
+
+def test_who_is_refused_is_not_listened_to(guarded: GuardedServer, estate: Estate) -> None:
+    reader = guarded.holder("read", owner=estate.ann.id)
+    for authorization, expected in ("Bearer nonsense", b"401"), (f"Bearer {reader.token}", b"403"):
+        with socket.create_connection(("127.0.0.1", guarded.running.port), timeout=5) as client:
+            head = f"POST /datasets HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\n"
+            client.sendall(head.encode() + b"Content-Type: text/csv\r\nContent-Length: 100000000\r\n\r\n")
+            # Not a byte of the body has been sent.
+            assert client.recv(100).split()[1] == expected

@@ -5,6 +5,7 @@ import json
 import math
 import sqlite3
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,8 @@ def test_json_predicts_the_same_in_twenty_lines_of_plain_python(
     server: RunningServer, trained: dict[str, Any], name: str
 ) -> None:
     document = json.loads(exported(server, name, "json"))
-    outputs = [by_hand(document, record) for record in trained[name]["records"]]
+    predict = by_hand()
+    outputs = [predict(document, record) for record in trained[name]["records"]]
     if document["classes"] is None:
         agree(trained[name], outputs)
     else:
@@ -162,27 +164,15 @@ def test_json_predicts_the_same_in_twenty_lines_of_plain_python(
         agree(trained[name], best, outputs)
 
 
-def by_hand(model: dict[str, Any], record: dict[str, Any]) -> list[float]:
-    x: list[float] = []
-    for feature in model["encoding"]["features"]:
-        value = record[feature["name"]]
-        if feature["kind"] == "numeric":
-            x.append(feature["mean"] if value is None else float(value))
-            x += [float(value is None)] if feature["indicator"] else []
-        elif feature["kind"] == "categorical":
-            known = [*feature["levels"], *([value] if feature["other"] else [])]  # rare levels share a column
-            code = known.index(value) if value in known and value is not None else len(known)
-            x += [float(position == code) for position in range(len(known) + 1)]
-        else:
-            x += [float(pixel) for row in value for pixel in row]
-    outputs = list(model["bias"])
-    for value, weights in zip(x, model["weights"], strict=True):
-        if value:
-            outputs = [output + value * weight for output, weight in zip(outputs, weights, strict=True)]
-    if model["classes"] is None:
-        return outputs
-    powers = [math.exp(output - max(outputs)) for output in outputs]
-    return [power / sum(powers) for power in powers]
+def by_hand() -> Callable[[dict[str, Any], dict[str, Any]], list[float]]:
+    """The twenty lines, as the documentation has them."""
+    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    program = text.split("```python\n")[1].split("```")[0]
+    assert len(program.strip().splitlines()) <= 23  # an import, two empty lines, twenty
+    names: dict[str, Any] = {}
+    exec(program, names)
+    predict: Callable[[dict[str, Any], dict[str, Any]], list[float]] = names["predict"]
+    return predict
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -210,7 +200,7 @@ def design(document: dict[str, Any], record: dict[str, Any]) -> list[float]:
     identity = [[float(i == j) for j in range(width)] for i in range(width)] if width < 100 else None
     if identity is None:
         return [float(pixel) for value in record.values() for row in value for pixel in row]
-    return by_hand(document | {"weights": identity, "bias": [0.0] * width, "classes": None}, record)
+    return by_hand()(document | {"weights": identity, "bias": [0.0] * width, "classes": None}, record)
 
 
 @pytest.mark.parametrize("name", NAMES)

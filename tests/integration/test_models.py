@@ -156,6 +156,33 @@ def test_a_file_that_is_no_model_is_refused_and_leaves_nothing(server: RunningSe
     assert list((server.data_dir / "staging").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("parts", "location"),
+    [([("nam", (None, "x"))], "nam"), ([("file", ("b", b"{}"))], "file"), ([("name", (None, "a"))] * 2, "name")],
+)
+def test_a_part_that_nobody_would_read_is_refused(server: RunningServer, parts: list[Any], location: str) -> None:
+    content = server.client.get("/models/models-line/export", params={"format": "json"}).content
+    reply = server.client.post("/models", files=[("file", ("a", content)), *parts])
+    assert reply.status_code == 422, reply.text
+    assert reply.json()["errors"][0]["location"] == location
+
+
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        ("/models?nam=x", "cursor, limit, name"),
+        ("/models/models-line/export?fromat=onnx", "format"),
+        ("/models/models-line?version=1", "none"),
+    ],
+)
+def test_an_option_that_nobody_would_read_is_refused(server: RunningServer, path: str, known: str) -> None:
+    reply = server.client.get(path)
+    assert reply.status_code == 422, reply.text
+    fault = reply.json()["errors"][0]
+    assert fault["location"] == path.partition("?")[2].partition("=")[0]
+    assert fault["message"].endswith(known)
+
+
 # ── the same request twice ───────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -1,6 +1,7 @@
 """POST /predict: every kind of body and reply says the same, and names what is wrong with its rows."""
 
 import csv
+import gzip
 import io
 import json
 from pathlib import Path
@@ -196,6 +197,22 @@ def test_an_unseen_category_is_unknown_and_a_boolean_has_many_spellings(server: 
     reply = send(server, b"new,area\ntrue,50\n1,50\nTRUE,50\n,50\n", CSV, model="predict-flats").json()["predictions"]
     said = ask(server, model="predict-flats", records=[{"new": True, "area": 50}, {"new": None, "area": 50}])
     assert reply == [said["predictions"][0]] * 3 + [said["predictions"][1]]
+
+
+def test_a_compressed_body_says_what_the_plain_one_says(server: RunningServer) -> None:
+    body = json.dumps({"model": "predict-line", "instances": [[1, 2, 3]]}).encode()
+    expected = ask(server, model="predict-line", instances=[[1, 2, 3]])
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    assert server.client.post("/predict", content=gzip.compress(body), headers=headers).json() == expected
+    check(server.client.post("/predict", content=body, headers=headers), 422, "body")
+    check(server.client.post("/predict", content=body, headers={**headers, "Content-Encoding": "br"}), 415, None)
+
+
+@pytest.mark.parametrize("output", ["interval", "contributions"])
+def test_what_is_beyond_all_numbers_is_refused_and_not_null(server: RunningServer, output: str) -> None:
+    large = [1.7e308, 1e308, 1.0] if output == "contributions" else [1e200, 1.0, 1.0]
+    body = {"model": "predict-line", "instances": [[1, 2, 3], large], "outputs": [output]}
+    check(server.client.post("/predict", json=body), 422, "row 2")
 
 
 def test_a_million_rows_are_over_the_limit(server: RunningServer) -> None:

@@ -145,3 +145,15 @@ def test_epochs_without_a_finite_loss_are_no_extremes(database: Database, queue:
     record(database, queue, claim, [measured(epoch, train_loss=loss) for epoch, loss in enumerate(losses, 1)])
 
     assert [row.epoch for row in history.sample(database, claim[0], 0, 4)] == [1, 51, 100]
+
+
+def test_a_sample_of_a_sweep_counts_epochs_and_has_every_candidate(database: Database, queue: Queue, claim: Claim):
+    of_sweep = [measured(epoch, candidate=candidate) for epoch in range(1, 101) for candidate in (2, 0, 1)]
+    record(database, queue, claim, of_sweep)
+
+    rows = history.sample(database, claim[0], 0, 10)
+
+    epochs = sorted({row.epoch for row in rows})
+    assert 2 <= len(epochs) <= 10
+    assert [(row.epoch, row.candidate) for row in rows] == [(epoch, c) for epoch in epochs for c in range(3)]
+    assert len(history.sample(database, claim[0], 0, 100)) == 300

@@ -48,6 +48,13 @@ def test_a_linear_model_has_a_weight_for_each_feature_and_one_bias(read: Any):
     assert json.loads(json.dumps(found)) == found
 
 
+def test_a_coefficient_without_any_error_has_an_interval_of_no_width_and_no_test(read: Any):
+    found = read(inference=Inference(np.zeros((3, 1)), degrees=2))
+
+    x1 = found["coefficients"][0]
+    assert x1 == {"feature": "x1", "output": "y", "weight": 2.0, "standard_error": 0.0, "ci_low": 2.0, "ci_high": 2.0}
+
+
 def test_where_errors_were_kept_each_coefficient_is_tested_by_its_own(read: Any):
     found = read(inference=Inference(np.array([[0.5], [np.nan], [2.1]]), degrees=10))
 

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from app.datasets.feature_encoding import NumericFeature
-from app.errors import InvalidInstances, InvalidRequest
+from app.errors import InvalidInstances, InvalidRequest, TooLarge
+from app.models import bodies
+from app.models import predictor as module
 from app.models.bodies import CSV, answer_body, answer_records, answer_rows
 from app.models.prediction import PLAIN, Wish, predict
 from app.models.predictor import Loaded, Predictor
+from app.models.statistics import Statistics
 from tests.unit.models.conftest import TOWN, X1, X2, Add
 
 CLASSES = ["no", "yes", "perhaps"]
@@ -150,3 +153,71 @@ def test_a_missing_value_has_its_own_weight_where_the_model_has_one_for_it(add: 
     assert listed(ask(flats, [[2.0], [None]])["predictions"]) == [2.0, 53.0]
     assert listed(ask(flats, [[2.0], [4.0]])["predictions"]) == [2.0, 4.0]
     assert listed(answer_body(flats, CSV, b"rooms\n2\nNA\n", PLAIN, MOST_ROWS).predictions) == [2.0, 53.0]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_delimiter_of_a_csv_is_the_one_that_makes_its_header_the_models_columns(line: Loaded, delimiter: str):
+    body = f"x2{delimiter}x1\n-1{delimiter}2\n{delimiter}2\n".encode()
+
+    assert answer_body(line, CSV, body, PLAIN, MOST_ROWS).predictions == pytest.approx([11.6, 8.2 - 34])
+
+
+def test_a_csv_whose_columns_are_others_is_refused_by_those_that_commas_make(line: Loaded):
+    with pytest.raises(InvalidInstances) as refused:
+        answer_body(line, CSV, b"x1,x3;x2\n1,2;3\n", PLAIN, MOST_ROWS)
+
+    assert [fault.location for fault in refused.value.faults] == ["column x2", "column x3;x2"]
+
+
+# ── many rows ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def batches_of_three(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH_ROWS", 3)
+
+
+@pytest.mark.usefixtures("batches_of_three")
+@pytest.mark.parametrize("of_array", [False, True])
+def test_batches_together_say_what_the_rows_say_at_once(line: Loaded, of_array: bool):
+    values = np.random.default_rng(0).normal(size=(10, 2))
+    rows: Any = values if of_array else values.tolist()
+
+    answer = answer_rows(line, rows, PLAIN, MOST_ROWS)
+
+    assert answer.predictions == pytest.approx(values @ [2.0, -3.4] + 4.2)
+    records = [{"x1": a, "x2": b} for a, b in values.tolist()]
+    assert answer_records(line, records, PLAIN, MOST_ROWS).predictions == pytest.approx(answer.predictions)
+
+
+@pytest.mark.usefixtures("batches_of_three")
+def test_a_fault_in_a_later_batch_names_its_row(line: Loaded, add: Add, predictor: Predictor):
+    add("rent", weights=[[1.0], [5.0], [3.0], [0.1]], bias=[100.0], features=[TOWN, X2])
+    rent = predictor.load("rent")
+    good: list[Any] = [["bonn", 1.0]] * 7
+    cases = [
+        (lambda: answer_rows(rent, [*good, ["bonn", "x"]], PLAIN, MOST_ROWS), "row 8, column x2"),
+        (lambda: answer_rows(rent, [*good, ["bonn"]], PLAIN, MOST_ROWS), "row 8"),
+        (lambda: answer_rows(line, [[1.0, 2.0]] * 7 + [[1.0, float("nan")]], PLAIN, MOST_ROWS), "row 8, column x2"),
+        (lambda: answer_rows(line, [[1.0, 2.0]] * 7 + [[1.7e308, -1e308]], PLAIN, MOST_ROWS), "row 8"),
+        (lambda: answer_records(line, [{"x1": 1.0, "x2": 2.0}] * 7 + [{"y": 1}], PLAIN, MOST_ROWS), "row 8, column y"),
+    ]
+    for ask_for, location in cases:
+        with pytest.raises(InvalidInstances) as refused:
+            ask_for()
+        assert [fault.location for fault in refused.value.faults] == [location]
+
+
+def test_more_contributions_than_a_reply_can_hold_are_refused_over_all_batches(
+    add: Add, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "BATCH_ROWS", 3)
+    monkeypatch.setattr(bodies, "MOST_CONTRIBUTIONS", 10)  # five rows of two features
+    add("told", statistics=Statistics(*np.arange(6.0).reshape(3, 2)))
+    told, wish = predictor.load("told"), Wish(frozenset(["contributions"]))
+
+    assert len(answer_rows(told, [[1.0, 2.0]] * 5, wish, MOST_ROWS).to_json()["contributions"]["values"]) == 5
+    with pytest.raises(TooLarge, match="5 rows at a time"):
+        answer_rows(told, [[1.0, 2.0]] * 6, wish, MOST_ROWS)
+    with pytest.raises(TooLarge, match="5 rows at a time"):
+        answer_body(told, CSV, b"x1,x2\n" + b"1,2\n" * 6, wish, MOST_ROWS)

@@ -5,6 +5,7 @@ import pytest
 from app.database import Database, DatabaseTime
 from app.errors import ModelNotFound
 from app.identifiers import new_id
+from app.models import names
 from app.models import registry as module
 from app.models.registry import Registry, key
 from app.storage import Storage
@@ -37,7 +38,7 @@ def test_an_alias_that_two_give_at_one_time_is_theirs_who_came_last(add: Add, re
 
     with database.write() as session:
         row = AliasRow(name="fashion", alias="champion", model_id=second.id, moved_at=DatabaseTime())
-        assert not module._is_added(session, row)
+        assert not names.is_added(session, row)
         assert registry.get("fashion@champion").id == first.id
 
     assert registry.set_alias("fashion", "champion", 2).id == second.id

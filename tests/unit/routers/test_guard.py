@@ -1,6 +1,7 @@
 """The guard: no call without a declared scope, no handler before the question."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ class Ring:
     def is_fresh(self) -> bool:
         return True
 
-    def check(self, text: str) -> Viewer | None:
+    def recall(self, text: str) -> Viewer | None:
         return Viewer(Scope.READ, "ann", "ann") if text == "good" else None
 
 
@@ -147,3 +148,41 @@ def test_where_nobody_is_asked_no_key_is_looked_at() -> None:
     settings = Settings(auth="off", host="0.0.0.0")
     for headers in [], [(b"authorization", b"Basic x")], [(b"authorization", b"Bearer good")]:
         assert identified(settings, *headers, client="10.0.0.1") == (SERVICE, SERVICE)
+
+
+class SlowRing(Ring):
+    """A keyring on a database that does not tell of its commits: every request has to see the keys as they are."""
+
+    def __init__(self) -> None:
+        self.began: list[float] = []
+
+    def is_fresh(self) -> bool:
+        return False
+
+    def refresh(self) -> None:
+        self.began.append(time.monotonic())
+        time.sleep(0.05)
+
+
+def test_of_all_requests_that_wait_for_the_keys_one_reads_them_and_none_gets_older_ones() -> None:
+    ring, came = SlowRing(), []
+
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["viewer"].owner == "ann"
+        # A reading that was over by now began after this request came.
+        assert any(scope["came"] <= began for began in ring.began)
+        came.append(scope["came"])
+
+    async def many() -> None:
+        layer = Authentication(handler, ring, Settings(auth="required"))  # type: ignore[arg-type]
+
+        async def ask(number: int) -> None:
+            await asyncio.sleep(number * 0.004)
+            scope = {"type": "http", "headers": [(b"authorization", b"Bearer good")], "came": time.monotonic()}
+            await layer(scope, None, None)  # type: ignore[arg-type]
+
+        await asyncio.gather(*(ask(number) for number in range(40)))
+
+    asyncio.run(many())
+    assert len(came) == 40
+    assert len(ring.began) <= 8
