@@ -85,7 +85,7 @@ class ScopeMissing(Forbidden):
 
     def __init__(self, needed: str, given: str) -> None:
         super().__init__(
-            f"This call needs a key of the scope {needed!r}, and this one has {given!r}; use another key.",
+            f"This call needs a key of the scope {str(needed)!r}, and this one has {str(given)!r}; use another key.",
             headers={"WWW-Authenticate": f'Bearer realm="onelayer", error="insufficient_scope", scope="{needed}"'},
         )
 

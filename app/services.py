@@ -31,8 +31,8 @@ from app.storage import Storage
 from app.tables import ModelRow
 from app.tally import Tally
 
-USES_SECONDS = 60.0
-"""How often the last use of each key is written down."""
+USES_SECONDS = 5.0
+"""How often to look for uses of keys that are to be written down."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Services:
     def close(self) -> None:
         """Write down what is not yet, and give the port and the connections back."""
         with suppress(SQLAlchemyError, OnelayerError):
-            self.keyring.note_uses()
+            self.keyring.note_uses(at_the_end=True)
         self.bell.close()
         self.database.dispose()
 

@@ -21,6 +21,8 @@ from app.access.viewer import NOBODY, Viewer
 from app.database import Database
 from app.tables import KeyRow
 
+BETWEEN_NOTES_SECONDS = 60.0
+
 
 @dataclass(frozen=True)
 class _Kept:
@@ -45,6 +47,7 @@ class Keyring:
         self._kept: dict[bytes, _Kept] = {}
         self._lock = Lock()
         self._used: dict[str, float] = {}
+        self._noted: dict[str, float] = {}
 
     def is_fresh(self) -> bool:
         """Whether what is in memory still holds: then it can be recalled in microseconds, without a wait."""
@@ -87,16 +90,20 @@ class Keyring:
         self.refresh()
         return any(kept.viewer == viewer and time.time() < kept.expires_at for kept in self._kept.values())
 
-    def note_uses(self) -> None:
-        """Write down when keys were used last, since the last time this was done."""
-        used, self._used = self._used, {}
-        if not used:
+    def note_uses(self, at_the_end: bool = False) -> None:
+        """Write down when keys were used last: of each at most once a minute, until the end."""
+        due = {key_id: at for key_id, at in self._used.copy().items() if at_the_end or self._is_due(key_id, at)}
+        if not due:
             return
         with self._database.write() as session:
-            for key_id, at in used.items():
+            for key_id, at in due.items():
                 when = datetime.fromtimestamp(at, UTC)
                 is_news = or_(KeyRow.last_used_at.is_(None), KeyRow.last_used_at < when)
                 session.execute(update(KeyRow).where(KeyRow.id == key_id, is_news).values(last_used_at=when))
+        self._noted |= due
+
+    def _is_due(self, key_id: str, at: float) -> bool:
+        return at - self._noted.get(key_id, -math.inf) >= BETWEEN_NOTES_SECONDS
 
     def _read(self) -> dict[bytes, _Kept]:
         with self._database.read() as session:

@@ -38,7 +38,7 @@ AliasPath = Annotated[
 _PICTURES: dict[int | str, dict[str, Any]] = {
     200: {"content": {kind: {"schema": {"type": "string"}} for kind in (pictures.SVG, pictures.PNG)}}
 }
-_IMPORT_PARTS = {"file", "name"}
+_IMPORT_PARTS = {"file", "name", "shared"}
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The file.",

@@ -124,23 +124,35 @@ def test_a_secret_counts_with_its_own_id_alone(database: Database, ring: Keyring
     assert ring.check(str(Token(other.key_id, one.secret))) is None
 
 
-def test_the_last_use_is_written_down_and_never_goes_back(database: Database, ring: Keyring) -> None:
-    token, idle = keys.create(database, Scope.READ), keys.create(database, Scope.READ)
-    start = datetime.now(UTC)
-    ring.check(str(token))
-    ring.check(str(Token(idle.key_id, Token.new().secret)))
-    ring.note_uses()
+def last_uses(database: Database) -> dict[str, datetime | None]:
+    return {row.id: row.last_used_at for row in keys.listed(database)}
 
-    used = {row.id: row.last_used_at for row in keys.listed(database)}
-    assert used[idle.key_id] is None
-    assert used[token.key_id] is not None
-    assert start <= used[token.key_id] <= datetime.now(UTC)
+
+def test_the_last_use_is_written_down_once_a_minute_and_at_the_end(
+    database: Database, ring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, idle = keys.create(database, Scope.READ), keys.create(database, Scope.READ)
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    clock, noted = [start.timestamp()], []
+    monkeypatch.setattr(module.time, "time", lambda: clock[0])
+    for seconds in 0, 59, 2, 30, 0:
+        clock[0] += seconds
+        ring.check(str(token))
+        ring.check(str(Token(idle.key_id, Token.new().secret)))
+        ring.note_uses()
+        noted.append(last_uses(database)[token.key_id])
+    assert noted == [start + timedelta(seconds=after) for after in (0, 0, 61, 61, 61)]
+    ring.note_uses(at_the_end=True)
+    assert last_uses(database) == {token.key_id: start + timedelta(seconds=91), idle.key_id: None}
+
+
+def test_the_last_use_never_goes_back(database: Database, ring: Keyring) -> None:
+    token = keys.create(database, Scope.READ)
     later = datetime.now(UTC) + timedelta(hours=1)
     put(database, token, last_used_at=later)
     ring.check(str(token))
     ring.note_uses()
-    ring.note_uses()
-    assert {row.id: row.last_used_at for row in keys.listed(database)}[token.key_id] == later
+    assert last_uses(database)[token.key_id] == later
 
 
 def test_many_threads_check_while_keys_come_and_go(database: Database, ring: Keyring) -> None:

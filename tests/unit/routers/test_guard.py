@@ -76,7 +76,8 @@ def test_a_call_is_made_with_its_scope_or_a_greater_one() -> None:
 
 def test_who_is_refused_is_told_why() -> None:
     reply = call(application(Viewer(Scope.READ, "ann", "ann")), "POST", "/jobs")
-    problem(reply, 403, "scope-missing")
+    detail = problem(reply, 403, "scope-missing")["detail"]
+    assert detail == "This call needs a key of the scope 'write', and this one has 'read'; use another key."
     assert 'error="insufficient_scope", scope="write"' in reply.headers["www-authenticate"]
     problem(call(application(Unauthorized("why")), "POST", "/jobs"), 401, "unauthorized")
     problem(call(application(NOBODY), "POST", "/jobs"), 403, "scope-missing")
