@@ -21,7 +21,7 @@ endif
 COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-package torch --custom-compile-command "make lock" --quiet
 
-.PHONY: setup demo test dev check format bench lock clean
+.PHONY: setup demo test dev check format bench lock licences clean
 
 setup: $(STAMP) ## install everything into .venv, unless that is done already
 
@@ -35,11 +35,12 @@ test: $(STAMP) ## the whole default test run; what measures time runs first and 
 dev: $(STAMP) ## a server that reloads itself when the code changes
 	$(BIN)/onelayer serve --reload
 
-check: $(STAMP) ## format, lint, types, import contracts
+check: $(STAMP) ## format, lint, types, import contracts, known weaknesses of what is locked
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.audit
 
 format: $(STAMP) ## write the format that `check` asks for
 	$(BIN)/ruff format .
@@ -52,6 +53,9 @@ bench: $(STAMP) ## the benchmarks; not part of the tests
 lock: $(STAMP) ## write the lock files anew from pyproject.toml, by uv, for every platform and Python from 3.11 on
 	$(COMPILE) --extra postgres --extra otel $(COMPILE_ARGS) --output-file requirements.lock
 	$(COMPILE) --extra postgres --extra otel --extra dev $(COMPILE_ARGS) --constraints requirements.lock --output-file requirements-dev.lock
+
+licences: $(STAMP) ## write docs/licences.md anew from what is installed
+	$(BIN)/python -m tests.licences
 
 clean: ## remove .venv and everything that tools have left; data directories stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

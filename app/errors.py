@@ -314,9 +314,10 @@ class QueueFull(Busy):
 
     code, title = "queue-full", "The queue is full"
 
-    def __init__(self, limit: int, seconds: int) -> None:
+    def __init__(self, limit: int, seconds: int, whose: str = "") -> None:
+        jobs = f"jobs {whose}".strip()
         super().__init__(
-            f"{limit} jobs are queued, as many as the queue takes; try again in {seconds} seconds, or cancel some.",
+            f"{limit} {jobs} are queued, as many as the queue takes; try again in {seconds} seconds, or cancel some.",
             headers={"Retry-After": str(seconds)},
         )
 

@@ -12,6 +12,7 @@ from app.edge.cross_origin import cross_origin
 from app.edge.gate import Gate
 from app.edge.principal import principal
 from app.edge.rate import RateLimit
+from app.edge.traces import tracing
 from app.jobs.presence import Presence
 from app.jobs.upkeep import Upkeep
 from app.metrics.collector import registry_of
@@ -34,6 +35,7 @@ from app.routers import (
 )
 from app.routers.authentication import Authentication
 from app.routers.idempotency import IdempotencyKeys
+from app.routers.lanes import Lanes
 from app.schemas.document import describe
 from app.services import Services, assemble
 from app.settings import Settings
@@ -52,9 +54,11 @@ def create_app(settings: Settings | None = None, workers: Launcher | None = None
         redoc_url=None,
         max_body_size=settings.body_limit_bytes,
         separate_input_output_schemas=False,
+        telemetry=tracing(),
     )
     api.state.services = assemble(settings)
     api.state.workers = workers or Launcher(settings)
+    api.state.lanes = Lanes()
     api.state.registry = registry_of(api.state.services)
     problems.install(api)
     if settings.requests_per_second:

@@ -102,7 +102,8 @@ def assemble(settings: Settings) -> Services:
     registry = Registry(database, storage)
     bell = Bell()
     bounds = Bounds(settings.rows_limit, settings.columns_limit, settings.cells_limit)
-    queue = Queue(database, roster, settings.lease_seconds, settings.attempts, settings.queue_limit)
+    limits = settings.queue_limit, settings.queue_limit_per_key
+    queue = Queue(database, roster, settings.lease_seconds, settings.attempts, *limits)
     watch = Watch(bell, settings.poll_seconds)
     revision = Revision(database)
     return Services(

@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     poll_seconds: float = Field(1.0, gt=0.0, description="How often to look for work when no wake-up arrives.")
     attempts: int = Field(3, ge=1, description="How often a job is tried before it is failed.")
     queue_limit: int = Field(10_000, ge=1, description="Queued jobs at most; a further one is refused with 429.")
+    queue_limit_per_key: int = Field(
+        1000, ge=1, description="Queued jobs of one key's owner; a further one is refused with 429."
+    )
     checkpoint_seconds: float = Field(5.0, gt=0.0, description="How often the state of a running job is kept on disk.")
     keep_jobs_days: float | None = Field(
         None, ge=0.0, description="How long a job that is over is kept, with its history; its model stays."

@@ -6,7 +6,7 @@ A worker's writes carry its id and the attempt it claimed: a worker that lost it
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, false, func, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, false, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -50,9 +50,13 @@ class Order:
 class Queue:
     """Submit, claim, renew, finish; cancel, abandon, delete; and look."""
 
-    def __init__(self, database: Database, roster: Roster, lease_seconds: float, attempts: int, limit: int) -> None:
+    def __init__(
+        self, database: Database, roster: Roster, lease_seconds: float, attempts: int, limit: int,
+        limit_per_key: int | None = None,
+    ) -> None:  # fmt: skip
         self._database = database
         self._limit = limit
+        self._limit_per_key = limit_per_key
         self._roster = roster
         self._lease_seconds = lease_seconds
         self._attempts = attempts
@@ -77,9 +81,12 @@ class Queue:
             return _find(session, job_id), self._roster.ports(session, "worker")
 
     def _check_room(self, session: Session) -> None:
-        queued = select(JobRow.id).where(JobRow.status == Status.QUEUED).limit(self._limit).subquery()
-        if session.scalar(select(func.count()).select_from(queued)) == self._limit:
+        queued = select(JobRow.id).where(JobRow.status == Status.QUEUED)
+        if _reaches(session, queued, self._limit):
             raise QueueFull(self._limit, RETRY_SECONDS)
+        owner, limit = viewer().owner, self._limit_per_key
+        if owner is not None and limit is not None and _reaches(session, queued.where(JobRow.owner == owner), limit):
+            raise QueueFull(limit, RETRY_SECONDS, "of this key's owner")
 
     def get(self, job_id: str) -> JobRow:
         """One job."""
@@ -253,3 +260,8 @@ def _exhausted(attempts: int) -> dict[str, Any]:
         "detail": f"Its worker died in each of {attempts} attempts, most likely for want of memory; "
         "try a smaller dataset, or look into the worker's log.",
     }
+
+
+def _reaches(session: Session, found: Select[str], limit: int) -> bool:
+    """Whether there are so many; it looks at no more than these."""
+    return session.scalar(select(func.count()).select_from(found.limit(limit).subquery())) == limit

@@ -10,6 +10,10 @@ _REPLAYABLE = (Status.SUCCEEDED, Status.DIVERGED)
 
 def order_again(job: JobRow, devices: set[str]) -> Order:
     """The same job once more, on the device that it ran on; it leaves a verdict instead of a model."""
+    if job.kind != "train":
+        raise JobNotReplayable(
+            f"The job {job.id!r} predicted a dataset; POST /models/{{model}}/predictions does that again."
+        )
     if job.status not in _REPLAYABLE:
         raise JobNotReplayable(
             f"The job {job.id!r} is {job.status}; only one that succeeded or diverged ends where it did before."

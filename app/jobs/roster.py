@@ -3,7 +3,7 @@
 import os
 import socket
 from contextlib import suppress
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import Select, delete, select, update
 from sqlalchemy.orm import Session
@@ -21,26 +21,30 @@ class Roster:
     def __init__(self, database: Database, lease_seconds: float) -> None:
         self._database = database
         self._lease_seconds = lease_seconds
+        self._own: dict[str, dict[str, Any]] = {}
 
     def sign_in(self, role: Role, port: int, devices: list[str] | None = None) -> str:
         """Add this process; what has long been silent is removed on the way. Returns the process's id."""
         process_id = new_id()
+        self._own[process_id] = {"role": role, "port": port, "devices": devices or []}
         with self._database.write() as session:
             session.execute(delete(ProcessRow).where(ProcessRow.seen_at < DatabaseTime(-10 * self._lease_seconds)))
-            session.add(
-                ProcessRow(
-                    id=process_id, role=role, host=socket.gethostname(), pid=os.getpid(), port=port,
-                    devices=devices or [], started_at=DatabaseTime(), seen_at=DatabaseTime(),
-                )
-            )  # fmt: skip
+            self._enter(session, process_id)
         return process_id
 
+    def _enter(self, session: Session, process_id: str) -> None:
+        here = {"host": socket.gethostname(), "pid": os.getpid(), "started_at": DatabaseTime()}
+        session.add(ProcessRow(id=process_id, seen_at=DatabaseTime(), **here, **self._own[process_id]))
+
     def stay(self, session: Session, process_id: str) -> None:
-        """Say that this process is alive."""
-        session.execute(update(ProcessRow).where(ProcessRow.id == process_id).values(seen_at=DatabaseTime()))
+        """Say that this process is alive; it is entered anew if its machine slept so long that it was struck off."""
+        seen = update(ProcessRow).where(ProcessRow.id == process_id).values(seen_at=DatabaseTime())
+        if session.scalar(seen.returning(ProcessRow.id)) is None and process_id in self._own:
+            self._enter(session, process_id)
 
     def sign_out(self, process_id: str) -> None:
         """Remove a process, this one or one found dead."""
+        self._own.pop(process_id, None)
         with self._database.write() as session:
             session.execute(delete(ProcessRow).where(ProcessRow.id == process_id))
 

@@ -70,7 +70,8 @@ def predicted_against_true(y: Matrix, y_hat: Matrix, targets: Sequence[str], med
     figure = _figure(5 * len(targets), 4.8)
     for j, name in enumerate(targets):
         axes = figure.add_subplot(1, len(targets), j + 1)
-        axes.scatter(y[:, j], y_hat[:, j], s=6, alpha=0.4, linewidths=0)
+        # Few points are to be seen, many are to show where they are dense.
+        axes.scatter(y[:, j], y_hat[:, j], s=np.clip(6000 / len(y), 6, 30), alpha=0.4, linewidths=0)
         low, high = min(y[:, j].min(), y_hat[:, j].min()), max(y[:, j].max(), y_hat[:, j].max())
         axes.plot([low, high], [low, high], color="black", linewidth=0.8)
         axes.locator_params(nbins=6)
@@ -135,13 +136,14 @@ def _panel(axes: Any, rows: list[dict[str, Any]], spread: Matrix, output: str) -
 def _spread(loaded: Loaded) -> tuple[Matrix, str]:
     """What makes coefficients of different units comparable, and its name: a number's standard deviation, one level."""
     levels = np.array([f.kind == "categorical" for f in loaded.encoding.features for _ in f.names])
+    level = ", or of one level" if levels.any() else ""
     if loaded.encoding.std is not None:
-        return np.where(levels, 1.0, loaded.encoding.std), "one standard deviation, or of one level"
+        return np.where(levels, 1.0, loaded.encoding.std), f"one standard deviation{level}"
     if loaded.statistics is None:
         return np.ones(len(levels)), "one unit"
     # Without a standard deviation, a quarter of the range does nearly as well.
     quarter = (loaded.statistics.maximum - loaded.statistics.minimum) / 4
-    return np.where(levels | (quarter <= 0), 1.0, quarter), "a quarter of the training range, or of one level"
+    return np.where(levels | (quarter <= 0), 1.0, quarter), f"a quarter of the training range{level}"
 
 
 def _figure(width: float, height: float) -> "Figure":

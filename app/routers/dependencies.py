@@ -1,10 +1,10 @@
 """What handlers ask for, as named types: a signature says what the call needs, the body holds no plumbing."""
 
 import re
-from functools import lru_cache
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Header, Path, Query, Request
+from fastapi import Depends, Header, Path, Query, Request
+from fastapi.dependencies.models import Dependant
 from starlette.concurrency import run_in_threadpool
 
 from app.errors import Fault, InvalidRequest
@@ -45,22 +45,21 @@ async def _job_id(
     return await run_in_threadpool(services(request).queue.newest) if job == "latest" else job
 
 
-def known_query(request: Request) -> None:
+async def known_query(request: Request) -> None:
     """Refuse what the call does not know in its address: a misspelt option would be left out in silence."""
     if not request.scope["query_string"]:
         return
-    known = _query_names(request.app, request.scope["route"].path, request.method.lower())
+    known = _query_names(request.scope["route"].dependant)
     strangers = [name for name in request.query_params if name not in known]
     if strangers:
         listed = f"this call knows {', '.join(sorted(known))}" if known else "this call has none"
         raise InvalidRequest([Fault(name, f"no such query parameter; {listed}") for name in strangers[:10]])
 
 
-@lru_cache(maxsize=256)
-def _query_names(api: FastAPI, path: str, method: str) -> frozenset[str]:
-    """The query parameters of a call, as its documentation has them."""
-    told = api.openapi()["paths"][path][method].get("parameters", [])
-    return frozenset(parameter["name"] for parameter in told if parameter["in"] == "query")
+def _query_names(dependant: Dependant) -> set[str]:
+    """The query parameters of a call and of all that it depends on."""
+    own = {parameter.alias for parameter in dependant.query_params}
+    return own.union(*map(_query_names, dependant.dependencies))
 
 
 ServicesDep = Annotated[Services, Depends(services)]

@@ -38,6 +38,11 @@ class Received:
     media_types: dict[str, str] = field(default_factory=dict)
     fields: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def size(self) -> int:
+        """How many bytes the files have together."""
+        return sum(path.stat().st_size for path in self.files.values())
+
 
 async def receive_body(request: Request, folder: Path, room: Room = _room_for_all) -> Received:
     """Write the whole body to one file, known as the part `file`."""

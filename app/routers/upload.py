@@ -24,6 +24,7 @@ from app.problems import faults_of
 from app.routers.dependencies import ServicesDep
 from app.routers.guard import GuardedRoute
 from app.routers.json_body import check, check_width
+from app.routers.lanes import Lanes
 from app.routers.reception import Received, receive_body, receive_multipart
 from app.schemas.dataset import (
     DatasetBody,
@@ -69,7 +70,8 @@ async def create_dataset(
             readers.format_of(media_type)  # refused before the body is read
             received = await receive_body(request, folder, room)
         encoding = request.headers.get("content-encoding")
-        return await run_in_threadpool(_from_upload, received, options, encoding, services)
+        lanes: Lanes = request.app.state.lanes
+        return await lanes.run(received.size, _from_upload, received, options, encoding, services)
 
 
 async def _json_body(request: Request, services: Services) -> bytes:

@@ -62,6 +62,16 @@ class Launcher:
             process_group=0,
         )
 
+    def _relaunched(self) -> subprocess.Popen[bytes] | None:
+        """A new supervisor, as soon as the system has room for one; None if the server stops before."""
+        while True:
+            try:
+                return self._launch()
+            except OSError:
+                log.exception("the supervisor of the workers cannot be started; it is tried again")
+                if self._stopping.wait(RESTART_SECONDS):
+                    return None
+
     def _keep(self) -> None:
         while self._process is not None:
             status = self._process.wait()
@@ -70,4 +80,4 @@ class Launcher:
             if self._process.stdin is not None:
                 self._process.stdin.close()
             log.error("the supervisor of the workers died and is started again", exit_status=status)
-            self._process = self._launch()
+            self._process = self._relaunched()

@@ -137,6 +137,16 @@ def test_a_batch_that_cannot_be_predicted_is_refused_at_once(
         assert reply.json()["errors"][0]["location"] == location
 
 
+def test_a_batch_is_a_job_like_others_but_none_to_replay(server: RunningServer) -> None:
+    body = {"dataset": "measured-line"}
+    job = server.client.post("/models/measured-line/predictions", json=body, headers={"Prefer": "wait=30"}).json()
+    reply = server.client.post(f"/jobs/{job['id']}/replay")
+    assert (reply.status_code, reply.json()["type"]) == (409, "urn:onelayer:problem:job-not-replayable")
+    assert server.client.get(f"/jobs/{job['id']}/history").json()["items"] == []
+    assert server.client.get(f"/jobs/{job['id']}/plot").status_code in (200, 404)
+    assert "status" in server.client.get(f"/jobs/{job['id']}/events").text
+
+
 def test_a_job_that_trained_has_no_predictions(server: RunningServer) -> None:
     job = server.train(dataset="measured-line", model="linear", epochs=1)
     reply = server.client.get(f"/jobs/{job['id']}/predictions")

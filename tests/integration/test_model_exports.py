@@ -3,18 +3,16 @@
 import io
 import json
 import math
-import sqlite3
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import onnxruntime
 import pyarrow as pa
 import pytest
 
+from tests.export_readers import by_hand, by_pmml, flattened, in_duckdb, in_sqlite
 from tests.running_server import RunningServer
 
 NAMES = ["exports-fashion", "exports-housing", "exports-penguins"]
@@ -120,36 +118,6 @@ def some(name: str) -> int | None:
     return 20 if name == NAMES[0] else None
 
 
-def flattened(record: dict[str, Any]) -> dict[str, Any]:
-    """An image becomes a column for each pixel, as the SQL names them."""
-    flat: dict[str, Any] = {}
-    for name, value in record.items():
-        if isinstance(value, list):
-            flat |= {f"{name}[{i},{j}]": pixel for i, row in enumerate(value) for j, pixel in enumerate(row)}
-        else:
-            flat[name] = value
-    return flat
-
-
-def in_sqlite(table: pa.Table, query: str) -> list[dict[str, Any]]:
-    connection = sqlite3.connect(":memory:")
-    connection.row_factory = sqlite3.Row
-    columns = ", ".join('"' + name + '"' for name in table.column_names)
-    connection.execute(f"CREATE TABLE input ({columns})")
-    marks = ", ".join("?" * table.num_columns)
-    connection.executemany(f"INSERT INTO input VALUES ({marks})", zip(*table.to_pydict().values(), strict=True))
-    rows = [dict(row) for row in connection.execute(query)]
-    connection.close()
-    return rows
-
-
-def in_duckdb(table: pa.Table, query: str) -> list[dict[str, Any]]:
-    with duckdb.connect() as connection:
-        connection.register("input", table)
-        rows: list[dict[str, Any]] = connection.sql(query).to_arrow_table().to_pylist()
-    return rows
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_json_predicts_the_same_in_twenty_lines_of_plain_python(
     server: RunningServer, trained: dict[str, Any], name: str
@@ -162,17 +130,6 @@ def test_json_predicts_the_same_in_twenty_lines_of_plain_python(
     else:
         best = [document["classes"][max(range(len(p)), key=p.__getitem__)] for p in outputs]
         agree(trained[name], best, outputs)
-
-
-def by_hand() -> Callable[[dict[str, Any], dict[str, Any]], list[float]]:
-    """The twenty lines, as the documentation has them."""
-    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
-    program = text.split("```python\n")[1].split("```")[0]
-    assert len(program.strip().splitlines()) <= 23  # an import, two empty lines, twenty
-    names: dict[str, Any] = {}
-    exec(program, names)
-    predict: Callable[[dict[str, Any], dict[str, Any]], list[float]] = names["predict"]
-    return predict
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -217,28 +174,6 @@ def test_pmml_read_as_the_standard_says_predicts_the_same(
         part = {key: about[key][: some(name)] for key in ("predictions", "probabilities")}
         names = [about["model"]["classes"][index] for index in values.argmax(axis=1)]
         agree({**about, **part}, names, powers / powers.sum(axis=1, keepdims=True))
-
-
-def by_pmml(root: ET.Element, record: dict[str, Any]) -> list[float]:
-    space = {"p": "http://www.dmg.org/PMML-4_4"}
-    for field in root.iterfind(".//p:MiningField", space):
-        if field.get("usageType") != "target" and record[field.attrib["name"]] is None:
-            record[field.attrib["name"]] = field.get("missingValueReplacement")
-    for field in root.iterfind(".//p:LocalTransformations/p:DerivedField", space):
-        choice = field[0]
-        question, missing, there = choice
-        assert (choice.attrib, question.attrib) == ({"function": "if"}, {"function": "isMissing"})
-        chosen = missing if record[question[0].attrib["field"]] is None else there
-        record[field.attrib["name"]] = record[chosen.attrib["field"]] if chosen.text is None else float(chosen.text)
-    outputs = []
-    for table in root.iterfind(".//p:RegressionTable", space):
-        value = float(table.attrib["intercept"])
-        for number in table.iterfind("p:NumericPredictor", space):
-            value += float(number.attrib["coefficient"]) * float(record[number.attrib["name"]])
-        for level in table.iterfind("p:CategoricalPredictor", space):
-            value += float(level.attrib["coefficient"]) * (record[level.attrib["name"]] == level.attrib["value"])
-        outputs.append(value)
-    return outputs
 
 
 @pytest.mark.parametrize("form", ["safetensors", "json"])

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from app.access.scope import Scope
+from app.access.viewer import Viewer, working_for
 from app.database import Database
-from app.errors import DatasetNotFound, JobNotFound, JobOver, JobStillRunning
+from app.errors import DatasetNotFound, JobNotFound, JobOver, JobStillRunning, QueueFull
 from app.identifiers import new_id
 from app.jobs.queue import Order, Queue
 from app.jobs.roster import Roster
@@ -208,3 +210,20 @@ def test_a_list_is_narrowed_by_status_model_and_dataset(queue: Queue, submit: Su
     assert [job.id for job in queue.page(9, status="cancelled", model="softmax")] == []
     assert [job.id for job in queue.page(9, dataset_id=dataset_id, status=None)] == [softmax, linear]
     assert queue.page(9, dataset_id="other") == []
+
+
+def test_one_owner_may_queue_so_many_jobs_and_others_still_theirs(database: Database):
+    limited = Queue(database, Roster(database, 15.0), 15.0, 3, 1000, limit_per_key=2)
+    order = Order({}, "linear", None, None, 3, "auto")
+    ann, bob = Viewer(Scope.WRITE, "ann"), Viewer(Scope.WRITE, "bob")
+    with working_for(ann):
+        jobs = [limited.submit(order)[0].id for _ in range(2)]
+        with pytest.raises(QueueFull, match="2 jobs of this key's owner"):
+            limited.submit(order)
+    with working_for(bob):
+        limited.submit(order)
+    limited.submit(order)
+
+    with working_for(ann):
+        limited.cancel(jobs[0])
+        limited.submit(order)

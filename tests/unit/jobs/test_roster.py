@@ -119,3 +119,27 @@ def test_what_has_been_silent_for_ten_leases_is_struck_off_when_someone_signs_in
     newcomer = roster.sign_in("api", 4003)
 
     assert signed_in(database) == {silent, newcomer}
+
+
+def test_a_process_that_was_struck_off_while_its_machine_slept_comes_back(database: Database, roster: Roster):
+    process_id = roster.sign_in("worker", 4001, ["cpu"])
+    change(database, process_id, seen_at=DatabaseTime(-11 * LEASE_SECONDS))
+    Roster(database, LEASE_SECONDS).sign_in("api", 4000)
+    assert process_id not in signed_in(database)
+
+    with database.write() as session:
+        roster.stay(session, process_id)
+
+    assert process_id in signed_in(database)
+    assert ports(database, roster, "worker") == {4001}
+    assert roster.devices() == {"cpu"}
+
+
+def test_who_signed_out_does_not_come_back(database: Database, roster: Roster):
+    process_id = roster.sign_in("worker", 4001, ["cpu"])
+    roster.sign_out(process_id)
+
+    with database.write() as session:
+        roster.stay(session, process_id)
+
+    assert signed_in(database) == set()

@@ -155,3 +155,13 @@ def test_the_server_launches_workers_without_loading_torch():
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert child.stdout == "set()\n"
+
+
+def test_workers_that_cannot_be_started_again_are_tried_for(supervisor: Path, launcher: Launcher, tmp_path: Path):
+    write(supervisor, "test -e gone || { touch gone; rm python; exit 7; }; cat > /dev/null")
+    with capture_logs() as logged:
+        launcher.start()
+        assert soon(lambda: any("cannot be started" in line["event"] for line in logged))
+    write(supervisor, UNTIL_ITS_INPUT_ENDS)
+
+    assert soon(lambda: len(pids(tmp_path, "started")) == 2)
