@@ -12,7 +12,7 @@ in float64, since w may be large where features are nearly dependent.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -59,7 +59,9 @@ class Frame:
         return Problem(self._rows(given.train), validation, given.outputs, given.classes)
 
     def _rows(self, rows: Rows) -> Rows:
-        blocks = (((X - self.mean) @ self.axes).astype(np.float32) for _, X in _blocks(rows))
+        # From here on the steps read Z: of a mapped X nothing need stay resident, however small it is.
+        passing = replace(rows, memory_bytes=0)
+        blocks = (((X - self.mean) @ self.axes).astype(np.float32) for _, X in _blocks(passing))
         Z = collected(blocks, (rows.count, self.axes.shape[1]), rows.memory_bytes)
         y = rows.y
         if y.ndim == 2:
