@@ -106,11 +106,13 @@ class Keyring:
         return at - self._noted.get(key_id, -math.inf) >= BETWEEN_NOTES_SECONDS
 
     def _read(self) -> dict[bytes, _Kept]:
+        # Columns, not rows: this is done after every commit, and takes a third of the time.
+        query = select(KeyRow.digest, KeyRow.scope, KeyRow.owner, KeyRow.id, KeyRow.expires_at)
         with self._database.read() as session:
-            rows = session.scalars(select(KeyRow).where(KeyRow.revoked_at.is_(None)))
-            return {kept.digest: kept for kept in map(_keep, rows)}
+            found = [_keep(*row) for row in session.execute(query.where(KeyRow.revoked_at.is_(None)))]
+        return {kept.digest: kept for kept in found}
 
 
-def _keep(row: KeyRow) -> _Kept:
-    ends = row.expires_at.timestamp() if row.expires_at is not None else math.inf
-    return _Kept(bytes.fromhex(row.digest), Viewer(Scope(row.scope), row.owner, row.id), ends)
+def _keep(digest: str, scope: str, owner: str, key_id: str, expires_at: datetime | None) -> _Kept:
+    ends = expires_at.timestamp() if expires_at is not None else math.inf
+    return _Kept(bytes.fromhex(digest), Viewer(Scope(scope), owner, key_id), ends)

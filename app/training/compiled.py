@@ -28,22 +28,23 @@ class CompiledEngine:
         problem = setting.problem
         self.pace = pace
         self._setting = setting
-        self._splits = [
-            (_features(rows), *answers(rows, setting))
-            for rows in (problem.train, problem.train, problem.validation)
-            if rows is not None
-        ]
+        train = _features(problem.train), *answers(problem.train, setting)
+        self._splits = [train, train]
+        if problem.validation is not None:
+            self._splits.append((_features(problem.validation), *answers(problem.validation, setting)))
         self._shape = problem.outputs, problem.train.features
         self._theta = _flat(setting.start)
         self._velocity = np.zeros_like(self._theta) if setting.velocity is None else _flat(setting.velocity)
         z = np.empty((max(BLOCK, setting.batch_size), problem.outputs), np.float32)
-        decay = np.concatenate([np.tile(setting.decay, problem.outputs), np.zeros(problem.outputs, np.float32)])
+        decay = np.zeros_like(self._theta)
+        decay[: -problem.outputs].reshape(problem.outputs, -1)[:] = setting.decay
         self._state = self._theta, self._velocity, np.zeros_like(self._theta), decay, z
         self._order = np.empty(problem.train.count, np.int32)
         longest = max(len(rows[0]) for rows in self._splits)
         self._sequence = np.arange(min(longest, MEASURED_ROWS), dtype=np.int32)
         self._totals = np.zeros((3, 2))
-        self._ahead = setting.batch_size if self._splits[0][0].nbytes > CACHED_BYTES else 0
+        ahead = setting.batch_size if self._splits[0][0].nbytes > CACHED_BYTES else 0
+        self._step = setting.batch_size, setting.options.gradient_reduction == "sum", ahead
         self._update, self._loss = update_of(setting), CODES[str(setting.options.loss)]
 
     def begin(self, epoch: int) -> None:
@@ -53,8 +54,7 @@ class CompiledEngine:
 
     def descend(self, first: int, last: int, rates: NDArray[np.float32]) -> None:
         """See `Engine`."""
-        setting = self._setting
-        span = first, last, setting.batch_size, setting.options.gradient_reduction == "sum", self._ahead
+        span = first, last, *self._step
         kernels.descend(
             self._splits[0], self._order, span, rates, self._state, self._update, self._loss, self._totals[0]
         )

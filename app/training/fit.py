@@ -129,11 +129,13 @@ def _measure(engine: Engine, split: int, rows: Rows, block: int) -> Iterator[Pau
 def _epoch(setting: Setting, engine: Engine, number: int, rate: float) -> Epoch:
     """What the engine measured, as means over the rows."""
     report, problem = engine.report(), setting.problem
-    train = report.totals[RUNNING if setting.options.train_metrics == "running" else TRAIN]
-    train_loss, train_accuracy = (float(total) / problem.train.count for total in train)
-    losses = report.totals[VALIDATION]
-    rows = problem.validation.count if problem.validation else 0
-    validation = (float(losses[0]) / rows, float(losses[1]) / rows) if rows else (None, None)
+    totals, count = report.totals.tolist(), problem.train.count
+    train_loss, train_accuracy = totals[RUNNING if setting.options.train_metrics == "running" else TRAIN]
+    train_loss, train_accuracy = train_loss / count, train_accuracy / count
+    validation: tuple[float | None, float | None] = None, None
+    if problem.validation is not None:
+        validation_loss, validation_accuracy = totals[VALIDATION]
+        validation = validation_loss / problem.validation.count, validation_accuracy / problem.validation.count
     classes = setting.options.model == "softmax"
     return Epoch(
         number=number,

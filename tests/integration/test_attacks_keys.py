@@ -443,11 +443,21 @@ def test_an_owner_cannot_be_claimed(guarded: GuardedServer, estate: Estate, bob:
     assert guarded.everything() == before
 
 
-def test_who_is_refused_is_not_listened_to(guarded: GuardedServer, estate: Estate) -> None:
-    reader = guarded.holder("read", owner=estate.ann.id)
-    for authorization, expected in ("Bearer nonsense", b"401"), (f"Bearer {reader.token}", b"403"):
-        with socket.create_connection(("127.0.0.1", guarded.running.port), timeout=5) as client:
-            head = f"POST /datasets HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\n"
-            client.sendall(head.encode() + b"Content-Type: text/csv\r\nContent-Length: 100000000\r\n\r\n")
-            # Not a byte of the body has been sent.
-            assert client.recv(100).split()[1] == expected
+@pytest.mark.parametrize(
+    ("path", "media_type"),
+    [
+        ("/datasets", "text/csv"),
+        ("/datasets", "multipart/form-data; boundary=b"),
+        ("/jobs", "application/json"),
+        ("/models", "multipart/form-data; boundary=b"),
+        ("/models/anns-model/evaluate", "application/json"),
+        ("/predict", "application/json"),
+        ("/v2/models/anns-model/infer", "application/json"),
+    ],
+)
+def test_who_is_refused_is_not_listened_to(guarded: GuardedServer, path: str, media_type: str) -> None:
+    with socket.create_connection(("127.0.0.1", guarded.running.port), timeout=5) as client:
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer nonsense\r\n"
+        client.sendall(f"{head}Content-Type: {media_type}\r\nContent-Length: 1000000\r\n\r\n".encode())
+        # Not a byte of the body has been sent.
+        assert client.recv(100).split()[1] == b"401"

@@ -256,3 +256,16 @@ def test_on_loopback_a_key_counts_and_what_it_makes_is_its_owners(server: Runnin
     for holder in ann, bob:
         holder.client.close()
     database.dispose()
+
+
+def test_what_was_made_without_a_key_is_given_to_an_owner(server: RunningServer) -> None:
+    database = Database(f"sqlite:///{server.data_dir / 'onelayer.db'}")
+    free = server.create_dataset(LINE)["id"]
+    ann = Holder(server.url, str(keys.create(database, Scope.WRITE)))
+    assert ann.client.delete(f"/datasets/{free}").status_code == 403
+    command = [sys.executable, "-m", "app", "keys", "adopt", ann.id, "--data-dir", str(server.data_dir)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert re.fullmatch(r"Adopted: \d+ datasets, \d+ jobs, \d+ models, \d+ model names\.\n", done.stdout), done.stderr
+    assert ann.client.delete(f"/datasets/{free}").status_code == 204
+    ann.client.close()
+    database.dispose()
