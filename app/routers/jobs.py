@@ -135,6 +135,7 @@ async def hold(submitted: JobBody, services: Services, wait: float) -> Response:
 
 
 def _submit(spec: Spec, services: Services) -> tuple[JobBody, list[int]]:
+    services.storage.disk.check()
     job, ports = services.queue.submit(order(spec, services.catalogue, services.roster.devices(), services.registry))
     return JobBody.of(job), ports
 

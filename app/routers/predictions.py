@@ -67,6 +67,7 @@ def get_predictions(
 
 
 def _submit(model: str, asked: BatchRequest, services: Services) -> tuple[JobBody, list[int]]:
+    services.storage.disk.check()
     loaded = services.predictor.load(model)
     row = services.catalogue.get(asked.dataset)
     dataset = services.catalogue.files(row.id)

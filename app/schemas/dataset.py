@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from pydantic.config import JsonDict
 
 from app.identifiers import NAME_PATTERN
@@ -95,7 +95,9 @@ class DatasetRequest(BaseModel):
 
     source: Source
     name: Name | None = Field(None, description="A name, unique among the datasets there are.", examples=[None])
-    shared: bool = Field(False, description="Whether every key sees and uses it, or its owner alone.", examples=[False])
+    shared: StrictBool = Field(
+        False, description="Whether every key sees and uses it, or its owner alone.", examples=[False]
+    )
     target: str | None = Field(None, description="The column that jobs predict by default.", examples=[None])
     columns: dict[str, ColumnKind] | None = Field(
         None, description="Kinds of columns, where the inferred ones are not meant.", examples=[None]

@@ -1,6 +1,6 @@
 """Sharing: the one thing about a dataset or a model that its owner may change."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 
 class ShareRequest(BaseModel):
@@ -8,4 +8,4 @@ class ShareRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"shared": True}]})
 
-    shared: bool = Field(description="Whether every key sees and uses it, or its owner alone.", examples=[True])
+    shared: StrictBool = Field(description="Whether every key sees and uses it, or its owner alone.", examples=[True])

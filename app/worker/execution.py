@@ -167,7 +167,7 @@ class Execution:
             return
         near = nearness(self._options(spec), prepared, parameters)
         model_id = new_id()
-        with self._storage.stage() as stage:
+        with self._storage.stage(is_due=True) as stage:
             _save(weights, stage.path, encoding, remembered)
             found.save(stage.path)
             stage.publish(key(model_id))

@@ -82,3 +82,11 @@ def test_what_is_lent_counts_piece_by_piece_until_it_is_given_back(tmp_path: Pat
             take(1)
 
     assert disk.used() == 0
+
+
+def test_what_is_due_is_kept_beyond_the_budget(storage: Storage):
+    with storage.stage(is_due=True) as stage:
+        (stage.path / "data").write_bytes(bytes(2 * MEBIBYTE))
+        stage.publish("things/due")
+
+    assert storage.bytes("things/due") == 2 * MEBIBYTE
