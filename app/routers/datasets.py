@@ -3,13 +3,13 @@
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, Depends, Header, Path, Query
 from starlette.responses import Response, StreamingResponse
 
 from app.datasets.export import csv_of, parquet_of
 from app.datasets.pictures import PNG, SVG
 from app.datasets.plot import Plot, plotted
-from app.routers.dependencies import Cursor, Limit, ServicesDep
+from app.routers.dependencies import Cursor, Limit, ServicesDep, known_query
 from app.routers.guard import GuardedRoute
 from app.routers.negotiation import negotiated
 from app.schemas.dataset import DatasetBody, PlotOptions, Rows
@@ -20,7 +20,7 @@ from app.services import Services
 
 JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 
-router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=GuardedRoute)
+router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=GuardedRoute, dependencies=[Depends(known_query)])
 
 DatasetPath = Annotated[str, Path(description="A dataset's id or name.", examples=["line"], max_length=200)]
 

@@ -1,10 +1,12 @@
 """What handlers ask for, as named types: a signature says what the call needs, the body holds no plumbing."""
 
 import re
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Query, Request
 from fastapi.dependencies.models import Dependant
+from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from app.errors import Fault, InvalidRequest
@@ -58,8 +60,16 @@ async def known_query(request: Request) -> None:
 
 def _query_names(dependant: Dependant) -> set[str]:
     """The query parameters of a call and of all that it depends on."""
-    own = {parameter.alias for parameter in dependant.query_params}
+    own = {name for parameter in dependant.query_params for name in _names(parameter)}
     return own.union(*map(_query_names, dependant.dependencies))
+
+
+def _names(parameter: Any) -> Iterable[str]:
+    """The name of one parameter, or of each that a model groups."""
+    kind = parameter.field_info.annotation
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return (field.alias or name for name, field in kind.model_fields.items())
+    return (parameter.alias,)
 
 
 ServicesDep = Annotated[Services, Depends(services)]

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Depends, Header
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -14,14 +14,14 @@ from app.access.keyring import Keyring
 from app.access.viewer import viewer
 from app.errors import Fault, InvalidRequest, TooManyAtOnce
 from app.jobs.status import OVER
-from app.routers.dependencies import JobId, ServicesDep
+from app.routers.dependencies import JobId, ServicesDep, known_query
 from app.routers.guard import GuardedRoute
 from app.schemas.history import EpochBody
 from app.schemas.job import JobBody
 from app.schemas.problem import problems
 from app.slots import RETRY_SECONDS
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=GuardedRoute)
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=GuardedRoute, dependencies=[Depends(known_query)])
 
 _OVER = ".over"
 _EVENT_ID = re.compile(r"(\d{1,15})(\.over)?")

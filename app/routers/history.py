@@ -2,18 +2,18 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from app.errors import NotAcceptable
 from app.jobs import history, plot
 from app.routers.conditional import NOT_MODIFIED, IfNoneMatch, etag, matches, unchanged
-from app.routers.dependencies import JobId, ServicesDep
+from app.routers.dependencies import JobId, ServicesDep, known_query
 from app.routers.guard import GuardedRoute
 from app.schemas.history import History, csv_of
 from app.schemas.problem import problems
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=GuardedRoute)
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=GuardedRoute, dependencies=[Depends(known_query)])
 
 PLOTTED_EPOCHS = 2000
 

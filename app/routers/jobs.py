@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -12,14 +12,14 @@ from app.jobs.spec import Spec
 from app.jobs.status import OVER, Status
 from app.jobs.submission import order
 from app.routers.conditional import NOT_MODIFIED, IfNoneMatch, etag, matches, unchanged
-from app.routers.dependencies import Cursor, JobId, Limit, ServicesDep, WaitSeconds
+from app.routers.dependencies import Cursor, JobId, Limit, ServicesDep, WaitSeconds, known_query
 from app.routers.json_body import LimitedRoute
 from app.schemas.job import JobBody, PreflightBody
 from app.schemas.page import Page, before, page
 from app.schemas.problem import problems
 from app.services import Services
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=LimitedRoute)
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=LimitedRoute, dependencies=[Depends(known_query)])
 
 
 @router.post(

@@ -295,3 +295,23 @@ def test_a_crowd_of_clients_meets_no_lock_and_loses_no_update(tmp_path_factory: 
         crowd = Crowd(own, str(own.create_dataset(LINE)["id"]))
         crowd.run(seconds=2)
         crowd.check()
+
+
+@pytest.mark.parametrize(
+    ("path", "typo"),
+    [
+        ("/datasets", "limt"),
+        ("/datasets/{dataset}", "full"),
+        ("/datasets/{dataset}/rows", "ofset"),
+        ("/jobs", "state"),
+        ("/jobs/{job}", "wait"),
+        ("/jobs/{job}/history", "point"),
+        ("/jobs/{job}/plot", "sacle"),
+        ("/jobs/{job}/events", "after"),
+    ],
+)
+def test_a_misspelt_query_parameter_is_refused(server: RunningServer, dataset: str, path: str, typo: str) -> None:
+    job = over(server, submit(server, dataset, epochs=1))["id"]
+    reply = server.client.get(path.format(job=job, dataset=dataset), params={typo: "3"})
+    assert reply.status_code == 422
+    assert reply.json()["errors"][0]["location"] == typo
