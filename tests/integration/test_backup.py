@@ -1,7 +1,9 @@
 """Backup and restore: what comes back is what was there, and a damaged file is refused."""
 
+import io
 import subprocess
 import sys
+import tarfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,17 @@ def test_a_restored_service_has_everything_and_goes_on_with_the_job_that_ran(
         assert server.client.post(f"/jobs/{running}/cancel").status_code == 202
         over = server.client.get(f"/jobs/{running}", headers={"Prefer": "wait=10"}).json()
         assert over["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("name", ["../outside", "/tmp/onelayer-outside"])
+def test_a_backup_with_a_file_outside_of_it_is_refused(tmp_path: Path, name: str) -> None:
+    with tarfile.open(tmp_path / "made.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    done = onelayer("restore", tmp_path / "made.tar", "--data-dir", tmp_path / "data")
+    assert done.returncode == 1
+    assert "is no file of a backup" in done.stderr.replace("\n", " ")
+    assert not (tmp_path / "data" / "staging" / "outside").exists()
+    assert not Path("/tmp/onelayer-outside").exists()
 
 
 @pytest.mark.parametrize("damage", ["a bit", "the end", "all"])
