@@ -44,7 +44,7 @@ def run() -> None:
                 size += len(chunk)
         print(f"downloaded {size / 2**30:.2f} GiB of CSV in {time.perf_counter() - began:.1f} s")
         for name, (pid, old) in before.items():
-            print(f"{name}: peak {_peak(pid):.0f} MiB of its own, {old:.0f} MiB before")
+            print(f"{name}: peak {_peak(pid):.0f} MiB resident, {old:.0f} MiB before")
 
 
 def _write(path: Path) -> None:

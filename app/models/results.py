@@ -50,7 +50,8 @@ class Results:
 
 
 def _csv(path: Path) -> Iterator[bytes]:
-    with pq.ParquetFile(path) as file:
+    # Buffered in advance, the file would be in memory as a whole.
+    with pq.ParquetFile(path, pre_buffer=False) as file:
         header = True
         for batch in file.iter_batches(BLOCK_ROWS):
             sink = pa.BufferOutputStream()

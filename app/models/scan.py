@@ -69,7 +69,7 @@ def _tables(dataset: Dataset, rows: slice, columns: list[str], size: int) -> Ite
     if not columns:
         yield from ((i, _nothing(min(size, rows.stop - i))) for i in range(rows.start, rows.stop, size))
         return
-    with pq.ParquetFile(dataset.folder / TABLE_FILE) as file:
+    with pq.ParquetFile(dataset.folder / TABLE_FILE, pre_buffer=False) as file:
         start = 0
         for group in range(file.metadata.num_row_groups):
             stop = start + file.metadata.row_group(group).num_rows

@@ -21,7 +21,7 @@ def read(upload: Upload) -> Content:
 
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
             yield from file.iter_batches(_BATCH_ROWS)
     except (pa.ArrowException, OSError) as error:
         raise InvalidData(Fault("file", "not a whole Parquet file; it is damaged or truncated")) from error
