@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from pydantic import ValidationError
 
 from app.key_commands import keys
 from app.settings import Settings
@@ -131,7 +132,13 @@ def _refuse(error: Exception) -> NoReturn:
 
 
 def _settings(**given: Any) -> Settings:
-    return Settings(**{name: value for name, value in given.items() if value is not None})
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        for fault in error.errors():
+            name = f"ONELAYER_{str(fault['loc'][0]).upper()}" if fault["loc"] else "settings"
+            typer.echo(f"{name}: {fault['msg']} (it is {fault['input']!r})", err=True)
+        raise typer.Exit(2) from None
 
 
 if __name__ == "__main__":

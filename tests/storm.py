@@ -135,7 +135,8 @@ class Storm:
         jobs = {job["id"]: job for job in self._everything("jobs")}
         models = {model["id"]: model for model in self._everything("models")}
         assert set(jobs) == set(self.jobs), "a job is lost, or there twice"
-        assert {job["status"] for job in jobs.values()} <= {"succeeded", "cancelled"}
+        others = [job for job in jobs.values() if job["status"] not in ("succeeded", "cancelled")]
+        assert not others, [(job["status"], job["attempt"], job["error"]) for job in others]
         self._check_datasets()
         self._check_models(jobs, models)
         resumed = self._check_histories(jobs)

@@ -108,7 +108,9 @@ def sample(database: Database, job_id: str, after_epoch: int, points: int) -> li
         if count <= points:
             return list(session.scalars(select(EpochRow).where(*of_job).order_by(*in_order)))
         losses = session.execute(select(EpochRow.epoch, EpochRow.train_loss).where(*of_job).order_by(EpochRow.epoch))
-        chosen = _extremes([(row[0], row[1]) for row in losses], max(0, points - 2) // 2) | {first, last}
+        curve = [(row[0], row[1]) for row in losses]
+        chosen = _extremes(curve, max(0, points - 2) // 2) | {first, last}
+        chosen |= _spread(sorted({epoch for epoch, _ in curve} - chosen), points - len(chosen))
         kept = select(EpochRow).where(EpochRow.job_id == job_id, EpochRow.epoch.in_(sorted(chosen)[:points]))
         return list(session.scalars(kept.order_by(*in_order)))
 
@@ -121,6 +123,15 @@ def _extremes(losses: list[tuple[int, float | None]], stretches: int) -> set[int
         if finite:
             chosen |= {min(finite)[1], max(finite)[1]}
     return chosen
+
+
+def _spread(epochs: list[int], count: int) -> set[int]:
+    """So many of the epochs, evenly spaced: a smooth curve has few extremes."""
+    return (
+        {epochs[(2 * number + 1) * len(epochs) // (2 * count)] for number in range(count)}
+        if epochs and count > 0
+        else set()
+    )
 
 
 def _metrics(epoch: Measurement | EpochRow) -> dict[str, Any]:

@@ -23,7 +23,11 @@ _drawing = Lock()
 
 
 def draw(rows: Sequence[EpochRow], spec: dict[str, Any], media_type: str) -> bytes:
-    """The curves of a history. The same history gives the same bytes."""
+    """The curves of a history; of a sweep those of the best candidate, before the losses of all others in grey.
+
+    The same history gives the same bytes.
+    """
+    best = _best(rows)
     # The drawing library takes its time to load, and its fonts are shared between threads.
     with _drawing:
         import matplotlib as mpl
@@ -31,8 +35,13 @@ def draw(rows: Sequence[EpochRow], spec: dict[str, Any], media_type: str) -> byt
 
         figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.add_subplot()
+        for number in sorted({row.candidate for row in rows} - {best}):
+            own = [row for row in rows if row.candidate == number]
+            _curves(axes, own, _LOSSES[:1], color="0.8", label="_", linewidth=0.8)
+        rows = [row for row in rows if row.candidate == best]
         lines = _curves(axes, rows, _LOSSES)
         axes.set(xlabel="epoch", ylabel=f"loss ({spec.get('loss')})")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(visible=True, alpha=0.3)
         _scale(axes, rows, spec["model"] == "linear")
         if any(row.train_accuracy is not None for row in rows):
@@ -40,7 +49,8 @@ def draw(rows: Sequence[EpochRow], spec: dict[str, Any], media_type: str) -> byt
             beside.set(ylabel="accuracy", ylim=(0, 1))
             lines += _curves(beside, rows, _ACCURACIES)
         if lines:
-            axes.legend(handles=lines, loc="best")
+            # Above the picture, since curves fill it to every corner.
+            figure.legend(handles=lines, loc="outside upper center", ncols=2)
         picture = io.BytesIO()
         with mpl.rc_context({"svg.hashsalt": "onelayer"}):
             metadata = {"Date": None} if FORMATS[media_type] == "svg" else None
@@ -48,13 +58,28 @@ def draw(rows: Sequence[EpochRow], spec: dict[str, Any], media_type: str) -> byt
         return picture.getvalue()
 
 
-def _curves(axes: "Axes", rows: Sequence[EpochRow], which: Sequence[tuple[str, str, str, str]]) -> list[Any]:
+def _best(rows: Sequence[EpochRow]) -> int:
+    """The candidate with the least loss at its last epoch, on the validation rows where there are any."""
+    last = {row.candidate: row for row in rows}
+    reached = max((row.epoch for row in rows), default=0)
+    losses = [
+        (row.train_loss if row.validation_loss is None else row.validation_loss, candidate)
+        for candidate, row in last.items()
+        if row.epoch == reached
+    ]
+    return min(((loss, candidate) for loss, candidate in losses if loss is not None), default=(0.0, 0))[1]
+
+
+def _curves(
+    axes: "Axes", rows: Sequence[EpochRow], which: Sequence[tuple[str, str, str, str]], **looks: Any
+) -> list[Any]:
     lines = []
     for name, label, colour, style in which:
         points = [(row.epoch, getattr(row, name)) for row in rows if getattr(row, name) is not None]
         if points:
             marker = "o" if len(points) == 1 else None
-            lines += axes.plot(*zip(*points, strict=True), color=colour, linestyle=style, label=label, marker=marker)
+            look = {"color": colour, "linestyle": style, "label": label, "marker": marker} | looks
+            lines += axes.plot(*zip(*points, strict=True), **look)
     return lines
 
 

@@ -47,8 +47,15 @@ class Wire:
     """Epochs and states as server-sent events."""
 
     def epochs(self, rows: Sequence[Any]) -> bytes:
-        """One event each; the id is the number of the epoch."""
-        return b"".join(_event("epoch", EpochBody.of(row).model_dump_json(), str(row.epoch)) for row in rows)
+        """One event each; the id is the number of the epoch. Of a sweep only an epoch's last candidate has it.
+
+        Whoever is cut off within an epoch then gets all of its candidates once more, and misses none.
+        """
+        following = [*(row.epoch for row in rows[1:]), None]
+        return b"".join(
+            _event("epoch", EpochBody.of(row).model_dump_json(), str(row.epoch) if row.epoch != after else None)
+            for row, after in zip(rows, following, strict=True)
+        )
 
     def status(self, job: Any) -> bytes:
         """The job; the id of the last one says that nothing follows."""

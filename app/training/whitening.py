@@ -48,10 +48,12 @@ class Frame:
         scale = np.ones_like(mean) if ridge else _inverse_roots(np.diag(covariance))
         values, vectors = np.linalg.eigh(covariance * scale[:, None] * scale)
         kept = values > NEGLIGIBLE * max(values[-1], 1e-300)
+        target_mean = rows.y.mean(axis=0, dtype=np.float64) if rows.y.ndim == 2 else np.zeros(outputs)
+        if not kept.any():
+            # No feature varies: one direction stays for the shapes' sake, along which nothing is.
+            return cls(mean, np.zeros((len(mean), 1)), np.ones(1), target_mean)
         decay = 1 / (values[kept] + ridge)
-        axes = scale[:, None] * vectors[:, kept] * np.sqrt(decay)
-        linear = rows.y.ndim == 2
-        return cls(mean, axes, decay, rows.y.mean(axis=0, dtype=np.float64) if linear else np.zeros(outputs))
+        return cls(mean, scale[:, None] * vectors[:, kept] * np.sqrt(decay), decay, target_mean)
 
     def problem(self, given: Problem) -> Problem:
         """The same problem in this frame."""

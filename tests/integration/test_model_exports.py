@@ -199,3 +199,26 @@ def test_an_exported_model_is_imported_and_predicts_the_same(
     coefficients = [server.client.get(f"/models/{model}/coefficients").json() for model in (name, imported["id"])]
     assert coefficients[0] == coefficients[1]
     assert coefficients[0]["inference"]["available"] == (name == "exports-housing-folded")
+
+
+def test_sql_is_right_whatever_the_features_are_called_or_refused(server: RunningServer) -> None:
+    client, csv = server.client, {"Content-Type": "text/csv"}
+    table = b"_sum,_e0,cls\n1,2,u\n2,3,v\n3,1,u\n4,5,v\n"
+    for name, content in (("sql-names", table), ("sql-clash", table.replace(b"_sum", b"Prediction"))):
+        params = {"name": name, "target": "cls"}
+        assert client.post("/datasets", params=params, content=content, headers=csv).status_code == 201
+        server.train(dataset=name, model="softmax", l2=0.01, model_name=name)
+    query = client.get("/models/sql-names/export", params={"format": "sql"}).text
+    rows = [{"_sum": 1.0, "_e0": 2.0}, {"_sum": 4.0, "_e0": 5.0}]
+    expected = client.post(
+        "/predict", json={"model": "sql-names", "records": rows, "outputs": ["probabilities"]}
+    ).json()
+
+    found = in_sqlite(pa.Table.from_pylist(rows), query)
+
+    assert [row["prediction"] for row in found] == expected["predictions"]
+    shares = [[row["probability:u"], row["probability:v"]] for row in found]
+    np.testing.assert_allclose(shares, expected["probabilities"], atol=1e-9)
+    refused = client.get("/models/sql-clash/export", params={"format": "sql"})
+    assert refused.status_code == 422
+    assert "Prediction" in refused.json()["detail"]

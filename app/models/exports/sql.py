@@ -8,6 +8,7 @@ expressions of a depth of 1000 at most.
 from collections.abc import Iterator, Sequence
 
 from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature, Feature
+from app.errors import Unsupported
 from app.models.predictor import Loaded
 from app.models.weights import Matrix
 
@@ -23,43 +24,64 @@ def write(loaded: Loaded) -> bytes:
     return ("\n".join([*header, *body]) + ";\n").encode()
 
 
+def _check_names(loaded: Loaded, added: Sequence[str]) -> None:
+    """Refuse a model one of whose features is called as a column that the query adds."""
+    added_names = {name.lower() for name in added}
+    clash = [feature.name for feature in loaded.encoding.features if feature.name.lower() in added_names]
+    if clash:
+        raise Unsupported(
+            (), f"The query would add a column {clash[0]!r}, a name that a feature has; take another format."
+        )
+
+
+def _own_mark(loaded: Loaded) -> str:
+    """What the names of intermediate columns begin with, and that of no feature."""
+    mark = "_"
+    while any(feature.name.startswith(mark) for feature in loaded.encoding.features):
+        mark += "_"
+    return mark
+
+
 def _linear(loaded: Loaded) -> list[str]:
     names = _prefixed("prediction", loaded.outputs_names) if len(loaded.row.target) > 1 else ["prediction"]
+    _check_names(loaded, names)
     expressions = [f"  {_output(loaded, j)} AS {_quoted(name)}" for j, name in enumerate(names)]
     return ["SELECT *,", ",\n".join(expressions), 'FROM "input"']
 
 
 def _softmax(loaded: Loaded) -> list[str]:
     """Logits, then their maximum by rounds of pairs, then the exponentials, then probabilities and the class."""
-    names = loaded.outputs_names
+    names, own = loaded.outputs_names, _own_mark(loaded)
     logits = [_quoted(f"logit:{name}") for name in names]
+    added = [f"{kind}:{name}" for kind in ("logit", "probability") for name in names]
+    _check_names(loaded, ["prediction", *added])
     columns = ",\n".join(f"  {_output(loaded, j)} AS {logit}" for j, logit in enumerate(logits))
     steps = [("_logits", "\n" + columns + "\n", '"input"')]
     best = logits[0]
-    for number, (expressions, winner) in enumerate(_rounds(logits)):
+    for number, (expressions, winner) in enumerate(_rounds(logits, own)):
         steps.append((f"_round{number}", " " + ", ".join(expressions), steps[-1][0]))
         best = winner
     # PostgreSQL refuses an exponential that is too small for a number instead of calling it zero.
     powers = ", ".join(
-        f"CASE WHEN {logit} - {best} < -700 THEN 0.0 ELSE EXP({logit} - {best}) END AS _e{j}"
+        f"CASE WHEN {logit} - {best} < -700 THEN 0.0 ELSE EXP({logit} - {best}) END AS {own}e{j}"
         for j, logit in enumerate(logits)
     )
     steps.append(("_powers", " " + powers, steps[-1][0]))
-    steps.append(("_total", f" {_sum([f'_e{j}' for j in range(len(names))])} AS _sum", "_powers"))
+    steps.append(("_total", f" {_sum([f'{own}e{j}' for j in range(len(names))])} AS {own}sum", "_powers"))
     cases = " ".join(f"WHEN {logit} = {best} THEN {_text(name)}" for logit, name in zip(logits, names, strict=True))
-    shares = [f"_e{j} / _sum AS {_quoted(f'probability:{name}')}" for j, name in enumerate(names)]
+    shares = [f"{own}e{j} / {own}sum AS {_quoted(f'probability:{name}')}" for j, name in enumerate(names)]
     tail = [f'SELECT *, CASE {cases} END AS "prediction",', "  " + ",\n  ".join(shares), "FROM _total"]
     # Materialised, or SQLite would put each step's expressions into those of the next, which multiplies them.
     tables = [f"{name} AS MATERIALIZED (SELECT *,{chosen} FROM {source})" for name, chosen, source in steps]  # noqa: S608 - quoted
     return ["WITH " + ",\n".join(tables), *tail]
 
 
-def _rounds(rivals: Sequence[str]) -> Iterator[tuple[list[str], str]]:
+def _rounds(rivals: Sequence[str], own: str) -> Iterator[tuple[list[str], str]]:
     """The rounds of a knock-out for the greatest: expressions for the winners of each, and the first winner's name."""
     number, standing = 0, list(rivals)
     while len(standing) > 1:
         pairs = [standing[i : i + 2] for i in range(0, len(standing), 2)]
-        winners = [f"_m{number}_{i}" for i in range(len(pairs))]
+        winners = [f"{own}m{number}_{i}" for i in range(len(pairs))]
         expressions = [
             f"CASE WHEN {pair[0]} >= {pair[-1]} THEN {pair[0]} ELSE {pair[-1]} END AS {winner}"
             for pair, winner in zip(pairs, winners, strict=True)

@@ -144,7 +144,16 @@ def test_epochs_without_a_finite_loss_are_no_extremes(database: Database, queue:
     losses = [None] * 50 + [3.0] + [None] * 49
     record(database, queue, claim, [measured(epoch, train_loss=loss) for epoch, loss in enumerate(losses, 1)])
 
-    assert [row.epoch for row in history.sample(database, claim[0], 0, 4)] == [1, 51, 100]
+    epochs = [row.epoch for row in history.sample(database, claim[0], 0, 4)]
+    assert {1, 51, 100} < set(epochs)
+    assert len(epochs) == 4
+
+
+def test_a_smooth_curve_has_as_many_points_as_asked(database: Database, queue: Queue, claim: Claim):
+    record(database, queue, claim, [measured(epoch, train_loss=1 / epoch) for epoch in range(1, 38)])
+
+    assert [row.epoch for row in history.sample(database, claim[0], 0, 5)] == [1, 7, 19, 31, 37]
+    assert len(history.sample(database, claim[0], 0, 20)) == 20
 
 
 def test_a_sample_of_a_sweep_counts_epochs_and_has_every_candidate(database: Database, queue: Queue, claim: Claim):

@@ -89,3 +89,12 @@ def test_what_was_chosen_gives_the_same_bits_when_it_is_asked_for() -> None:
     second = epochs(problem, first.options)[-1]
     assert second.parameters.weights.tobytes() == first.parameters.weights.tobytes()
     assert second.options == first.options
+
+
+@pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
+def test_features_that_do_not_vary_leave_the_mean_of_the_targets(solver: str) -> None:
+    rows = Rows(np.full((30, 2), 5, np.float32), np.arange(30, dtype=np.float32)[:, None])
+    options = Hyperparameters(model="linear", solver=solver, standardize=True)
+    parameters = epochs(Problem(rows, None, 1), options)[-1].parameters
+    assert (parameters.weights == 0).all()
+    np.testing.assert_allclose(parameters.bias, 14.5, rtol=0.02)
