@@ -32,6 +32,7 @@ def draw(rows: Sequence[EpochRow], spec: dict[str, Any], media_type: str) -> byt
     with _drawing:
         import matplotlib as mpl
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
 
         figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.add_subplot()
@@ -41,7 +42,7 @@ def draw(rows: Sequence[EpochRow], spec: dict[str, Any], media_type: str) -> byt
         rows = [row for row in rows if row.candidate == best]
         lines = _curves(axes, rows, _LOSSES)
         axes.set(xlabel="epoch", ylabel=f"loss ({spec.get('loss')})")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(visible=True, alpha=0.3)
         _scale(axes, rows, spec["model"] == "linear")
         if any(row.train_accuracy is not None for row in rows):
