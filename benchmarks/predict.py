@@ -22,7 +22,7 @@ from starlette.responses import Response
 from app import server
 from app.main import create_app
 from app.settings import Settings
-from benchmarks.load import Load, Measured, measure
+from benchmarks.latency import Load, Measured, measure
 
 SECONDS = 2
 ROUNDS = 2

@@ -5,7 +5,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.load import CONNECTIONS, Measured, measure
+from benchmarks.latency import CONNECTIONS, Measured, measure
 from benchmarks.predict import Running, loads, prepare
 
 SECONDS = 4
