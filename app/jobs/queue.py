@@ -134,10 +134,11 @@ class Queue:
                 raise JobStillRunning(job_id)
             session.execute(delete(JobRow).where(JobRow.id == job_id))
 
-    def is_known(self, job_id: str) -> bool:
-        """Whether there is such a job."""
+    def keeps(self, job_id: str, attempt: int) -> bool:
+        """Whether what this attempt at a job leaves is kept: it is the last, and has not come to nothing."""
+        kept = JobRow.status.in_([*LIVING, Status.SUCCEEDED])
         with self._database.read() as session:
-            return session.get(JobRow, job_id) is not None
+            return session.scalar(select(JobRow.attempt).where(JobRow.id == job_id, kept)) == attempt
 
     # ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────
 
