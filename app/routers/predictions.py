@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, Response, StreamingResponse
 
-from app.jobs.queue import Order
+from app.jobs.order import Order
 from app.models.batch import Batch, check_batch
 from app.routers.dependencies import JobId, ServicesDep, WaitSeconds, known_query
 from app.routers.history import accepts_csv

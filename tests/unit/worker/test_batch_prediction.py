@@ -17,7 +17,8 @@ from app.datasets.feature_encoding import NumericFeature
 from app.datasets.target_encoding import TargetEncoding
 from app.errors import ResultNotFound
 from app.identifiers import new_id
-from app.jobs.queue import Claim, LeaseLost, Order, Queue
+from app.jobs.order import Order
+from app.jobs.queue import Claim, LeaseLost, Queue
 from app.models import batch as batches
 from app.models.batch import Batch
 from app.models.registry import Registry, key
