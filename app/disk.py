@@ -62,7 +62,7 @@ class Disk:
         """What the files of the data directory occupy together."""
         with self._lock:
             if time.monotonic() - self._measured_at >= MEASURED_SECONDS:
-                self._used = sum(_sizes(self._root))
+                self._used = sum(sizes(self._root))
                 self._measured_at = time.monotonic()
             return self._used
 
@@ -72,16 +72,17 @@ class Disk:
             self._used = max(0, self._used + size)
 
 
-def _sizes(folder: Path) -> Iterator[int]:
+def sizes(folder: Path) -> Iterator[int]:
+    """Of every file in a folder, but those that are removed meanwhile."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    yield from _sizes(Path(entry.path))
+                    yield from sizes(Path(entry.path))
                 else:
                     yield _size(entry)
-    except FileNotFoundError:
-        return  # removed meanwhile
+    except (FileNotFoundError, NotADirectoryError):
+        return  # removed meanwhile, or a single file, which is small
 
 
 def _size(entry: os.DirEntry[str]) -> int:

@@ -16,11 +16,11 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from app.disk import Disk
+from app.disk import Disk, sizes
 from app.errors import StorageFull
 from app.identifiers import new_id
 
@@ -82,20 +82,17 @@ class Storage:
         """
         if not is_due:
             self.disk.check()
-        folder, lock = self._locked_folder()
-        stage = Stage(self, folder, is_due)
-        published = False
-        try:
-            yield stage
-            published = stage.path != folder
-        except OSError as error:
-            if error.errno in FULL:
-                raise _full() from error
-            raise
-        finally:
-            if not published:
-                shutil.rmtree(stage.path, ignore_errors=True)
-            os.close(lock)
+        with _naming_a_full_disk():
+            folder, lock = self._held(Path.mkdir, os.O_RDONLY)
+            stage = Stage(self, folder, is_due)
+            published = False
+            try:
+                yield stage
+                published = stage.path != folder
+            finally:
+                if not published:
+                    shutil.rmtree(stage.path, ignore_errors=True)
+                os.close(lock)
 
     def adopt(self, folder: Path, collection: str) -> None:
         """Take in a whole collection that was prepared aside, synced, where there is none yet."""
@@ -109,22 +106,19 @@ class Storage:
         """Give one file a new content, whole or not at all: written aside, synced, renamed over the old one."""
         target = self.path(key)
         target.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.root / _STAGING / new_id()
-        lock = os.open(aside, os.O_CREAT | os.O_WRONLY, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            with open(lock, "wb", closefd=False) as file:
-                file.write(data)
-            os.fsync(lock)
-            aside.rename(target)
-            _sync(target.parent)
-        except OSError as error:
-            aside.unlink(missing_ok=True)
-            if error.errno in FULL:
-                raise _full() from error
-            raise
-        finally:
-            os.close(lock)
+        with _naming_a_full_disk():
+            aside, lock = self._held(partial(Path.touch, mode=0o644), os.O_WRONLY)
+            try:
+                with open(lock, "wb", closefd=False) as file:
+                    file.write(data)
+                os.fsync(lock)
+                aside.rename(target)
+                _sync(target.parent)
+            except OSError:
+                aside.unlink(missing_ok=True)
+                raise
+            finally:
+                os.close(lock)
 
     def files(self, collection: str) -> list[Path]:
         """The single files of a collection."""
@@ -139,7 +133,7 @@ class Storage:
             path.rename(doomed)
         except FileNotFoundError:
             return
-        size = _bytes(doomed)
+        size = _bytes(doomed)  # of what a sweep has left of it
         _remove(doomed)
         self.disk.changed(-size)
 
@@ -168,16 +162,21 @@ class Storage:
         ]
         return [str(folder.relative_to(self.root)) for folder in staging + orphans]
 
-    def _locked_folder(self) -> tuple[Path, int]:
-        """A fresh folder that this process holds; a sweep may remove one before it is locked, so look again."""
+    def _held(self, make: Callable[[Path], None], flags: int) -> tuple[Path, int]:
+        """Something fresh in the staging area that this process holds, open.
+
+        Until it is locked, a sweep takes it for what a dead writer left; a process may be held up there for as long as
+        others have the processor. So look whether it is there still, and else make another.
+        """
         while True:
-            folder = self.root / _STAGING / new_id()
-            folder.mkdir()
-            lock = os.open(folder, os.O_RDONLY)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if folder.exists():
-                return folder, lock
-            os.close(lock)
+            path = self.root / _STAGING / new_id()
+            make(path)
+            with suppress(FileNotFoundError):
+                lock = os.open(path, flags)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if path.exists():
+                    return path, lock
+                os.close(lock)
 
     def _folders(self, collection: str) -> list[Path]:
         parent = self.root / collection
@@ -185,11 +184,17 @@ class Storage:
 
 
 def _bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return sum(sizes(folder))
 
 
-def _full() -> StorageFull:
-    return StorageFull("The disk under the data directory is full; free some space and try again.")
+@contextmanager
+def _naming_a_full_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise StorageFull("The disk under the data directory is full; free some space and try again.") from error
+        raise
 
 
 def _remove(path: Path) -> None:

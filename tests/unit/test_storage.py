@@ -28,6 +28,17 @@ with Storage(Path(sys.argv[1])).stage() as stage:
 """
 
 
+SWEEPER = """
+import select, sys
+from pathlib import Path
+from app.storage import Storage
+
+storage = Storage(Path(sys.argv[1]))
+while not select.select([sys.stdin], [], [], 0)[0]:
+    storage.sweep("models", lambda _: True)
+"""
+
+
 @contextmanager
 def writer(storage: Storage, state: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Another process that holds a stage, and the name of the stage's folder."""
@@ -195,20 +206,70 @@ def test_the_sweep_spares_a_living_writer_and_removes_what_a_dead_one_left(stora
         assert left(storage) == []
 
 
-def test_a_sweep_between_making_a_stage_and_locking_it_costs_nothing(storage: Storage, monkeypatch: pytest.MonkeyPatch):
-    lock, swept = module.fcntl.flock, []
+def sweep_before(monkeypatch: pytest.MonkeyPatch, storage: Storage, owner: object, name: str) -> list[str]:
+    """Let the next call of a function wait, as on a busy machine, until a sweep has passed; returns what that took."""
+    call, swept = getattr(owner, name), []
 
-    def sweep_first(handle: int, operation: int) -> None:
+    def late(*arguments: object, **options: object) -> object:
         if not swept:
-            swept.append(True)
-            storage.sweep("models", nobody)
-        lock(handle, operation)
+            swept.append("")
+            swept[:] = storage.sweep("models", nobody)
+        return call(*arguments, **options)
 
-    monkeypatch.setattr(module.fcntl, "flock", sweep_first)
+    monkeypatch.setattr(owner, name, late)
+    return swept
+
+
+@pytest.mark.parametrize("before", [(module.os, "open"), (module.fcntl, "flock")], ids=["opening", "locking"])
+def test_a_sweep_between_making_a_stage_and_locking_it_costs_nothing(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, before: tuple[object, str]
+):
+    swept = sweep_before(monkeypatch, storage, *before)
 
     publish(storage, "models/m")
 
+    assert [name.split("/")[0] for name in swept] == ["staging"]
     assert left(storage) == ["models/m/x"]
+    assert not list((storage.root / "staging").iterdir())
+
+
+@pytest.mark.parametrize("before", [(module.os, "open"), (module.fcntl, "flock")], ids=["opening", "locking"])
+def test_a_sweep_between_making_a_file_and_locking_it_costs_nothing(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, before: tuple[object, str]
+):
+    (storage.root / "checkpoints").mkdir()
+    sweep_before(monkeypatch, storage, *before)
+
+    storage.write("checkpoints/x", b"whole")
+
+    assert storage.path("checkpoints/x").read_bytes() == b"whole"
+    assert not list((storage.root / "staging").iterdir())
+
+
+def test_a_sweep_between_giving_up_a_key_and_removing_its_files_costs_nothing(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+):
+    publish(storage, "models/m")
+    sweep_before(monkeypatch, storage, module, "_bytes")
+
+    storage.delete("models/m")
+
+    assert left(storage) == []
+
+
+def test_stages_and_sweeps_of_several_processes_do_not_disturb_each_other(storage: Storage):
+    with subprocess.Popen([sys.executable, "-c", SWEEPER, str(storage.root)], stdin=subprocess.PIPE) as sweeper:
+        try:
+            for number in range(500):
+                publish(storage, f"models/{number}")
+                storage.write(f"checkpoints/{number}", b"whole")
+                storage.delete(f"models/{number}")
+        finally:
+            sweeper.communicate(b"")
+
+    assert sweeper.returncode == 0
+    assert len(storage.files("checkpoints")) == 500
+    assert left(storage) == []
 
 
 def test_looking_whether_it_is_writable_disturbs_nobody_who_looks_too(storage: Storage):
