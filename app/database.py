@@ -4,6 +4,7 @@ SQLite runs in WAL mode; reads begin DEFERRED, writes begin IMMEDIATE, because a
 then writes fails with "database is locked" under concurrency. The same code runs on PostgreSQL.
 """
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -13,7 +14,8 @@ from typing import Any
 from sqlalchemy import DateTime, Engine, create_engine, event
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -25,6 +27,11 @@ from sqlalchemy.types import TypeDecorator
 from app.errors import StorageFull
 
 BUSY_TIMEOUT_MILLISECONDS = 10_000
+
+_PASSING = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL,  # others hold it
+    sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,  # the disk or the system's open files are at their limit
+}  # fmt: skip
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -107,6 +114,14 @@ class Database:
     def dispose(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the database failed for what passes by itself: others hold it, or its server was started again."""
+    if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in _PASSING
+    is_cut_off = isinstance(error, DBAPIError) and error.connection_invalidated
+    return is_cut_off or isinstance(error, OperationalError | PoolTimeout)
 
 
 def _engine(url: str) -> Engine:

@@ -37,7 +37,10 @@ class Stage:
         self._storage = storage
 
     def publish(self, key: str) -> Path:
-        """Give the folder its key: sync every file, rename, sync the parent."""
+        """Give the folder its key: sync every file, rename, sync the parent.
+
+        Raises:  FileExistsError if something has that key already; it stays as it is
+        """
         target = self._storage.path(key)
         target.parent.mkdir(parents=True, exist_ok=True)
         size = _bytes(self.path)
@@ -46,7 +49,7 @@ class Stage:
         for file in self.path.iterdir():
             _sync(file)
         _sync(self.path)
-        self.path.rename(target)
+        _rename(self.path, target)
         # Before what may still fail: from here on it is the target that has to go.
         self.path = target
         self._storage.disk.changed(size)
@@ -202,6 +205,15 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def _rename(folder: Path, target: Path) -> None:
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno == errno.ENOTEMPTY:
+            raise FileExistsError(errno.EEXIST, "there is such a key already", str(target)) from error
+        raise
 
 
 def _is_unknown(name: str, is_known: Callable[[str], bool]) -> bool:

@@ -10,6 +10,7 @@ freed when the job is over. What is smaller than `LEAST_BYTES` is encoded sooner
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -77,8 +78,10 @@ class MatrixCache:
                 writer.finish()
             mapped = _mapped(stage.path)
             # Beyond the budget it serves this job alone: the file goes now, its bytes when nobody maps it any more.
-            if size <= self._budget_bytes and not self._storage.path(key).exists():
-                stage.publish(key)
+            if size <= self._budget_bytes:
+                # Another worker that encoded the same beside this one may have been quicker.
+                with suppress(FileExistsError):
+                    stage.publish(key)
         return mapped
 
     def _make_room(self, size: int) -> None:

@@ -9,13 +9,13 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from app.database import Database
+from app.database import Database, is_passing
 from app.errors import StorageFull
 from app.jobs import history
 from app.jobs.bell import Bell
@@ -30,6 +30,9 @@ from app.worker.supervisor import GAVE_UP
 log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 0.25
+RETRY_SECONDS = 1.0
+
+T = TypeVar("T")
 
 
 class Attendant:
@@ -99,16 +102,40 @@ class Attendant:
         self._buffer.extend(epoch)
         self._samples_per_second = samples_per_second
 
-    def conclude(self, write: Callable[[Session, list[Measurement], float], None]) -> None:
+    def conclude(
+        self, write: Callable[[Session, list[Measurement], float], None], waits_for_room: bool = False
+    ) -> None:
         """Let go of the job: hand what is not written yet to the transaction that ends it."""
         self.checkpointer.finish()
-        with self._writing:
-            if self._claim is None:
-                raise LeaseLost("no job is attended to")
-            with self._database.write() as session:
-                write(session, self._buffer, self._samples_per_second)
-            self._count(len(self._buffer))
-            self._claim, self._buffer = None, []
+
+        def last() -> None:
+            with self._writing:
+                if self._claim is None:
+                    raise LeaseLost("no job is attended to")
+                with self._database.write() as session:
+                    write(session, self._buffer, self._samples_per_second)
+                self._count(len(self._buffer))
+                self._claim, self._buffer = None, []
+
+        self.insist(last, waits_for_room)
+
+    def insist(self, write: Callable[[], T], waits_for_room: bool = False) -> T:
+        """Write, again and again while the database fails for what passes by itself: a job is worth waiting for.
+
+        Raises:  LeaseLost if another worker has the job meanwhile, or this one is to stop
+        """
+        claim = self._claim
+        while True:
+            try:
+                return write()
+            except (SQLAlchemyError, StorageFull) as error:
+                if not (is_passing(error) or (waits_for_room and isinstance(error, StorageFull))):
+                    raise
+                log.warning(
+                    "a job waits to be written", job=claim and claim[0], reason=str(getattr(error, "orig", error))
+                )
+            if self.stop_requested.wait(RETRY_SECONDS) or self.lease_lost.is_set():
+                raise LeaseLost("it could not be written in time")
 
     def hand_back(self) -> None:
         """Put the job back into the queue, with all that is known of it."""
@@ -123,10 +150,12 @@ class Attendant:
             self._claim = None
 
     def _let_go(self) -> None:
-        """The job is another's: forget it, so that the worker itself stays on the roster."""
-        with self._writing:
-            self._claim, self._buffer = None, []
-            self.lease_lost.set()
+        """The job is another's: forget it, so that the worker itself stays on the roster.
+
+        Nobody may take the next job before, or that one would be forgotten.
+        """
+        self._claim, self._buffer = None, []
+        self.lease_lost.set()
 
     def should_stop(self) -> bool:
         """Whether the training has to end before its last epoch."""
@@ -144,16 +173,21 @@ class Attendant:
                 self.stop_requested.set()
             try:
                 with self._writing:
-                    self._tick()
-                    if self.is_deaf and self.should_stop():
-                        self._give_up()
+                    self._attend_once()
                 self._is_troubled = False
-            except LeaseLost:
-                self._let_go()
-            except (SQLAlchemyError, StorageFull, OSError):
+            except Exception:
+                # Whatever it is: without this thread every job of this worker would lose its lease.
                 if not self._is_troubled:
                     log.exception("the database cannot be written; the history waits in memory")
                 self._is_troubled = True
+
+    def _attend_once(self) -> None:
+        try:
+            self._tick()
+            if self.is_deaf and self.should_stop():
+                self._give_up()
+        except LeaseLost:
+            self._let_go()
 
     def _tick(self) -> None:
         claim = self._claim

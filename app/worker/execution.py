@@ -9,7 +9,6 @@ from typing import Any
 
 import structlog
 from safetensors import SafetensorError
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app.database import Database
@@ -45,8 +44,6 @@ from app.worker.replay import Replay
 from app.worker.statistics import statistics
 
 log = structlog.get_logger(__name__)
-
-RETRY_SECONDS = 1.0
 
 SAMPLED_ENTRIES = 2_000_000
 """What a cancelled job measures its model on at most: it is to end within a second, however large its data."""
@@ -134,19 +131,22 @@ class Execution:
         if checkpoint is None and not self._job.epoch:
             return None
         epoch = checkpoint.state.epoch if checkpoint is not None else 0
-        with self._database.write() as session:
-            reached = history.rewind(session, self._queue, self._claim, epoch)
+        reached = self._attendant.insist(lambda: self._rewind(epoch))
         if checkpoint is None or not reached:
             return None
         self._attendant.go_on_from(reached)
         progress.go_on_from(checkpoint)
         return checkpoint.state
 
+    def _rewind(self, epoch: int) -> int:
+        with self._database.write() as session:
+            return history.rewind(session, self._queue, self._claim, epoch)
+
     def _stopped(self, progress: Progress) -> Outcome:
         if self._attendant.lease_lost.is_set():
             raise LeaseLost(self._job.id)
         if not self._attendant.cancel_requested.is_set():
-            self._attendant.hand_back()
+            self._attendant.insist(self._attendant.hand_back, waits_for_room=True)
             raise LeaseLost(self._job.id)
         return Outcome(Status.CANCELLED, progress.best)
 
@@ -198,7 +198,12 @@ class Execution:
         }
 
     def _finish(
-        self, outcome: Outcome, model: dict[str, Any] | None = None, replay: Replay | None = None, **values: Any
+        self,
+        outcome: Outcome,
+        model: dict[str, Any] | None = None,
+        replay: Replay | None = None,
+        waits_for_room: bool = False,
+        **values: Any,
     ) -> None:
         def write(session: Session, epochs: list[Measurement], samples_per_second: float) -> None:
             history.record(session, self._queue, self._claim, epochs, samples_per_second=samples_per_second or None)
@@ -211,20 +216,11 @@ class Execution:
                 values["spec"] = self._progress.epoch.options.model_dump(mode="json")
             self._queue.finish(session, self._claim, outcome.status, error=outcome.error, device=self._device, **values)
 
-        self._attendant.conclude(write)
+        self._attendant.conclude(write, waits_for_room)
 
     def _fail(self, code: str, detail: str) -> None:
         """End the job as failed; while the disk under the database is full, wait until it is not."""
-        outcome = Outcome(Status.FAILED, error={"code": code, "detail": detail})
-        while True:
-            try:
-                self._finish(outcome)
-            except (StorageFull, OperationalError):
-                log.exception("a job has failed, and that cannot be written yet", job=self._job.id)
-                if self._attendant.stop_requested.wait(RETRY_SECONDS) or self._attendant.lease_lost.is_set():
-                    raise LeaseLost(self._job.id) from None
-            else:
-                return
+        self._finish(Outcome(Status.FAILED, error={"code": code, "detail": detail}), waits_for_room=True)
 
 
 def _save(weights: Weights, folder: Path, encoding: Encoding, remembered: Statistics) -> None:

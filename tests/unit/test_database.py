@@ -1,13 +1,15 @@
 """Sessions that read or write, and the database's clock."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from sqlalchemy import select, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.database import Database, DatabaseTime
+from app.database import Database, DatabaseTime, is_passing
 from app.errors import StorageFull
 from app.identifiers import new_id
 from app.tables import EpochRow, JobRow, ProcessRow
@@ -177,3 +179,42 @@ def test_times_of_the_database_and_of_python_compare(database: Database):
         assert past.all() == [1, 3]
         recent = select(ProcessRow.pid).where(ProcessRow.seen_at > DatabaseTime(-30)).order_by("pid")
         assert session.scalars(recent).all() == [2, 3]
+
+
+def locked_out(database: Database) -> BaseException:
+    """What a writer gets whose turn does not come."""
+    late = Database(str(database.engine.url))
+    with late.engine.connect() as connection:  # the pool has but this one
+        connection.exec_driver_sql("PRAGMA busy_timeout = 10")
+    with database.write() as first:
+        first.execute(text("SELECT 1"))
+        with pytest.raises(OperationalError, match="locked") as caught:
+            add(late)
+    late.dispose()
+    return caught.value
+
+
+def missing_table(database: Database) -> BaseException:
+    with pytest.raises(OperationalError) as caught, database.read() as session:
+        session.execute(text("SELECT * FROM nowhere"))
+    return caught.value
+
+
+def orphan(database: Database) -> BaseException:
+    with pytest.raises(IntegrityError) as caught, database.write() as session:
+        session.add(EpochRow(job_id="nobody", epoch=1, learning_rate=0.1, seconds=0.0))
+    return caught.value
+
+
+@pytest.mark.parametrize(("fault", "passes"), [(locked_out, True), (missing_table, False), (orphan, False)])
+def test_only_what_others_do_passes_by_itself(
+    database: Database, fault: Callable[[Database], BaseException], passes: bool
+):
+    assert is_passing(fault(database)) is passes
+
+
+def test_a_server_that_cuts_its_clients_off_comes_back():
+    assert is_passing(OperationalError("", {}, Exception("terminating connection due to administrator command")))
+    assert is_passing(DBAPIError("", {}, Exception("the connection is closed"), connection_invalidated=True))
+    assert is_passing(PoolTimeout())
+    assert not is_passing(ValueError())

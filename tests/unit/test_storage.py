@@ -128,7 +128,7 @@ def test_a_sync_that_fails_after_the_rename_leaves_nothing(storage: Storage, mon
 def test_a_key_is_never_published_over_another(storage: Storage):
     publish(storage, "models/m", "first")
 
-    with pytest.raises(OSError, match="not empty"):
+    with pytest.raises(FileExistsError, match="already"):
         publish(storage, "models/m", "second")
 
     assert (storage.path("models/m") / "x").read_text() == "first"

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app import storage as module
 from app.datasets import matrix_cache
 from app.datasets.dataset import Dataset
 from app.datasets.encoding import Encoding
@@ -54,6 +55,26 @@ def test_a_matrix_is_encoded_once_and_mapped_by_all_jobs_with_the_same_encoding(
     assert np.array_equal(again.X, first.X)
     assert np.array_equal(again.X, encoding.matrix(everything(dataset)).X)
     assert [file.stat().st_mtime_ns for file in files(storage)] == [written]
+
+
+def test_two_workers_that_encode_the_same_at_once_both_have_it(
+    storage: Storage, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+):
+    encoding, sync, others = encoding_of(dataset), module._sync, []
+
+    def late(path: Path) -> None:
+        if not others:
+            others.append(None)
+            others[0] = MatrixCache(storage, 1 << 20).design(encoding, everything(dataset)).X
+        sync(path)
+
+    monkeypatch.setattr(module, "_sync", late)
+    X = MatrixCache(storage, 1 << 20).design(encoding, everything(dataset)).X
+
+    assert np.array_equal(X, encoding.matrix(everything(dataset)).X)
+    assert np.array_equal(X, others[0])
+    assert len(files(storage)) == 1
+    assert not list((storage.root / "staging").iterdir())
 
 
 def test_another_encoding_or_other_rows_are_another_matrix(storage: Storage, dataset: Dataset):

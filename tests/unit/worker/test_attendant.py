@@ -17,6 +17,7 @@ from app.jobs.history import Measurement
 from app.jobs.queue import LeaseLost, Queue
 from app.jobs.roster import Roster
 from app.tables import JobRow
+from app.worker import attendant as module
 from app.worker.attendant import Attendant
 from tests.unit.worker.conftest import Claimed, epochs, is_held, keep, lapse, measured, silence, soon
 
@@ -175,6 +176,74 @@ def test_an_end_that_could_not_be_written_may_be_tried_again_otherwise(
 
     assert queue.get(job.id).status == "succeeded"
     assert epochs(database, job.id) == [1]
+
+
+def test_an_end_that_meets_a_database_held_by_others_waits_for_it(
+    database: Database, queue: Queue, attending: Attendant, worker_id: str, claimed: Claimed,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    job, claim = claimed(worker_id)
+    attending.take(claim)
+    attending.listen()
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(attending, "_tick", lambda: None)
+    write: Callable[[], AbstractContextManager[Session]] = database.write
+    faults = [LOCKED] * 3
+
+    def fail_at_first() -> AbstractContextManager[Session]:
+        if faults:
+            raise faults.pop()
+        return write()
+
+    monkeypatch.setattr(database, "write", fail_at_first)
+    attending.record([measured(1)], 10.0, 10)
+
+    with capture_logs():
+        attending.conclude(keep(queue, claim))
+
+    assert (queue.get(job.id).status, epochs(database, job.id)) == ("succeeded", [1])
+
+
+@pytest.mark.parametrize("why", ["stop_requested", "lease_lost"])
+def test_an_end_that_cannot_be_written_is_given_up_when_the_job_is_anothers_or_the_worker_stops(
+    database: Database, queue: Queue, attendant: Attendant, claimed: Claimed, why: str, monkeypatch: pytest.MonkeyPatch
+):
+    job, claim = claimed()
+    attendant.take(claim)
+
+    def locked() -> AbstractContextManager[Session]:
+        getattr(attendant, why).set()
+        raise LOCKED
+
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(database, "write", locked)
+
+    with capture_logs(), pytest.raises(LeaseLost):
+        attendant.conclude(keep(queue, claim))
+
+    assert queue.get(job.id).status == "running"
+
+
+def test_an_attendant_survives_whatever_it_meets(
+    database: Database, attending: Attendant, worker_id: str, claimed: Claimed, monkeypatch: pytest.MonkeyPatch
+):
+    job, claim = claimed(worker_id)
+    publish, faults = attending.checkpointer.publish, [RuntimeError("can't start new thread")]
+
+    def fail_once(written_epoch: int, wait: bool = False) -> None:
+        if faults:
+            raise faults.pop()
+        publish(written_epoch, wait)
+
+    monkeypatch.setattr(attending.checkpointer, "publish", fail_once)
+    with capture_logs() as logged:
+        attending.take(claim)
+        attending.listen()
+        assert soon(lambda: not faults)
+        attending.record([measured(1)], 1.0, 10)
+
+        assert soon(lambda: epochs(database, job.id) == [1])
+    assert len(logged) == 1
 
 
 # ── the bell ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import pytest
@@ -62,6 +63,34 @@ def test_a_lost_lease_is_heard_by_who_renews(queue: Queue, hasty: Attendant, wor
     queue.abandon(worker_id)
 
     assert hasty.lease_lost.wait(3.0)
+
+
+def test_a_job_that_is_taken_while_the_loss_of_another_is_noticed_stays_the_workers_own(
+    database: Database, queue: Queue, hasty: Attendant, worker_id: str, claimed: Claimed,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    _, lost = claimed(worker_id)
+    let_go, noticed, taken = hasty._let_go, threading.Event(), threading.Event()
+
+    def let_go_late() -> None:
+        noticed.set()
+        taken.wait(0.2)
+        let_go()
+
+    monkeypatch.setattr(hasty, "_let_go", let_go_late)
+    hasty.take(lost)
+    queue.abandon(worker_id)
+    assert noticed.wait(3.0)
+
+    again = queue.claim(worker_id, ["cpu"])
+    assert again is not None
+    hasty.take((again.id, worker_id, again.attempt))
+    taken.set()
+    hasty.listen()
+    hasty.record([measured(1)], 1.0, 10)
+
+    assert soon(lambda: epochs(database, again.id) == [1])
+    assert not hasty.lease_lost.is_set()
 
 
 def test_a_worker_that_lost_its_lease_stays_on_the_roster(

@@ -2,10 +2,12 @@
 
 import errno
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
@@ -26,6 +28,7 @@ from app.training.errors import DeviceUnavailable, Diverged
 from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Parameters, Problem
 from app.training.state import State
+from app.worker import attendant as attendant_module
 from app.worker import execution as module
 from app.worker.attendant import Attendant
 from app.worker.execution import Execution
@@ -308,3 +311,48 @@ def test_a_model_whose_row_cannot_be_written_fails_its_job_and_leaves_nothing(
     assert nothing_is_left(storage, registry)
     with pytest.raises(ModelNotFound):
         registry.get("line")
+
+
+LOCKED = OperationalError("", {}, Exception("database is locked"))
+
+
+@pytest.mark.parametrize("late", [1, 2], ids=["going on", "ending"])
+def test_a_database_that_others_hold_for_long_costs_no_job(
+    database: Database, queue: Queue, registry: Registry, train: Train, claimed: Claimed,
+    monkeypatch: pytest.MonkeyPatch, late: int,
+):  # fmt: skip
+    job, claim = claimed(model_name="line")
+    job.epoch = 1  # as if an attempt before had left a history
+    write, calls = database.write, []
+
+    def held() -> AbstractContextManager[Session]:
+        calls.append(None)
+        if len(calls) == late:
+            raise LOCKED
+        return write()
+
+    monkeypatch.setattr(attendant_module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(database, "write", held)
+
+    with capture_logs() as logged:
+        train((job, claim), [epoch(1), epoch(2)])
+
+    assert (queue.get(job.id).status, queue.get(job.id).model_id) == ("succeeded", registry.get("line").id)
+    assert [line["job"] for line in logged] == [job.id]
+
+
+def test_a_job_that_cannot_be_handed_back_is_left_to_whoever_buries_the_worker(
+    database: Database, queue: Queue, attendant: Attendant, train: Train, claimed: Claimed,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    job, claim = claimed()
+
+    def held(_: Claim) -> None:
+        raise LOCKED
+
+    monkeypatch.setattr(queue, "hand_back", held)
+
+    with capture_logs(), pytest.raises(LeaseLost):
+        train((job, claim), [epoch(1), attendant.stop_requested.set, Pause(), epoch(2)])
+
+    assert (queue.get(job.id).status, queue.get(job.id).error) == ("running", None)

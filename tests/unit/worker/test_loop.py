@@ -1,0 +1,54 @@
+"""The loop of a worker, between two jobs."""
+
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
+
+from app.database import Database
+from app.errors import StorageFull
+from app.settings import Settings
+from app.worker.loop import Worker
+
+
+@pytest.fixture
+def worker(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+    monkeypatch.setattr(tempfile, "tempdir", tempfile.tempdir)  # a worker moves it, for its own process
+    made = Worker(Settings(data_dir=tmp_path, database_url=str(database.engine.url)), supervisor=0)
+    yield made
+    made._bell.close()
+    made._database.dispose()
+
+
+def locked() -> Exception:
+    error = sqlite3.OperationalError("database is locked")
+    error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    return OperationalError("", {}, error)
+
+
+@pytest.mark.parametrize("fault", [locked(), StorageFull("no space")], ids=["held", "full"])
+def test_a_worker_waits_where_nothing_can_be_claimed_for_a_while(
+    worker: Worker, fault: Exception, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(worker._queue, "claim", fail)
+
+    with capture_logs() as logged:
+        assert worker._next("w", ["cpu"]) is None
+    assert [line["event"] for line in logged] == ["no job can be claimed now"]
+
+
+def test_a_worker_whose_database_is_unfit_does_not_go_on(worker: Worker, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise OperationalError("", {}, sqlite3.OperationalError("no such table: jobs"))
+
+    monkeypatch.setattr(worker._queue, "claim", fail)
+
+    with pytest.raises(OperationalError, match="no such table"):
+        worker._next("w", ["cpu"])
