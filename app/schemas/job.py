@@ -71,6 +71,9 @@ class JobBody(BaseModel):
         description="The epoch whose checkpoint the newest attempt went on from; null if it began anew.",
         examples=[None],
     )
+    best_epoch: int | None = Field(
+        description="With `early_stopping`: the epoch whose weights the model holds; null otherwise.", examples=[None]
+    )
     replay_of: str | None = Field(description="The job that this one runs again.", examples=[None])
     replay: ReplayBody | None = Field(description="Whether this run has every bit of the first.", examples=[None])
     receipt: dict[str, Any] | None = Field(

@@ -211,6 +211,8 @@ class Execution:
                 self._registry.add(session, **model)
             if replay is not None:
                 values["replay"] = replay.compare(session)
+            if self._progress is not None and outcome.status is Status.SUCCEEDED:
+                values["best_epoch"] = self._progress.best_epoch
             if self._progress is not None and self._progress.epoch is not None:
                 values["leaderboard"] = self._progress.epoch.leaderboard
                 values["spec"] = self._progress.epoch.options.model_dump(mode="json")
