@@ -50,9 +50,10 @@ def test_lasso(name: str, share: float, epochs: int, rate: float, real_data: Pat
         problem, model="linear", l1=l1, epochs=epochs, batch_size=len(X), momentum=0.95, learning_rate=rate,
         lr_schedule={"type": "constant"}, train_metrics="running",
     )  # fmt: skip
-    theirs = Lasso(alpha=l1, tol=1e-10, max_iter=100_000).fit(X, y).coef_
+    theirs = Lasso(alpha=l1, tol=1e-12, max_iter=100_000).fit(X, y).coef_
     assert_near(ours, theirs[:, None])
     np.testing.assert_array_equal(ours[:, 0] == 0, theirs == 0)
+    assert_near(trained(problem, model="linear", solver="lbfgs", l1=l1, standardize=True), theirs[:, None])
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -80,6 +81,7 @@ def test_logistic_regression_with_l1(name: str, real_data: Path) -> None:
     ours = trained(problem, model="softmax", l1=0.01, init={"type": "zeros"}, **given)
     theirs = LogisticRegression(C=1 / (0.01 * len(X)), l1_ratio=1.0, solver="saga", tol=1e-9, max_iter=20_000).fit(X, y)
     assert_near(ours, theirs.coef_.T)
+    assert_near(trained(problem, model="softmax", solver="lbfgs", l1=0.01, standardize=True), theirs.coef_.T)
 
 
 @pytest.mark.parametrize("name", ["housing", "diabetes"])
