@@ -78,7 +78,7 @@ class Hyperparameters(BaseModel):
         "auto",
         description="`whiten` trains on decorrelated features of variance 1, so that one learning rate suits every "
         "direction, and folds the weights back. `auto`: for standardised tables of up to 512 features, unless a "
-        "learning rate or l1 is given, or classes are learnt by sgd without l2.",
+        "learning rate or l1 is given, or classes are learnt by sgd without l2, or by lbfgs with it.",
         examples=["auto"],
     )
     l1: float = Field(
@@ -153,7 +153,7 @@ class Hyperparameters(BaseModel):
     optimality_gap: bool = Field(
         False,
         description="After the training, find the optimum of the objective in float64, and tell in the job's "
-        "`optimality` how far above it the trained model is. Takes about as long as a training by `exact` or `lbfgs`.",
+        "`optimality` how far above it the trained model is. May take longer than the training itself.",
         examples=[False],
     )
     device: Literal["auto", "cpu", "cuda"] = Field(

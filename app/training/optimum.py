@@ -16,7 +16,7 @@ from app.training.epoch import Epoch, Pause
 from app.training.fit import fit
 from app.training.hyperparameters import Hyperparameters
 from app.training.learning_rate import CURVATURES
-from app.training.objective import Measured, Objective, packed
+from app.training.objective import Measured, Objective, is_quick, packed
 from app.training.orthant import search
 from app.training.problem import Parameters, Problem
 from app.training.setting import Setting
@@ -25,8 +25,8 @@ from app.training.whitening import Frame
 WIDEST = 1000
 """Features whose normal equations are solved: about half a second."""
 MOST_ITERATIONS = 1000
-STILL = 1e-12
-"""Relative gain of an iteration in float64 below which the optimum is found."""
+STILL = 1e-9
+"""Relative gain of an iteration in float64 below which the optimum of large data is found."""
 PAUSE = Pause()
 
 
@@ -111,7 +111,8 @@ def _searched(problem: Problem, parameters: Parameters, options: Hyperparameters
     resume = state if Frame.from_arrays(state.memory) is None else None
     setting = Setting.of(_from(problem, state.model), searching, resume)
     best = state.model
-    for step in search(setting, resume, precise=True, still=STILL).run():
+    still = None if is_quick(problem.train) else STILL
+    for step in search(setting, resume, precise=True, still=still).run():
         if isinstance(step, Epoch):
             best = step.parameters
         yield PAUSE

@@ -153,7 +153,7 @@ class Execution:
         if self._attendant.lease_lost.is_set():
             raise LeaseLost(self._job.id)
         if not self._attendant.cancel_requested.is_set():
-            self._attendant.hand_back()
+            self._attendant.insist(self._attendant.hand_back, waits_for_room=True)
             raise LeaseLost(self._job.id)
         return Outcome(Status.CANCELLED, progress.best)
 

@@ -3,13 +3,16 @@
 import os
 import signal
 import tempfile
+from contextlib import suppress
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from app import logs, memory
-from app.database import Database
+from app.database import Database, is_passing
 from app.datasets.catalogue import Catalogue
 from app.disk import Disk
+from app.errors import StorageFull
 from app.jobs import checkpoints
 from app.jobs.bell import Bell
 from app.jobs.queue import LeaseLost, Queue
@@ -65,8 +68,7 @@ class Worker:
         self._attendant.start(worker_id, self._is_orphan)
         log.info("worker ready", worker=worker_id, devices=offered)
         while not self._attendant.stop_requested.is_set():
-            self._queue.abandon()
-            job = self._queue.claim(worker_id, offered)
+            job = self._next(worker_id, offered)
             if job is None:
                 self._bell.wait(self._settings.poll_seconds)
             else:
@@ -75,6 +77,16 @@ class Worker:
         self._attendant.end()
         self._roster.sign_out(worker_id)
         return 0
+
+    def _next(self, worker_id: str, offered: list[str]) -> JobRow | None:
+        try:
+            self._queue.abandon()
+            return self._queue.claim(worker_id, offered)
+        except (SQLAlchemyError, StorageFull) as error:
+            if not (is_passing(error) or isinstance(error, StorageFull)):
+                raise
+            log.warning("no job can be claimed now", reason=str(error.__cause__ or error))
+            return None
 
     def _execute(self, worker_id: str, job: JobRow) -> None:
         claim = (job.id, worker_id, job.attempt)
@@ -93,7 +105,8 @@ class Worker:
         else:
             if not self._settings.keep_checkpoints_days:
                 self._storage.delete(checkpoints.key(job.id))
-        self._attendant.announce(job.id)
+        with suppress(SQLAlchemyError):  # whoever waits looks by himself now and then
+            self._attendant.announce(job.id)
 
     def _stop(self) -> None:
         self._attendant.stop_requested.set()
