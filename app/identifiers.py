@@ -7,6 +7,7 @@ from uuid_utils.compat import uuid7
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 """A name: what a person calls a dataset or a model. `:` and `@` are kept for versions and aliases."""
+NAME_RULE = "a name has 1 to 100 letters, digits, '.', '_' and '-', and begins with a letter or a digit"
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 

@@ -10,6 +10,7 @@ from app import __version__, logs, problems
 from app.access.entrance import needs_key
 from app.edge.cross_origin import cross_origin
 from app.edge.gate import Gate
+from app.edge.head import HeadAsGet
 from app.edge.principal import principal
 from app.edge.rate import RateLimit
 from app.edge.traces import tracing
@@ -61,6 +62,7 @@ def create_app(settings: Settings | None = None, workers: Launcher | None = None
     api.state.lanes = Lanes()
     api.state.registry = registry_of(api.state.services)
     problems.install(api)
+    api.add_middleware(HeadAsGet)
     if settings.requests_per_second:
         api.add_middleware(RateLimit, rate=settings.requests_per_second, identify=principal)
     api.add_middleware(IdempotencyKeys, keys=api.state.services.keys)

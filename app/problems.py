@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app import errors
 from app.errors import Fault, OnelayerError
-from app.identifiers import new_id
+from app.identifiers import NAME_PATTERN, NAME_RULE, new_id
 
 MOST_FAULTS = 100
 """A reply names so many; a request with more is not mended one by one."""
@@ -91,7 +91,8 @@ async def _on_http(request: Request, error: Exception) -> Response:
 def _methods(request: Request) -> set[str]:
     """Every method of the path. The framework names those of the first route with this path alone."""
     path = getattr(request.scope.get("route"), "path", None)
-    return {method.upper() for method in request.app.openapi()["paths"].get(path, {})}
+    found = {method.upper() for method in request.app.openapi()["paths"].get(path, {})}
+    return found | {"HEAD"} if "GET" in found else found
 
 
 async def _on_gone(request: Request, error: Exception) -> None:
@@ -146,6 +147,8 @@ def _message(fault: Any) -> str:
         return "a JSON object is needed, sent with Content-Type: application/json"
     if fault["type"] == "json_invalid" and isinstance(fault["loc"][-1], int):
         return f"this is no JSON: {fault['ctx']['error']} at character {fault['loc'][-1]}"
+    if fault["type"] == "string_pattern_mismatch" and fault["ctx"]["pattern"] == NAME_PATTERN:
+        return NAME_RULE
     if fault["type"] == "missing":
         return "this field is required"
     return str(fault["msg"]).removeprefix("Value error, ")

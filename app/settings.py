@@ -3,6 +3,7 @@
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from platformdirs import user_cache_path
 from pydantic import Field
@@ -18,9 +19,8 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    auth: str = Field(
+    auth: Literal["auto", "required", "off"] = Field(
         "auto",
-        pattern="^(auto|required|off)$",
         description="Who needs a key: everyone but who sits at this machine, where only it can reach the server "
         "(auto); everyone (required); nobody (off).",
     )
@@ -109,11 +109,11 @@ class Settings(BaseSettings):
         "",
         description="Origins, with commas between, whose pages may call this server from a browser.",
     )
-    log_format: str = Field(
-        "auto", pattern="^(auto|json|console)$", description="JSON lines, or for people; auto looks for a terminal."
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="JSON lines, or for people; auto looks for a terminal."
     )
     log_requests: bool = Field(True, description="Whether each request is a line of the log.")
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least severe log line kept.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line kept.")
 
     @cached_property
     def resolved_database_url(self) -> str:

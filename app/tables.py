@@ -92,6 +92,7 @@ class JobRow(Row):
     epoch: Mapped[int] = mapped_column(default=0)
     epochs: Mapped[int]
     resumed_epoch: Mapped[int | None]
+    best_epoch: Mapped[int | None]
     samples_per_second: Mapped[float | None]
     metrics: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime]

@@ -151,13 +151,12 @@ def described_counts(low: int, counts: NDArray[np.int64]) -> Profile:
     mean = float(counts @ levels) / rows
     seen = np.flatnonzero(counts)
     ranks = np.cumsum(counts)
-    quantiles = {str(q): _ranked_quantile(levels, ranks, q) for q in QUANTILES}
     return {
         "mean": mean,
         "std": float(np.sqrt(counts @ (levels - mean) ** 2 / rows)),
         "min": float(levels[seen[0]]),
         "max": float(levels[seen[-1]]),
-        "quantiles": quantiles,
+        "quantiles": _ranked_quantiles(levels, ranks),
         "distinct": len(seen),
         "histogram": _counted_histogram(levels[seen], counts[seen]),
         **(_listed(levels[seen], counts[seen]) if len(seen) <= MOST_LISTED else {}),
@@ -195,8 +194,10 @@ def _sorted_quantile(values: NDArray[np.float64], q: float) -> float:
     return float(values[low] + (values[high] - values[low]) * (position - low))
 
 
-def _ranked_quantile(levels: NDArray[np.int64], ranks: NDArray[np.int64], q: float) -> float:
-    """The same, of values that are counted."""
-    position = q * (int(ranks[-1]) - 1)
-    low, high = (int(levels[np.searchsorted(ranks, rank, "right")]) for rank in (int(position), -(-position // 1)))
-    return low + (high - low) * (position - int(position))
+def _ranked_quantiles(levels: NDArray[np.int64], ranks: NDArray[np.int64]) -> dict[str, float]:
+    """The same for all of `QUANTILES`, of values that are counted."""
+    positions = np.array(QUANTILES) * (int(ranks[-1]) - 1)
+    below = levels[np.searchsorted(ranks, np.floor(positions), "right")]
+    above = levels[np.searchsorted(ranks, np.ceil(positions), "right")]
+    found = below + (above - below) * (positions - np.floor(positions))
+    return dict(zip(map(str, QUANTILES), found.tolist(), strict=True))

@@ -1,6 +1,6 @@
 """TableWriter: batches of any format become one Parquet file, checked, in stored types, hashed on the way."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,7 @@ _COLUMN_BYTES = 40 << 10
 
 
 class TableWriter:
-    """Checks, hashes and writes batches in a thread of its own, so that the reader reads on meanwhile."""
+    """Checks and hashes batches in one thread, writes row groups in another, while the reader reads on."""
 
     def __init__(self, path: Path, columns: Mapping[str, Kind]) -> None:
         self._path = path
@@ -28,8 +28,8 @@ class TableWriter:
         self._pending: list[pa.RecordBatch] = []
         self._pending_bytes = 0
         self._writer: pq.ParquetWriter | None = None
-        self._worker = ThreadPoolExecutor(1)
-        self._working: Future[None] | None = None
+        self._checks = _Lane()
+        self._writes = _Lane()
         self.hash = TableHash()
         self.rows = 0
 
@@ -39,14 +39,14 @@ class TableWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._worker.shutdown()
+        self._checks.close()
+        self._writes.close()
         if self._writer is not None:
             self._writer.close()
 
     def write(self, given: pa.RecordBatch) -> None:
         """Add the rows of one batch."""
-        self._wait()
-        self._working = self._worker.submit(self._take, given)
+        self._checks.follow(lambda: self._take(given))
 
     def _take(self, given: pa.RecordBatch) -> None:
         if len(given) == 0:
@@ -61,21 +61,51 @@ class TableWriter:
 
     def finish(self) -> None:
         """Write what is left. A table has at least one row."""
-        self._wait()
+        self._checks.wait()
         if not self.rows:
             raise InvalidData(Fault("file", "there are column names but no rows"))
         self._flush()
+        self._writes.wait()
 
     def _flush(self) -> None:
         if not self._pending:
             return
         table = pa.Table.from_batches(self._pending)
         self._pending, self._pending_bytes = [], 0
+        self._writes.follow(lambda: self._write(table))
+
+    def _write(self, table: pa.Table) -> None:
         if self._writer is None:
-            # Uncompressed: dictionaries make repeated values small, and random floats do not compress.
-            self._writer = pq.ParquetWriter(self._path, table.schema, compression="none")
+            self._writer = _opened(self._path, table.schema)
         self._writer.write_table(table, row_group_size=len(table))
 
-    def _wait(self) -> None:
+
+class _Lane:
+    """A thread that does one thing after another; one may be under way while the next is prepared."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1)
+        self._working: Future[None] | None = None
+
+    def follow(self, work: Callable[[], None]) -> None:
+        """Do it once what is under way is done."""
+        self.wait()
+        self._working = self._thread.submit(work)
+
+    def wait(self) -> None:
+        """Until nothing is under way. Raises what went wrong."""
         if self._working is not None:
             self._working.result()
+
+    def close(self) -> None:
+        """Once what is under way is done."""
+        self._thread.shutdown()
+
+
+def _opened(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """A file without compression: repeated values are small as they are encoded, and random floats do not compress."""
+    whole = [field.name for field in schema if field.type == pa.int64()]
+    others = [field.name for field in schema if field.type not in (pa.int64(), pa.bool_())]
+    # Differences of whole numbers are written in half the time of a dictionary, and are no larger.
+    encodings = dict.fromkeys(whole, "DELTA_BINARY_PACKED")
+    return pq.ParquetWriter(path, schema, compression="none", use_dictionary=others, column_encoding=encodings)

@@ -11,7 +11,7 @@ from app import idempotency
 from app.access.viewer import check_own, viewer, visible
 from app.database import Database, DatabaseTime
 from app.errors import AliasNotFound, Fault, InvalidRequest, ModelNotFound
-from app.identifiers import NAME_PATTERN, can_be_called, is_id
+from app.identifiers import NAME_PATTERN, NAME_RULE, can_be_called, is_id
 from app.models import names
 from app.storage import Storage
 from app.tables import AliasRow, ModelNameRow, ModelRow
@@ -99,7 +99,7 @@ class Registry:
     def set_alias(self, name: str, alias: str, version: int) -> ModelRow:
         """Give a version an alias, taking it from the version that had it, in one transaction."""
         if re.fullmatch(NAME_PATTERN, alias) is None:
-            raise InvalidRequest(Fault("alias", "at most 100 letters, digits, '.', '_' and '-', first no sign"))
+            raise InvalidRequest(Fault("alias", NAME_RULE))
         with self._database.write() as session:
             while True:
                 model = find(session, f"{name}:{version}")

@@ -24,7 +24,7 @@ router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=GuardedRou
 
 DatasetPath = Annotated[str, Path(description="A dataset's id or name.", examples=["line"], max_length=200)]
 
-Split = Annotated[str, Query(pattern="^(all|train|test)$", description="Which split.", examples=["train"])]
+Split = Annotated[Literal["all", "train", "test"], Query(description="Which split.", examples=["train"])]
 # The document says by the replies' media types what Accept may ask for; as a parameter OpenAPI ignores it.
 Accept = Annotated[str | None, Header(include_in_schema=False)]
 

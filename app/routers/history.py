@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from app.errors import NotAcceptable
+from app.errors import NotAcceptable, NotFound
 from app.jobs import history, plot
 from app.routers.conditional import NOT_MODIFIED, IfNoneMatch, etag, matches, unchanged
 from app.routers.dependencies import JobId, ServicesDep, known_query
@@ -63,6 +63,8 @@ def get_plot(job: JobId, request: Request, services: ServicesDep, known: IfNoneM
     """The curves of loss and accuracy against the epoch, as SVG or, where `Accept` prefers it, as PNG."""
     media_type = _picture(request.headers.get("accept"))
     row = services.queue.get(job)
+    if row.kind != "train":
+        raise NotFound(f"The job {row.id!r} is a batch prediction, which has no loss history to draw.")
     tag = etag(history.version(services.database, job), row.status, media_type)
     if matches(known, tag):
         return unchanged(tag)

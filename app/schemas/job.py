@@ -47,6 +47,28 @@ class ReplayBody(BaseModel):
     differences: list[str] = Field(description="Where the two runs differ.", examples=[[]])
 
 
+class OptimalityBody(BaseModel):
+    """How near the optimum a training has ended.
+
+    All but the first are null unless `optimality_gap` was asked for, and where the time limit came before the optimum
+    was found.
+    """
+
+    gradient_norm: float = Field(
+        description="Norm of the objective's gradient over all training rows.", examples=[0.0021]
+    )
+    objective: float | None = Field(
+        None,
+        description="Mean loss over the training rows, and the penalties, of the trained model.",
+        examples=[0.4471],
+    )
+    optimum: float | None = Field(None, description="The least that the objective can be.", examples=[0.4465])
+    gap: float | None = Field(None, description="By how much the objective exceeds the optimum.", examples=[0.0006])
+    optimum_gradient_norm: float | None = Field(
+        None, description="Norm of the gradient where the optimum was found: how exact it is.", examples=[3e-9]
+    )
+
+
 class JobBody(BaseModel):
     """A training job."""
 
@@ -71,6 +93,9 @@ class JobBody(BaseModel):
         description="The epoch whose checkpoint the newest attempt went on from; null if it began anew.",
         examples=[None],
     )
+    best_epoch: int | None = Field(
+        description="With `early_stopping`: the epoch whose weights the model holds; null otherwise.", examples=[None]
+    )
     replay_of: str | None = Field(description="The job that this one runs again.", examples=[None])
     replay: ReplayBody | None = Field(description="Whether this run has every bit of the first.", examples=[None])
     receipt: dict[str, Any] | None = Field(
@@ -86,10 +111,9 @@ class JobBody(BaseModel):
         ],
     )
 
-    optimality: dict[str, float] | None = Field(
-        description="How near the optimum it has ended: `gradient_norm`, the norm of the objective's gradient over all "
-        "training rows.",
-        examples=[{"gradient_norm": 0.0021}],
+    optimality: OptimalityBody | None = Field(
+        description="How near the optimum it has ended; null while it runs.",
+        examples=[{"gradient_norm": 0.0021, "objective": 0.4471, "optimum": 0.4465, "gap": 0.0006}],
     )
     leaderboard: list[dict[str, Any]] | None = Field(
         description="Of a sweep: its candidates, the best first.", examples=[None]

@@ -1,14 +1,24 @@
 """The options of an upload: form fields of a multipart body, query parameters of a raw one."""
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Json, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Json, WithJsonSchema
 
 from app.schemas.dataset import ColumnKind, Name
 
 FILE_PARTS = ("file", "images", "labels", "test_images", "test_labels")
 
-Delimiter = Annotated[str, StringConstraints(pattern=r"^([\t !#-&(-/:-@\[-`{-~]|tab|space)$")]
+_DELIMITER = r"^([\t !#-&(-/:-@\[-`{-~]|tab|space)$"
+
+
+def _delimiter(text: str) -> str:
+    if re.fullmatch(_DELIMITER, text) is None:
+        raise ValueError("a delimiter is one character that is no letter, digit or quote, or the word tab or space")
+    return text
+
+
+Delimiter = Annotated[str, AfterValidator(_delimiter), WithJsonSchema({"type": "string", "pattern": _DELIMITER})]
 """One character that is no letter, digit or quote; or the name of one that is hard to type."""
 
 IN_QUERY_ALONE = ("name", "shared", "dry_run")

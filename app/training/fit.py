@@ -16,8 +16,8 @@ from app.training.epoch import Epoch, Pause
 from app.training.errors import Diverged
 from app.training.gemm import GemmEngine
 from app.training.hyperparameters import Hyperparameters
-from app.training.lbfgs import Search
 from app.training.learning_rate import smaller_rate
+from app.training.orthant import search
 from app.training.patience import is_over, keep_best
 from app.training.pieces import pace
 from app.training.problem import Parameters, Problem, Rows, ShapeError
@@ -57,7 +57,7 @@ def _solve(setting: Setting, device: str, resume: State | None) -> Iterator[Epoc
     if setting.options.solver == "exact":
         return iter(()) if resume else exact.solve(setting)
     if setting.options.solver == "lbfgs":
-        return Search(setting, resume).run()
+        return search(setting, resume).run()
     if setting.options.sweep is not None:
         return Sweeping(setting, resume).run()
     done = resume.epoch if resume else 0

@@ -1,49 +1,22 @@
 """The options of a training, each declared once: type, bounds, meaning, default.
 
-None means "not given"; `effective` says what then holds. An option that does not apply to the chosen model or
-solver is refused unless it has its default value, so that what `effective` returned can be read in again.
+None means "not given"; `effective` says what then holds, and `applicability` which options go together.
 """
 
 import math
-from types import MappingProxyType
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from app.training import applicability
 from app.training.early_stopping import EarlyStopping
 from app.training.initialisation import Init, NormalInit
 from app.training.schedules import ConstantSchedule, LearningRateSchedule, LinearSchedule
 from app.training.sweep import Sweep
 
-LOSSES = MappingProxyType({"linear": ("squared", "mse", "absolute", "huber"), "softmax": ("cross_entropy",)})
-"""The losses of each model, its default first."""
-
-ITERATIVE_OPTIONS = ("epochs", "init", "precondition", "early_stopping")
-STEP_OPTIONS = ("batch_size", "learning_rate", "momentum", "nesterov", "lr_schedule", "l1", "gradient_reduction")
-
-OPTIONS = MappingProxyType(
-    {
-        "sgd": frozenset((*ITERATIVE_OPTIONS, *STEP_OPTIONS, "train_metrics", "sweep")),
-        "lbfgs": frozenset(ITERATIVE_OPTIONS),
-        "exact": frozenset[str](),
-    }
-)
-"""The options that some solver lacks, by the solver that has them: a further solver is one entry here."""
-
-SOLVER_LOSSES = MappingProxyType(
-    {
-        "sgd": frozenset(("squared", "mse", "absolute", "huber", "cross_entropy")),
-        "lbfgs": frozenset(("squared", "mse", "huber", "cross_entropy")),
-        "exact": frozenset(("squared", "mse")),
-    }
-)
-"""The losses that a solver can minimise: `lbfgs` needs a smooth one, `exact` a quadratic one."""
-
-LBFGS_ITERATIONS = 200
+LBFGS_ITERATIONS, LBFGS_ITERATIONS_L1 = 200, 1000
 
 ClassWeight = Annotated[float, Field(gt=0, le=1e6)]
-
-SOLVER_OPTIONS = frozenset().union(*OPTIONS.values())
 
 LARGEST_SEED = 2**53 - 1
 """The largest integer that JSON carries unharmed everywhere."""
@@ -69,7 +42,7 @@ class Hyperparameters(BaseModel):
         ge=1,
         le=1_000_000,
         description="Passes over the training rows. Default: 600 000 / rows, from 10 to 1000. For `lbfgs` the most "
-        "iterations, by default 200; it stops at the optimum.",
+        "iterations, by default 200, with l1 1000; it stops at the optimum.",
         examples=[10],
     )
     batch_size: int | None = Field(
@@ -105,14 +78,14 @@ class Hyperparameters(BaseModel):
         "auto",
         description="`whiten` trains on decorrelated features of variance 1, so that one learning rate suits every "
         "direction, and folds the weights back. `auto`: for standardised tables of up to 512 features, unless a "
-        "learning rate or l1 is given, or classes are learnt by sgd without l2.",
+        "learning rate or l1 is given, or classes are learnt by sgd without l2, or by lbfgs with it.",
         examples=["auto"],
     )
     l1: float = Field(
         0.0,
         ge=0,
         le=1e6,
-        description="Weight of Σ|w| in the objective, by proximal steps; not on the bias.",
+        description="Weight of Σ|w| in the objective, not on the bias: by proximal steps, or orthant-wise in `lbfgs`.",
         examples=[0.0],
     )
     l2: float = Field(
@@ -177,47 +150,20 @@ class Hyperparameters(BaseModel):
         description="Stop after so many seconds of training and keep what has been learned, as a `partial` model.",
         examples=[None],
     )
+    optimality_gap: bool = Field(
+        False,
+        description="After the training, find the optimum of the objective in float64, and tell in the job's "
+        "`optimality` how far above it the trained model is. May take longer than the training itself.",
+        examples=[False],
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where to train. `auto`: where it is likely to be over first.", examples=["auto"]
     )
 
     @model_validator(mode="after")
     def _only_what_applies(self) -> Self:
-        if self.loss is not None and self.loss not in LOSSES[self.model]:
-            raise ValueError(f"loss {self.loss} does not apply to {self.model}: use {' or '.join(LOSSES[self.model])}")
-        if self.solver != "sgd" and self.device == "cuda":
-            raise ValueError(f"the solver {self.solver} runs on the cpu: use device cpu or auto")
-        if self.solver == "exact" and self.model != "linear":
-            raise ValueError("the solver exact does not apply to softmax: use sgd or lbfgs")
-        if self.loss is not None and self.loss not in SOLVER_LOSSES[self.solver]:
-            raise ValueError(f"the solver {self.solver} does not apply to the loss {self.loss}: use sgd")
-        if self.class_weights is not None and self.model != "softmax":
-            raise ValueError("class_weights do not apply to linear")
-        if self.precondition == "whiten" and self.l1:
-            raise ValueError("precondition whiten does not apply with l1, which acts on the features' own weights")
-        self._check_early_stopping()
-        self._check_sweep()
-        if self.nesterov and not self.momentum and not (self.sweep and self.sweep.momentum):
-            raise ValueError("nesterov needs a momentum above 0")
-        for name in sorted(SOLVER_OPTIONS - OPTIONS[self.solver]):
-            if name in self.model_fields_set and getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name} does not apply to the solver {self.solver}")
+        applicability.check(self)
         return self
-
-    def _check_early_stopping(self) -> None:
-        metric = self.early_stopping.metric if self.early_stopping else None
-        if metric is not None and metric.endswith("accuracy") and self.model == "linear":
-            raise ValueError(f"early_stopping: {metric} does not apply to linear")
-
-    def _check_sweep(self) -> None:
-        if self.sweep is None:
-            return
-        if self.sweep.learning_rate is not None and self.learning_rate != "auto":
-            raise ValueError("learning_rate is given twice: in the sweep and beside it")
-        if self.early_stopping is not None:
-            raise ValueError("early_stopping does not apply to a sweep, whose candidates share their epochs")
-        if self.device == "cuda":
-            raise ValueError("a sweep is trained on the cpu: use device cpu or auto")
 
     @property
     def is_rate_open(self) -> bool:
@@ -230,7 +176,7 @@ class Hyperparameters(BaseModel):
         What depends on the data itself (learning_rate "auto", precondition "auto", momentum) is settled when the
         training starts (see `setting`).
         """
-        defaults: dict[str, object] = {"loss": LOSSES[self.model][0]}
+        defaults: dict[str, object] = {"loss": applicability.LOSSES[self.model][0]}
         if self.solver == "sgd":
             falling = self.is_rate_open
             defaults |= {
@@ -240,5 +186,5 @@ class Hyperparameters(BaseModel):
                 "lr_schedule": LinearSchedule(type="linear") if falling else ConstantSchedule(),
             }
         elif self.solver == "lbfgs":
-            defaults["epochs"] = LBFGS_ITERATIONS
+            defaults["epochs"] = LBFGS_ITERATIONS_L1 if self.l1 else LBFGS_ITERATIONS
         return self.model_copy(update={name: value for name, value in defaults.items() if getattr(self, name) is None})

@@ -4,7 +4,8 @@
     softmax   Cov(w) = F⁻¹, F the Fisher information, z statistics             as statsmodels' MNLogit
 
 Both hold at the optimum of the unpenalised likelihood, which the parameters must have reached: a Newton step from
-them may not move any coefficient by more than a hundredth of its standard error. Softmax is determined up to a
+them may not move any coefficient by more than a hundredth of its standard error. Such steps are taken, in float64,
+so that what is told are the digits of the optimum, however a search in float32 has ended. Softmax is determined up to a
 common shift of all classes: the first class is the reference, whose weights are 0.
 
 Coefficients of columns that depend on each other are not determined, and have no standard error; those of the
@@ -28,6 +29,9 @@ MOST_PARAMETERS = 1000
 MOST_PRODUCTS = 1e11
 CLOSE = 0.01
 """Standard errors by which a Newton step may move a coefficient of an optimum."""
+SETTLED = 1e-6
+"""Standard errors by which the last Newton step moves a coefficient at most."""
+POLISHING_STEPS = 3
 BLOCK_ENTRIES = 200_000
 SEPARATED = 1e-7
 """Mean of p(1 − p) over the rows that a coefficient acts on, below which those rows are predicted without a doubt."""
@@ -42,7 +46,7 @@ class Refused(Exception):
 class Inference:
     """Standard errors of W and b acting on the raw features; NaN where a coefficient is not determined.
 
-    parameters   the optimum as the statistics mean it: for softmax shifted so that the reference class is 0
+    parameters   the optimum as the statistics mean it, float64: for softmax shifted so that the reference class is 0
     degrees      of freedom of Student's t; None for the normal distribution
     Shapes:      errors (d + 1, k), bias last
     """
@@ -86,10 +90,12 @@ def _linear(rows: Rows, parameters: Parameters, to_raw: Matrix) -> Inference:
         raise Refused(f"{rows.count} rows leave no degree of freedom beside {equations.rank} coefficients")
     inverse = equations.solve(np.eye(d + 1))
     variances = np.maximum(squares / degrees, 1e-300)
-    _check_optimum(np.abs(equations.solve(slopes)) / np.sqrt(_diagonal(inverse)[:, None] * variances))
+    step = equations.solve(slopes)
+    _check_optimum(np.abs(step) / np.sqrt(_diagonal(inverse)[:, None] * variances))
+    optimum = Parameters(parameters.weights + step[:-1], parameters.bias + step[-1])
     unit = np.sqrt(_diagonal(to_raw @ inverse @ to_raw.T))
     unit[~_determined_raw(equations.determined(), to_raw)] = np.nan
-    return Inference(parameters, unit[:, None] * np.sqrt(variances), degrees)
+    return Inference(optimum, unit[:, None] * np.sqrt(variances), degrees)
 
 
 def _softmax(problem: Problem, parameters: Parameters, to_raw: Matrix) -> Inference:
@@ -98,6 +104,32 @@ def _softmax(problem: Problem, parameters: Parameters, to_raw: Matrix) -> Infere
     _check_size(rows, size, free)
     theta = np.vstack([parameters.weights, parameters.bias]).astype(np.float64)
     theta -= theta[:, :1]
+    for _ in range(POLISHING_STEPS):
+        fisher, slopes = _information(rows, theta)
+        equations = NormalEquations(fisher, 0.0)
+        inverse = equations.solve(np.eye(free * size))
+        step = equations.solve(slopes.reshape(-1, 1))[:, 0]
+        distances = np.abs(step) / np.sqrt(_diagonal(inverse))
+        _check_optimum(distances)
+        theta[:, 1:] += step.reshape(free, size).T
+        if distances.max() <= SETTLED:
+            break
+    determined = equations.determined().reshape(free, size)
+    errors = np.full((size, problem.outputs), np.nan)
+    for c in range(free):
+        own = inverse.reshape(free, size, free, size)[c, :, c]
+        errors[:, c + 1] = np.sqrt(_diagonal(to_raw @ own @ to_raw.T))
+        errors[~_determined_raw(determined[c], to_raw), c + 1] = np.nan
+    return Inference(Parameters(theta[:-1], theta[-1]), errors, None)
+
+
+def _information(rows: Rows, theta: Matrix) -> tuple[Matrix, Matrix]:
+    """The Fisher information of all classes but the first, and the slopes of the log-likelihood.
+
+    Shapes:  theta (d + 1, k) → (f, f), (k − 1, d + 1), f = (k − 1)(d + 1)
+    Raises:  Refused where classes are separated
+    """
+    size, free = theta.shape[0], theta.shape[1] - 1
     fisher, slopes, squares = np.zeros((free, size, free, size)), np.zeros((free, size)), np.zeros(size)
     for chosen, X in _blocks(rows):
         z = X @ theta
@@ -107,20 +139,10 @@ def _softmax(problem: Problem, parameters: Parameters, to_raw: Matrix) -> Infere
         P[np.arange(len(P)), rows.y[chosen]] -= 1
         slopes -= P[:, 1:].T @ X
         squares += (X * X).sum(axis=0)
-    information = np.diag(fisher.reshape(free * size, -1)).reshape(free, size)
-    if bool((information <= SEPARATED * squares)[:, squares > 0].any()):
+    flat = fisher.reshape(free * size, free * size)
+    if bool((np.diag(flat).reshape(free, size) <= SEPARATED * squares)[:, squares > 0].any()):
         raise Refused("classes can be separated by these features, and then the likelihood has no optimum")
-    equations = NormalEquations(fisher.reshape(free * size, free * size), 0.0)
-    inverse = equations.solve(np.eye(free * size))
-    step = equations.solve(slopes.reshape(-1, 1))[:, 0]
-    _check_optimum(np.abs(step) / np.sqrt(_diagonal(inverse)))
-    determined = equations.determined().reshape(free, size)
-    errors = np.full((size, problem.outputs), np.nan)
-    for c in range(free):
-        own = inverse.reshape(free, size, free, size)[c, :, c]
-        errors[:, c + 1] = np.sqrt(_diagonal(to_raw @ own @ to_raw.T))
-        errors[~_determined_raw(determined[c], to_raw), c + 1] = np.nan
-    return Inference(Parameters(theta[:-1], theta[-1]), errors, None)
+    return flat, slopes
 
 
 def _add_information(fisher: NDArray[Any], X: Matrix, P: Matrix) -> None:

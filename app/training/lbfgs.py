@@ -3,6 +3,8 @@
 Nocedal and Wright, "Numerical Optimization", 2006, algorithm 7.4 with the last 10 pairs of steps and gradient
 changes; steps are halved (or cut by a parabola through what is known) until the objective falls enough (Armijo).
 All losses here are convex, so that a pair with positive curvature is the rule, and others are left out.
+
+With an l1 penalty the search goes orthant-wise: see `orthant`.
 """
 
 from collections.abc import Generator, Iterator
@@ -44,11 +46,14 @@ class Point:
 
 
 class Search:
-    """The iterations on one problem."""
+    """The iterations on one problem; `precise` as in `Objective`, `still` in place of STILL."""
 
-    def __init__(self, setting: Setting, resume: State | None) -> None:
+    def __init__(
+        self, setting: Setting, resume: State | None = None, precise: bool | None = None, still: float | None = None
+    ) -> None:
         self._setting = setting
-        self._objective = Objective(setting, setting.problem.train)
+        self._objective = Objective(setting, setting.problem.train, precise)
+        self._still = STILL[self._objective.precise] if still is None else still
         validation = setting.problem.validation
         self._validation = None if validation is None else Objective(setting, validation)
         self._decay = setting.decay.astype(np.float64)[:, None]
@@ -64,7 +69,7 @@ class Search:
         """An epoch for each iteration, until the gradient vanishes or the objective no longer falls."""
         point = yield from self._at(self._phi)
         if self._first_slope is None:
-            self._first_slope = max(float(np.abs(point.gradient).max()), 1e-300)
+            self._first_slope = max(float(np.abs(self._slopes(point)).max()), 1e-300)
         for number in range(self._done + 1, (self._setting.options.epochs or 0) + 1):
             if number > self._done + 1 and self._is_flat(point):
                 return
@@ -72,12 +77,16 @@ class Search:
             point, length = yield from self._improved(before)
             self._remember(point.phi - before.phi, point.gradient - before.gradient)
             yield (yield from self._epoch(number, point, length))
-            if before.value - point.value <= STILL[self._objective.precise] * abs(point.value):
+            if before.value - point.value <= self._still * abs(point.value):
                 return
 
     def _is_flat(self, point: Point) -> bool:
         assert self._first_slope is not None
-        return float(np.abs(point.gradient).max()) <= FLAT[self._objective.precise] * self._first_slope
+        return float(np.abs(self._slopes(point)).max()) <= FLAT[self._objective.precise] * self._first_slope
+
+    def _slopes(self, point: Point) -> Matrix:
+        """What vanishes at the optimum."""
+        return point.gradient
 
     def _at(self, phi: Matrix) -> Generator[Pause, None, Point]:
         """The point at phi; a generator, whose pauses are passed on."""
@@ -96,7 +105,7 @@ class Search:
         """The next point and the length of the step there; the same point where none is better."""
         direction = -self._turned(point.gradient)
         slope = float((direction * point.gradient).sum())
-        length = 1.0 if self._steps else min(1.0, 1.0 / max(float(np.abs(point.gradient).sum()), 1e-300))
+        length = self._first_length(point.gradient)
         for _ in range(TRIALS):
             with np.errstate(over="ignore", invalid="ignore"):
                 trial = yield from self._at(point.phi + length * direction)
@@ -106,6 +115,10 @@ class Search:
             parabola = -0.5 * slope * length * length / excess if np.isfinite(excess) and excess > 0 else 0.0
             length = min(max(parabola, 0.1 * length), 0.5 * length)
         return point, 0.0
+
+    def _first_length(self, slopes: Matrix) -> float:
+        """The length to try first: a whole step, once there are curvature pairs."""
+        return 1.0 if self._steps else min(1.0, 1.0 / max(float(np.abs(slopes).sum()), 1e-300))
 
     def _turned(self, gradient: Matrix) -> Matrix:
         """The inverse Hessian's estimate times the gradient: the two loops of algorithm 7.4."""

@@ -36,17 +36,22 @@ class Measured:
     gradient: Matrix
 
 
+def is_quick(rows: Rows) -> bool:
+    """Whether float64 costs little."""
+    return rows.X.dtype != np.uint8 and rows.X.size <= PRECISE_ENTRIES
+
+
 class Objective:
-    """The mean loss over the rows of one split.
+    """The mean loss over the rows of one split; `precise` sums in float64, by default where that is quick.
 
     Shapes:  theta (d + 1, k) float64, bias last
     """
 
-    def __init__(self, setting: Setting, rows: Rows) -> None:
+    def __init__(self, setting: Setting, rows: Rows, precise: bool | None = None) -> None:
         self._rows = rows
         self._loss = CODES[str(setting.options.loss)]
         self._targets, self._labels, self._shares = answers(rows, setting)
-        self.precise = rows.X.dtype != np.uint8 and rows.X.size <= PRECISE_ENTRIES
+        self.precise = is_quick(rows) if precise is None else precise
         d, k = rows.features, setting.problem.outputs
         self._block = min(rows.count, max(1, BLOCK_ENTRIES // d))
         if not self.precise:

@@ -129,6 +129,8 @@ def _whitens(options: Hyperparameters, problem: Problem) -> bool:
     """
     if options.sweep is not None and options.sweep.l2 is not None:
         return False  # a frame suits one penalty
+    if options.solver == "lbfgs" and options.model == "softmax" and options.l2:
+        return False  # it finds the curvatures by itself, in half the iterations
     settled = options.solver != "sgd" or options.is_rate_open
     has_optimum = options.model == "linear" or options.l2 > 0 or options.solver != "sgd"
     features = problem.train.features

@@ -7,6 +7,7 @@ from app.models.statistics import Statistics
 from app.training.hyperparameters import Hyperparameters
 from app.training.inference import Refused, infer
 from app.training.optimality import optimality
+from app.training.optimum import Objectives
 from app.training.problem import Parameters
 from app.worker.preparation import Prepared
 
@@ -36,6 +37,8 @@ def _by_steps(remembered: Statistics) -> Inference:
     return Inference(found.standard_errors, int(found.degrees_of_freedom[0]))
 
 
-def nearness(spec: Hyperparameters, prepared: Prepared, parameters: Parameters) -> dict[str, Any]:
+def nearness(
+    spec: Hyperparameters, prepared: Prepared, parameters: Parameters, found: Objectives | None
+) -> dict[str, Any]:
     """The job's `optimality`."""
-    return optimality(prepared.problem, parameters, spec)
+    return optimality(prepared.problem, parameters, spec, found)

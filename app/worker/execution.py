@@ -3,7 +3,6 @@
 Whatever goes wrong ends the job with an error that says what to do; only a lost lease leaves it to another worker.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +29,15 @@ from app.training import devices
 from app.training.errors import Diverged
 from app.training.fit import fit
 from app.training.hyperparameters import Hyperparameters
-from app.training.problem import Parameters, Problem
+from app.training.optimum import Objectives, objectives
+from app.training.problem import Problem
 from app.training.state import State
 from app.worker.attendant import Attendant
 from app.worker.checkpoint import Checkpoint, identity
 from app.worker.conclusion import inference, nearness
 from app.worker.evaluation import evaluate
 from app.worker.failure import told
+from app.worker.outcome import Outcome, divergence, out_of_time
 from app.worker.preparation import Prepared, prepare
 from app.worker.progress import Progress
 from app.worker.receipt import receipt
@@ -45,15 +46,6 @@ from app.worker.statistics import statistics
 
 SAMPLED_ENTRIES = 2_000_000
 """What a cancelled job measures its model on at most: it is to end within a second, however large its data."""
-
-
-@dataclass
-class Outcome:
-    """How the training ended."""
-
-    status: Status
-    parameters: Parameters | None = None
-    error: dict[str, Any] | None = None
 
 
 class Execution:
@@ -108,10 +100,25 @@ class Execution:
                 if self._attendant.should_stop() and not progress.wants_one_more(step):
                     return self._stopped(progress)
                 if progress.is_out_of_time():
-                    return Outcome(Status.CANCELLED, progress.best, _out_of_time(spec))
+                    return Outcome(Status.CANCELLED, progress.best, out_of_time(spec))
         except Diverged as diverged:
-            return Outcome(Status.DIVERGED, diverged.parameters, _divergence(diverged))
-        return Outcome(Status.SUCCEEDED, progress.last)
+            return Outcome(Status.DIVERGED, diverged.parameters, divergence(diverged))
+        outcome = Outcome(Status.SUCCEEDED, progress.last)
+        if spec.optimality_gap and self._job.replay_of is None:
+            return self._with_optimum(outcome, spec, problem, progress)
+        return outcome
+
+    def _with_optimum(self, outcome: Outcome, spec: Spec, problem: Problem, progress: Progress) -> Outcome:
+        """The same with the optimum of its objective, if there is time to find it."""
+        assert outcome.parameters is not None
+        for step in objectives(problem, outcome.parameters, self._options(spec)):
+            if isinstance(step, Objectives):
+                outcome.objectives = step
+            elif self._attendant.should_stop():
+                return self._stopped(progress)
+            elif progress.is_out_of_time():
+                break
+        return outcome
 
     def _resume(self, progress: Progress, own: str) -> State | None:
         """Where an earlier attempt has left the job, if its history is whole until there."""
@@ -147,13 +154,14 @@ class Execution:
         if outcome.status is Status.CANCELLED:
             prepared = prepared.sampled(SAMPLED_ENTRIES)
         encoding = prepared.encoding
-        remembered = statistics(prepared.problem.train, encoding, spec, outcome.parameters)
-        found, parameters = inference(self._options(spec), prepared, outcome.parameters, remembered)
+        options = self._options(spec)
+        remembered = statistics(prepared.problem.train, encoding, options, outcome.parameters)
+        found, parameters = inference(options, prepared, outcome.parameters, remembered)
         weights = Weights(*encoding.fold(parameters.weights, parameters.bias))
         if self._job.replay_of is not None:
             self._finish(outcome, receipt=record, replay=Replay(self._job, self._storage, weights, record))
             return
-        near = nearness(self._options(spec), prepared, parameters)
+        near = nearness(options, prepared, parameters, outcome.objectives)
         model_id = new_id()
         with self._storage.stage(is_due=True) as stage:
             _save(weights, stage.path, encoding, remembered)
@@ -163,9 +171,13 @@ class Execution:
             self._finish(outcome, model, model_id=model_id, receipt=record, optimality=near)
 
     def _options(self, spec: Spec) -> Hyperparameters:
-        """The options that held, all defaults settled."""
+        """The options that held, all defaults settled; of a sweep those of its best."""
         epoch = self._progress.epoch if self._progress is not None else None
-        return epoch.options if epoch is not None else spec
+        if epoch is None:
+            return spec
+        if epoch.leaderboard is None:
+            return epoch.options
+        return epoch.options.model_copy(update={**epoch.leaderboard[0]["options"], "sweep": None})
 
     def _model(self, model_id: str, spec: Spec, prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
         assert outcome.parameters is not None
@@ -199,6 +211,8 @@ class Execution:
                 self._registry.add(session, **model)
             if replay is not None:
                 values["replay"] = replay.compare(session)
+            if self._progress is not None and outcome.status is Status.SUCCEEDED:
+                values["best_epoch"] = self._progress.best_epoch
             if self._progress is not None and self._progress.epoch is not None:
                 values["leaderboard"] = self._progress.epoch.leaderboard
                 values["spec"] = self._progress.epoch.options.model_dump(mode="json")
@@ -221,22 +235,3 @@ def _device(spec: Spec, problem: Problem) -> str:
     of_itself = "auto" if spec.solver == "sgd" and spec.sweep is None else "cpu"
     requested = spec.device if spec.device != "auto" else of_itself
     return devices.choose(requested, problem, spec.batch_size or 1, spec.epochs or 1)
-
-
-def _divergence(diverged: Diverged) -> dict[str, Any]:
-    rate = diverged.learning_rate_to_try
-    return {
-        "code": "diverged",
-        "detail": f"The loss or a weight became non-finite in epoch {diverged.epoch}; try learning_rate {rate:.3g}, "
-        'or "auto". The last finite weights are kept as a partial model.',
-        "epoch": diverged.epoch,
-        "learning_rate_to_try": rate,
-    }
-
-
-def _out_of_time(spec: Spec) -> dict[str, Any]:
-    return {
-        "code": "time-limit",
-        "detail": f"The time limit of {spec.time_limit_seconds:g} seconds was reached before the last epoch. The best "
-        "weights until then are kept as a partial model.",
-    }

@@ -31,6 +31,7 @@ class Progress:
         self._best: Parameters | None = None
         self._group: list[Measurement] = []
         self.last: Parameters | None = None
+        self.best_epoch: int | None = None
         self.epoch: Epoch | None = None
 
     @property
@@ -42,7 +43,7 @@ class Progress:
         """Count on from where an earlier attempt was."""
         self._done, self._spent = checkpoint.state.epoch, checkpoint.seconds
         self._best_loss, self._best = checkpoint.best.loss, checkpoint.best.parameters
-        self.last = checkpoint.state.model
+        self.last, self.best_epoch = checkpoint.state.model, checkpoint.state.best_epoch
 
     def take(self, step: Epoch | Pause) -> None:
         """Note a step, and copy the state if a checkpoint is due."""
@@ -64,6 +65,7 @@ class Progress:
         self.epoch = step
         loss = step.train_loss if step.validation_loss is None else step.validation_loss
         self.last = parameters = step.state.model
+        self.best_epoch = step.state.best_epoch
         if loss < self._best_loss or self._best is None:
             self._best_loss, self._best = loss, parameters
         is_last = step.number == step.options.epochs

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.datasets.encoding import Encoding
-from app.jobs.spec import Spec
 from app.models.statistics import Matrix, Statistics, Uncertainty
+from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Parameters, Rows
 
 BLOCK_ROWS = 8192
@@ -24,7 +24,7 @@ MOST_WORK = 2e10
 _SHORT = 1e-10
 
 
-def statistics(rows: Rows, encoding: Encoding, spec: Spec, parameters: Parameters) -> Statistics:
+def statistics(rows: Rows, encoding: Encoding, options: Hyperparameters, parameters: Parameters) -> Statistics:
     """The statistics of the rows that a model was trained on."""
     total = np.zeros(rows.features)
     low, high = np.full(rows.features, np.inf), np.full(rows.features, -np.inf)
@@ -37,12 +37,12 @@ def statistics(rows: Rows, encoding: Encoding, spec: Spec, parameters: Parameter
     )
     if encoding.mean is not None:
         mean = np.asarray(encoding.mean)  # measured in double precision already
-    return Statistics(mean, low, high, _uncertainty(rows, encoding, parameters) if _has_any(rows, spec) else None)
+    return Statistics(mean, low, high, _uncertainty(rows, encoding, parameters) if _has_any(rows, options) else None)
 
 
-def _has_any(rows: Rows, spec: Spec) -> bool:
+def _has_any(rows: Rows, options: Hyperparameters) -> bool:
     """Only least squares without a penalty has a covariance to tell, and only while it is cheap."""
-    plain = spec.model == "linear" and spec.loss in ("squared", "mse") and not spec.l1 and not spec.l2
+    plain = options.loss in ("squared", "mse") and not options.l1 and not options.l2
     return plain and rows.features <= MOST_FEATURES and rows.count * (rows.features + 1) ** 2 <= MOST_WORK
 
 

@@ -207,6 +207,32 @@ def test_a_method_that_a_path_does_not_have_is_a_405_that_names_those_it_has(ser
     assert reply.headers["allow"]
 
 
+def test_a_name_that_is_none_is_refused_with_the_rule_for_names(server: RunningServer) -> None:
+    body = {"source": LINE, "name": "a b"}
+
+    reply = server.client.post("/datasets", json=body)
+
+    (fault,) = reply.json()["errors"]
+    assert fault["location"] == "name"
+    assert "letters, digits" in fault["message"]
+    assert "^" not in fault["message"]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/datasets", "/openapi.json", "/jobs/latest"])
+def test_head_has_the_status_and_the_type_of_get_and_leaves_the_connection_usable(
+    server: RunningServer, path: str
+) -> None:
+    got = server.client.get(path)
+
+    for _ in range(2):
+        head = server.client.head(path)
+        assert head.content == b""
+        assert head.status_code == got.status_code
+        assert head.headers.get("content-length") == got.headers.get("content-length")
+        assert head.headers["content-type"] == got.headers["content-type"]
+    assert server.client.get("/healthz").json() == {"status": "ok"}
+
+
 def test_a_body_over_the_limit_is_a_413(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("small") / "data"
     limits = {"body_limit_mib": 1, "upload_limit_mib": 2, "workers": 0}

@@ -231,3 +231,6 @@ def test_a_batch_that_is_asked_for_twice_under_one_key_is_one_job(server: Runnin
     assert second.headers["idempotency-replayed"] == "true"
     assert (second.json()["id"], second.json()["status"]) == (first.json()["id"], "succeeded")
     assert send(outputs=["drift"]).json()["type"] == "urn:onelayer:problem:idempotency-conflict"
+    undrawn = server.client.get(f"/jobs/{first.json()['id']}/plot")
+    assert undrawn.status_code == 404
+    assert "batch prediction" in undrawn.json()["detail"]

@@ -132,6 +132,7 @@ def test_early_stopping_keeps_the_best_epoch(server: RunningServer, penguins: st
     assert job["status"] == "succeeded", job["error"]
     losses = [epoch["validation_loss"] for epoch in server.history(job)]
     assert len(losses) < 500
+    assert job["best_epoch"] == 1 + losses.index(min(losses)) == len(losses) - 2
     model = server.client.get(f"/models/{job['model_id']}").json()
     assert model["metrics"]["validation"]["cross_entropy"] == pytest.approx(min(losses), rel=1e-3)
     faults = refused(
@@ -153,6 +154,34 @@ def test_a_dry_run_says_what_a_job_would_cost_and_trains_nothing(server: Running
     assert 0 < found["estimated_seconds"] < 5
     assert server.client.get("/jobs").json()["items"][0]["id"] == before
     assert refused(server, **{**spec, "target": "nothing"})[0]["location"] == "target"
+
+
+def test_the_gap_to_the_optimum_is_told_when_asked_and_changes_no_bit(server: RunningServer, penguins: str) -> None:
+    spec = {"dataset": penguins, "model": "softmax", "l2": 0.01, "epochs": 3, "learning_rate": 0.05}
+    without, job = server.train(**spec), server.train(**spec, optimality_gap=True)
+    near = job["optimality"]
+    assert without["optimality"]["gap"] is None
+    assert near["gap"] == near["objective"] - near["optimum"] > 0.01
+    assert near["optimum_gradient_norm"] < 1e-6 < near["gradient_norm"] == without["optimality"]["gradient_norm"]
+    weights = [server.client.get(f"/models/{one['model_id']}/coefficients").json() for one in (without, job)]
+    assert weights[0]["coefficients"] == weights[1]["coefficients"]
+    reply = server.client.post(f"/jobs/{job['id']}/replay", headers={"Prefer": "wait=30"})
+    assert reply.json()["replay"]["identical"], reply.text
+    solved = server.train(**{**spec, "epochs": 200, "solver": "lbfgs", "learning_rate": "auto"}, optimality_gap=True)
+    assert solved["optimality"]["gap"] < 1e-9
+    assert solved["optimality"]["optimum"] == pytest.approx(near["optimum"], rel=1e-9)
+    faults = refused(
+        server, dataset=penguins, model="linear", target="body_mass_g", loss="absolute", optimality_gap=True
+    )
+    assert "optimality_gap" in faults[0]["message"]
+
+
+def test_the_gap_of_a_sweep_is_that_of_its_best(server: RunningServer, penguins: str) -> None:
+    spec = {"epochs": 20, "sweep": {"learning_rate": [1e-4, 0.1], "l2": [0.02]}, "optimality_gap": True}
+    near = server.train(dataset=penguins, model="softmax", **spec)["optimality"]
+    alone = server.train(dataset=penguins, model="softmax", solver="lbfgs", l2=0.02, optimality_gap=True)["optimality"]
+    assert near["optimum"] == pytest.approx(alone["optimum"], rel=1e-9)
+    assert 0 < near["gap"] < 0.1 * near["optimum"]
 
 
 def test_a_sweep_has_a_curve_for_each_candidate_and_a_leaderboard(server: RunningServer, penguins: str) -> None:

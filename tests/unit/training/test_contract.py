@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+from app.training.applicability import LOSSES, SOLVER_LOSSES
 from app.training.epoch import Epoch
-from app.training.hyperparameters import LOSSES, SOLVER_LOSSES, Hyperparameters
+from app.training.hyperparameters import Hyperparameters
 from app.training.objective import Measured, Objective, packed, unpacked
 from app.training.problem import Problem, Rows
 from app.training.setting import Setting

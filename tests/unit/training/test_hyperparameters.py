@@ -48,6 +48,16 @@ def test_what_is_out_of_range_or_does_not_apply_is_refused(options: dict[str, An
         Hyperparameters(**{"model": "linear", **options})
 
 
+@pytest.mark.parametrize("options", [
+    {"loss": "absolute"}, {"gradient_reduction": "sum", "l2": 0.1}, {"gradient_reduction": "sum", "l1": 0.1},
+    {"gradient_reduction": "sum", "sweep": {"l2": [0.0, 0.1]}},
+], ids=str)  # fmt: skip
+def test_a_gap_is_refused_where_there_is_no_optimum_to_find(options: dict[str, Any]) -> None:
+    Hyperparameters(model="linear", **options)
+    with pytest.raises(ValidationError, match="optimality_gap does not apply"):
+        Hyperparameters(model="linear", optimality_gap=True, **options)
+
+
 def test_a_residual_loss_does_not_apply_to_softmax() -> None:
     with pytest.raises(ValidationError, match="use cross_entropy"):
         Hyperparameters(model="softmax", loss="squared")
@@ -92,7 +102,7 @@ def test_a_rate_that_is_given_stays_and_the_automatic_one_falls() -> None:
         ({"solver": "exact", "epochs": 3}, "epochs does not apply"),
         ({"solver": "exact", "loss": "huber"}, "use sgd"),
         ({"solver": "lbfgs", "loss": "absolute"}, "use sgd"),
-        ({"solver": "lbfgs", "l1": 0.1}, "l1 does not apply"),
+        ({"solver": "exact", "l1": 0.1}, "l1 does not apply"),
         ({"solver": "lbfgs", "learning_rate": 0.1}, "learning_rate does not apply"),
         ({"precondition": "whiten", "l1": 0.1}, "does not apply with l1"),
         ({"class_weights": "balanced"}, "do not apply to linear"),

@@ -7,12 +7,15 @@ import pyarrow.csv
 import pytest
 import scipy.stats
 import statsmodels.api as sm
+from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
+from app.training import objective
 from app.training.distributions import quantile, two_sided_p
 from app.training.hyperparameters import Hyperparameters
 from app.training.inference import Inference, Refused, infer
 from app.training.problem import Parameters, Problem, Rows
 from tests.unit.training.reference import blobs, epochs, line, several_targets
+from tests.unit.training.tables import class_tables, linear_tables, standardised
 
 
 def inferred(problem: Problem, raw: bool = False, **options: object) -> tuple[Parameters, Inference]:
@@ -59,25 +62,76 @@ def test_standard_errors_are_in_raw_units() -> None:
     np.testing.assert_allclose(np.append(found.errors[-1, 0], found.errors[:-1, 0]), theirs.bse, rtol=1e-8)
 
 
-def test_softmax_statistics_are_those_of_statsmodels() -> None:
-    problem = overlapping()
-    _, found = inferred(problem, **SOFTMAX)
+def test_least_squares_on_housing_has_the_statistics_of_statsmodels(real_data: Path) -> None:
+    """Its levels of a category sum to the constant: statsmodels takes a pseudo-inverse, and so do we."""
+    raw, y = linear_tables(real_data)["housing"]
+    problem, numbers = standardised(raw, y), slice(0, 8)
+    last = epochs(problem, Hyperparameters(**LINEAR))[-1]
+    found = infer(problem, last.parameters, last.options, raw.std(0), raw.mean(0))
+    with pytest.warns(SingularMatrixWarning):
+        theirs = sm.OLS(y, sm.add_constant(raw)).fit()
+    assert found.degrees == theirs.df_resid
+    weights, errors = (found.parameters.weights / raw.std(0)[:, None])[numbers, 0], found.errors[numbers, 0]
+    np.testing.assert_allclose(weights, theirs.params[1:][numbers], rtol=1e-6)
+    np.testing.assert_allclose(errors, theirs.bse[1:][numbers], rtol=1e-6)
+    p_values = [two_sided_p(v / e, found.degrees) for v, e in zip(weights, errors, strict=True)]
+    np.testing.assert_allclose(p_values, theirs.pvalues[1:][numbers], rtol=1e-4, atol=1e-300)
+    assert np.isnan(found.errors[8:]).all()  # a level, without one that it is compared with, is not determined
+
+
+def assert_as_mnlogit(problem: Problem, found: Inference) -> None:
+    """Coefficients, standard errors and p-values within 1e-4 of themselves; the bias comes first there."""
     design = sm.add_constant(problem.train.X.astype(np.float64))
-    theirs = sm.MNLogit(problem.train.y, design).fit(disp=False, tol=1e-12, maxiter=100)
+    theirs = sm.MNLogit(problem.train.y, design).fit(disp=False, tol=1e-10, maxiter=100)
     ours = np.vstack([found.parameters.bias, found.parameters.weights])[:, 1:]
     errors = np.vstack([found.errors[-1:], found.errors[:-1]])[:, 1:]
-    np.testing.assert_allclose(ours, theirs.params, rtol=1e-4, atol=1e-5)
+    p_values = np.vectorize(lambda statistic: two_sided_p(statistic, None))(ours / errors)
+    np.testing.assert_allclose(ours, theirs.params, rtol=1e-4)
     np.testing.assert_allclose(errors, theirs.bse, rtol=1e-4)
+    np.testing.assert_allclose(p_values, theirs.pvalues, rtol=1e-4, atol=1e-300)
     assert found.degrees is None
     assert np.isnan(found.errors[:, 0]).all()
 
 
-def overlapping() -> Problem:
-    """Three classes that cannot be separated."""
+def test_softmax_statistics_are_those_of_statsmodels() -> None:
+    problem = overlapping()
+    _, found = inferred(problem, **SOFTMAX)
+    assert_as_mnlogit(problem, found)
+
+
+@pytest.mark.parametrize(("rows", "features", "classes"), [(60, 1, 2), (2000, 8, 5), (20_000, 4, 3)])
+def test_so_they_are_whatever_the_size(rows: int, features: int, classes: int) -> None:
+    problem = overlapping(rows, features, classes)
+    _, found = inferred(problem, **SOFTMAX)
+    assert_as_mnlogit(problem, found)
+
+
+def test_a_dear_house_is_explained_as_by_statsmodels(real_data: Path) -> None:
+    X, y = class_tables(real_data)["housing, dear or not"]
+    problem = standardised(X[:, :8], y)  # without the category, whose levels sum to the constant
+    _, found = inferred(problem, **SOFTMAX)
+    assert_as_mnlogit(problem, found)
+
+
+def test_a_search_in_float32_has_the_digits_of_the_optimum_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objective, "PRECISE_ENTRIES", 0)
+    problem = overlapping()
+    _, found = inferred(problem, **SOFTMAX)
+    assert_as_mnlogit(problem, found)
+    linear = several_targets(rows=150)
+    near, found = inferred(linear, model="linear", solver="lbfgs")
+    exact, _ = inferred(linear, **LINEAR)
+    assert np.abs(near.weights - exact.weights).max() > 1e-9
+    np.testing.assert_allclose(found.parameters.weights, exact.weights, rtol=1e-9)
+    np.testing.assert_allclose(found.parameters.bias, exact.bias, rtol=1e-9)
+
+
+def overlapping(rows: int = 500, features: int = 3, classes: int = 3) -> Problem:
+    """Classes that cannot be separated."""
     generator = np.random.default_rng(0)
-    X = generator.normal(0, 1, (500, 3))
-    z = X @ generator.normal(0, 1, (3, 3)) + generator.gumbel(size=(500, 3))
-    return Problem(Rows(X.astype(np.float32), z.argmax(1).astype(np.int32)), None, 3)
+    X = generator.normal(0, 1, (rows, features))
+    z = X @ generator.normal(0, 1, (features, classes)) + generator.gumbel(size=(rows, classes))
+    return Problem(Rows(X.astype(np.float32), z.argmax(1).astype(np.int32)), None, classes)
 
 
 def test_penguins_by_sex_are_as_in_statsmodels(real_data: Path) -> None:
@@ -91,8 +145,11 @@ def test_penguins_by_sex_are_as_in_statsmodels(real_data: Path) -> None:
     last = epochs(problem, Hyperparameters(**SOFTMAX))[-1]
     found = infer(problem, last.parameters, last.options, scale, centre)
     theirs = sm.MNLogit(y, sm.add_constant(X.astype(np.float64) * scale + centre)).fit(disp=False, maxiter=200)
-    np.testing.assert_allclose(np.append(found.errors[-1, 1], found.errors[:-1, 1]), theirs.bse[:, 0], rtol=1e-3)
-    np.testing.assert_allclose(found.parameters.weights[:, 1] / scale, theirs.params[1:, 0], rtol=1e-3)
+    np.testing.assert_allclose(np.append(found.errors[-1, 1], found.errors[:-1, 1]), theirs.bse[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(found.parameters.weights[:, 1] / scale, theirs.params[1:, 0], rtol=1e-6)
+    statistics = found.parameters.weights[:, 1] / scale / found.errors[:-1, 1]
+    p_values = [two_sided_p(statistic, None) for statistic in statistics]
+    np.testing.assert_allclose(p_values, theirs.pvalues[1:, 0], rtol=1e-4)
 
 
 def test_a_column_that_depends_on_others_has_no_error_and_the_rest_have_theirs() -> None:

@@ -55,8 +55,10 @@ def test_the_objective_falls_from_row_to_row_and_the_search_ends_by_itself() -> 
     assert done[-1].train_accuracy == done[-1].validation_accuracy
 
 
-def test_it_goes_on_from_a_state_with_the_same_bits() -> None:
-    problem, given = blobs(rows=300), Hyperparameters(model="softmax", solver="lbfgs", l2=0.01, epochs=12)
+@pytest.mark.parametrize("penalty", ["l1", "l2"])
+def test_it_goes_on_from_a_state_with_the_same_bits(penalty: str) -> None:
+    options = {"solver": "lbfgs", "epochs": 12, penalty: 0.01}
+    problem, given = blobs(rows=300), Hyperparameters(model="softmax", **options)
     whole = epochs(problem, given)
     rest = [step for step in fit(problem, given, resume=whole[4].state) if isinstance(step, Epoch)]
     assert [epoch.train_loss for epoch in rest] == [epoch.train_loss for epoch in whole[5:]]

@@ -160,6 +160,52 @@ def test_a_cancelled_job_keeps_what_it_learned_as_a_partial_model(
     assert registry.get(found.model_id).partial
 
 
+def test_a_job_tells_the_gap_to_the_optimum_when_asked(queue: Queue, train: Train, claimed: Claimed):
+    job, claim = claimed(optimality_gap=True)
+
+    train((job, claim), [epoch(1), epoch(2)])
+
+    found = queue.get(job.id)
+    assert (found.status, found.epoch) == ("succeeded", 2)
+    assert found.optimality is not None
+    assert found.optimality["gap"] == found.optimality["objective"] - found.optimality["optimum"] > 0
+
+
+def test_a_job_whose_time_is_over_before_the_optimum_is_found_has_succeeded_without_it(
+    queue: Queue, train: Train, claimed: Claimed, monkeypatch: pytest.MonkeyPatch
+):
+    job, claim = claimed(optimality_gap=True, time_limit_seconds=100.0)
+    monkeypatch.setattr(module, "objectives", lambda *_: over())
+
+    def over() -> Iterator[Pause]:
+        monkeypatch.setattr(module.Progress, "is_out_of_time", lambda _: True)
+        yield Pause()
+        raise AssertionError("it goes on")
+
+    train((job, claim), [epoch(1), epoch(2)])
+
+    found = queue.get(job.id)
+    assert (found.status, found.epoch, set(found.optimality or {})) == ("succeeded", 2, {"gradient_norm"})
+
+
+def test_a_job_is_cancelled_while_the_optimum_is_sought(
+    queue: Queue, attendant: Attendant, train: Train, claimed: Claimed, monkeypatch: pytest.MonkeyPatch
+):
+    job, claim = claimed(optimality_gap=True)
+
+    def cancelled() -> Iterator[Pause]:
+        attendant.cancel_requested.set()
+        yield Pause()
+        raise AssertionError("it goes on")
+
+    monkeypatch.setattr(module, "objectives", lambda *_: cancelled())
+    train((job, claim), [epoch(1), epoch(2)])
+
+    found = queue.get(job.id)
+    assert (found.status, found.epoch) == ("cancelled", 2)
+    assert found.model_id is not None
+
+
 def test_a_job_cancelled_before_its_first_epoch_has_no_model(
     queue: Queue, registry: Registry, storage: Storage, attendant: Attendant, train: Train, claimed: Claimed
 ):

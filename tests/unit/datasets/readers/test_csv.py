@@ -1,4 +1,5 @@
 import gzip
+import time
 from pathlib import Path
 
 import pyarrow.csv
@@ -64,6 +65,37 @@ def test_the_streamed_types_are_those_that_pyarrow_infers_from_the_whole_file(
     read = pyarrow.Table.from_batches(table.batches())
 
     assert read == pyarrow.csv.read_csv(path)
+
+
+def test_pieces_that_are_parsed_side_by_side_keep_their_order(build: Build, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(csv, "BLOCK_BYTES", 128)
+    parsed = CsvTable._parsed
+
+    def delayed(table: CsvTable, piece: bytes, types: dict, has_header: bool) -> pyarrow.Table:
+        time.sleep(0.01 if b"\n1" in piece else 0)
+        return parsed(table, piece, types, has_header)
+
+    monkeypatch.setattr(CsvTable, "_parsed", delayed)
+
+    dataset = build(b"a,b\n" + b"".join(b"%d,1\n" % row for row in range(2000)) + b"\n" * 2000)
+
+    assert dataset.column("a").to_pylist() == list(range(2000))
+
+
+def test_a_reader_that_is_let_go_of_parses_no_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(csv, "BLOCK_BYTES", 128)
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"a,b\n" + b"1,2\n" * 10_000)
+    pieces = []
+    parsed = CsvTable._parsed
+    monkeypatch.setattr(CsvTable, "_parsed", lambda *given: pieces.append(1) or parsed(*given))
+    batches = CsvTable(path, Dialect(",", '"', "utf-8", True), ["a", "b"], {}).batches()
+
+    next(batches)
+    next(batches)
+    batches.close()
+
+    assert len(pieces) <= 2 + 2 * csv.THREADS
 
 
 def test_declared_kinds_override_what_would_be_inferred(build: Build):

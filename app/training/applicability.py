@@ -1,0 +1,98 @@
+"""Which options go together: what each model, loss and solver knows.
+
+An option that does not apply to the chosen model or solver is refused unless it has its default value, so that what
+`Hyperparameters.effective` returned can be read in again.
+"""
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.training.hyperparameters import Hyperparameters
+
+LOSSES = MappingProxyType({"linear": ("squared", "mse", "absolute", "huber"), "softmax": ("cross_entropy",)})
+"""The losses of each model, its default first."""
+
+ITERATIVE_OPTIONS = ("epochs", "init", "precondition", "early_stopping")
+STEP_OPTIONS = ("batch_size", "learning_rate", "momentum", "nesterov", "lr_schedule", "l1", "gradient_reduction")
+
+OPTIONS = MappingProxyType(
+    {
+        "sgd": frozenset((*ITERATIVE_OPTIONS, *STEP_OPTIONS, "train_metrics", "sweep")),
+        "lbfgs": frozenset((*ITERATIVE_OPTIONS, "l1")),
+        "exact": frozenset[str](),
+    }
+)
+"""The options that some solver lacks, by the solver that has them: a further solver is one entry here."""
+
+SOLVER_LOSSES = MappingProxyType(
+    {
+        "sgd": frozenset(("squared", "mse", "absolute", "huber", "cross_entropy")),
+        "lbfgs": frozenset(("squared", "mse", "huber", "cross_entropy")),
+        "exact": frozenset(("squared", "mse")),
+    }
+)
+"""The losses that a solver can minimise: `lbfgs` needs a smooth one, `exact` a quadratic one."""
+
+SOLVER_OPTIONS = frozenset().union(*OPTIONS.values())
+
+
+def check(options: "Hyperparameters") -> None:
+    """Refuse what does not go together.
+
+    Raises:  ValueError that says what does not apply, and what does
+    """
+    _check_loss(options)
+    if options.solver != "sgd" and options.device == "cuda":
+        raise ValueError(f"the solver {options.solver} runs on the cpu: use device cpu or auto")
+    if options.class_weights is not None and options.model != "softmax":
+        raise ValueError("class_weights do not apply to linear")
+    if options.precondition == "whiten" and options.l1:
+        raise ValueError("precondition whiten does not apply with l1, which acts on the features' own weights")
+    _check_early_stopping(options)
+    _check_sweep(options)
+    _check_optimality_gap(options)
+    if options.nesterov and not options.momentum and not (options.sweep and options.sweep.momentum):
+        raise ValueError("nesterov needs a momentum above 0")
+    for name in sorted(SOLVER_OPTIONS - OPTIONS[options.solver]):
+        if name in options.model_fields_set and getattr(options, name) != type(options).model_fields[name].default:
+            raise ValueError(f"{name} does not apply to the solver {options.solver}")
+
+
+def _check_loss(options: "Hyperparameters") -> None:
+    loss, suited = options.loss, LOSSES[options.model]
+    if loss is not None and loss not in suited:
+        raise ValueError(f"loss {loss} does not apply to {options.model}: use {' or '.join(suited)}")
+    if options.solver == "exact" and options.model != "linear":
+        raise ValueError("the solver exact does not apply to softmax: use sgd or lbfgs")
+    if loss is not None and loss not in SOLVER_LOSSES[options.solver]:
+        raise ValueError(f"the solver {options.solver} does not apply to the loss {loss}: use sgd")
+
+
+def _check_early_stopping(options: "Hyperparameters") -> None:
+    metric = options.early_stopping.metric if options.early_stopping else None
+    if metric is not None and metric.endswith("accuracy") and options.model == "linear":
+        raise ValueError(f"early_stopping: {metric} does not apply to linear")
+
+
+def _check_sweep(options: "Hyperparameters") -> None:
+    if options.sweep is None:
+        return
+    if options.sweep.learning_rate is not None and options.learning_rate != "auto":
+        raise ValueError("learning_rate is given twice: in the sweep and beside it")
+    if options.early_stopping is not None:
+        raise ValueError("early_stopping does not apply to a sweep, whose candidates share their epochs")
+    if options.device == "cuda":
+        raise ValueError("a sweep is trained on the cpu: use device cpu or auto")
+
+
+def _check_optimality_gap(options: "Hyperparameters") -> None:
+    if not options.optimality_gap:
+        return
+    if options.loss == "absolute":
+        raise ValueError("optimality_gap does not apply to the loss absolute, whose optimum no solver here finds")
+    is_penalised = options.l1 or options.l2 or (options.sweep and options.sweep.l2)
+    if options.gradient_reduction == "sum" and is_penalised:
+        raise ValueError(
+            "optimality_gap does not apply to summed gradients with a penalty, which then has no objective of its own"
+        )
