@@ -14,6 +14,7 @@ from app.access.viewer import check_own, viewer, visible
 from app.database import Database, DatabaseTime
 from app.errors import DatasetNotFound, JobNotFound, JobOver, JobStillRunning
 from app.identifiers import can_be_called, new_id
+from app.jobs.absence import Absence
 from app.jobs.admission import admit
 from app.jobs.order import Order
 from app.jobs.room import Room
@@ -41,6 +42,7 @@ class Queue:
         self._roster = roster
         self._lease_seconds = lease_seconds
         self._attempts = attempts
+        self._absence = Absence(lease_seconds)
 
     # ── clients ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -182,6 +184,8 @@ class Queue:
 
     def abandon(self, worker_id: str | None = None) -> int:
         """Give back the jobs of a dead worker, or of every worker whose lease ran out. Returns how many."""
+        if worker_id is None and not self._absence.is_over():
+            return 0
         lapsed = JobRow.lease_until < DatabaseTime()
         lost = and_(JobRow.status == Status.RUNNING, lapsed if worker_id is None else JobRow.worker_id == worker_id)
         with self._database.read() as session:
@@ -190,6 +194,8 @@ class Queue:
         with self._database.write() as session:
             # Once, since more leases may run out between one statement and the next.
             jobs = JobRow.id.in_(session.scalars(select(JobRow.id).where(lost)).all())
+            if worker_id is None and not self._absence.is_over():
+                return 0  # they ran out just now, while nobody was there
             living = and_(jobs, JobRow.status == Status.RUNNING)
             over = {"finished_at": DatabaseTime(), "lease_until": None}
             return (
@@ -231,6 +237,6 @@ def _update(session: Session, where: ColumnElement[bool], **values: Any) -> int:
 def _exhausted(attempts: int) -> dict[str, Any]:
     return {
         "code": "worker-lost",
-        "detail": f"Its worker died in each of {attempts} attempts, most likely for want of memory; "
+        "detail": f"Its worker died or fell silent in each of {attempts} attempts, most likely for want of memory; "
         "try a smaller dataset, or look into the worker's log.",
     }
