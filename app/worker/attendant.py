@@ -25,12 +25,14 @@ from app.jobs.roster import Roster
 from app.jobs.status import Status
 from app.tally import Tally
 from app.worker.checkpoint import Checkpointer
-from app.worker.supervisor import GAVE_UP
+from app.worker.supervisor import GAVE_UP, GRACE_SECONDS
 
 log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 0.25
 RETRY_SECONDS = 1.0
+LAST_CALL_SECONDS = 0.7 * GRACE_SECONDS
+"""How long a training may take to hear that its worker is to stop; who is killed instead has lost an attempt."""
 
 T = TypeVar("T")
 
@@ -55,6 +57,7 @@ class Attendant:
         self._rows = 0
         self._tally = tally
         self._is_troubled = False
+        self._stop_seen_at = 0.0
         self._writing = threading.RLock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._attend, name="attendant", daemon=True)
@@ -114,8 +117,8 @@ class Attendant:
                     raise LeaseLost("no job is attended to")
                 with self._database.write() as session:
                     write(session, self._buffer, self._samples_per_second)
-                self._count(len(self._buffer))
-                self._claim, self._buffer = None, []
+                written, self._claim, self._buffer = len(self._buffer), None, []
+                self._count(written)
 
         self.insist(last, waits_for_room)
 
@@ -184,7 +187,7 @@ class Attendant:
     def _attend_once(self) -> None:
         try:
             self._tick()
-            if self.is_deaf and self.should_stop():
+            if self.should_stop() and (self.is_deaf or self._is_late()):
                 self._give_up()
         except LeaseLost:
             self._let_go()
@@ -224,8 +227,15 @@ class Attendant:
         if epochs:
             self._tally.add(epochs=epochs, samples=epochs * self._rows)
 
+    def _is_late(self) -> bool:
+        """Whether the worker was asked to stop so long ago that it is about to be killed."""
+        if not self.stop_requested.is_set():
+            return False
+        self._stop_seen_at = self._stop_seen_at or time.monotonic()
+        return time.monotonic() - self._stop_seen_at > LAST_CALL_SECONDS
+
     def _give_up(self) -> None:
-        """End what cannot be stopped: nothing is learned yet, so nothing is lost."""
+        """End what cannot be stopped in time; what is recorded and kept is all that would be left of it anyway."""
         claim = self._claim
         if claim is None:
             return
@@ -233,11 +243,6 @@ class Attendant:
             with self._database.write() as session:
                 self._queue.finish(session, claim, Status.CANCELLED)
         elif not self.lease_lost.is_set():
-            self._queue.hand_back(claim)
+            self.hand_back()
         self.announce(claim[0])
         os._exit(0 if self.stop_requested.is_set() else GAVE_UP)
-
-
-def is_orphan_of(supervisor: int) -> Callable[[], bool]:
-    """Whether the supervisor that forked this process is gone."""
-    return lambda: os.getppid() != supervisor

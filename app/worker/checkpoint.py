@@ -16,7 +16,6 @@ import structlog
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from app.errors import StorageFull
 from app.jobs.checkpoints import key
 from app.storage import Storage
 from app.training.problem import Parameters
@@ -127,7 +126,7 @@ class Checkpointer:
         began = time.monotonic()
         try:
             self._storage.write(key(job_id), checkpoint.to_bytes())
-        except (StorageFull, OSError):
+        except Exception:
             log.exception("a checkpoint could not be written; the one before it stays", job=job_id)
         now = time.monotonic()
         cost = now - began + self._copy_seconds

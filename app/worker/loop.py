@@ -23,10 +23,11 @@ from app.storage import Storage
 from app.tables import JobRow
 from app.tally import Tally
 from app.training import devices
-from app.worker.attendant import Attendant, is_orphan_of
+from app.worker.attendant import Attendant
 from app.worker.batch_prediction import BatchPrediction
 from app.worker.checkpoint import Checkpointer
 from app.worker.execution import Execution
+from app.worker.supervisor import is_orphan_of
 
 log = structlog.get_logger(__name__)
 

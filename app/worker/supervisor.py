@@ -7,6 +7,7 @@ import os
 import selectors
 import signal
 import time
+from collections.abc import Callable
 from typing import IO
 
 import structlog
@@ -23,6 +24,7 @@ log = structlog.get_logger(__name__)
 GRACE_SECONDS = 3.0
 SCHEMA_POLL_SECONDS = 0.02
 SHORT_LIFE_SECONDS = 1.0
+RETRY_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 30.0
 GAVE_UP = 75
 """The exit status of a worker that left a job it could not stop; it is replaced without delay."""
@@ -89,7 +91,12 @@ class Supervisor:
 
     def _start_missing(self) -> None:
         while len(self._children) < self._settings.workers and time.monotonic() >= self._next_start:
-            process = os.fork()
+            try:
+                process = os.fork()
+            except OSError:
+                log.exception("no worker can be started now; it is tried again")
+                self._next_start = time.monotonic() + RETRY_SECONDS
+                return
             if process == 0:
                 self._become_worker()
             self._children[process] = time.monotonic()
@@ -155,6 +162,11 @@ class Supervisor:
             os.kill(process, signal.SIGKILL)
             os.waitpid(process, 0)
         self._children.clear()
+
+
+def is_orphan_of(supervisor: int) -> Callable[[], bool]:
+    """Whether the supervisor that forked this process is gone."""
+    return lambda: os.getppid() != supervisor
 
 
 def _load(settings: Settings) -> None:

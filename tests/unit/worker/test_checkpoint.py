@@ -1,6 +1,8 @@
 """Checkpoints on disk: they come back bit by bit, or not at all."""
 
 import numpy as np
+import pytest
+from structlog.testing import capture_logs
 
 from app.jobs import checkpoints
 from app.storage import Storage
@@ -61,4 +63,24 @@ def test_it_is_written_once_the_history_until_there_is(storage: Storage) -> None
     keeper.publish(written_epoch=7, wait=True)
     assert Checkpoint.load(storage, "job", "own") is not None
     keeper.finish()
+    assert not keeper.wanted
+
+
+def test_one_that_cannot_be_written_is_tried_again_in_its_time(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Checkpoint) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(Checkpoint, "to_bytes", fail)
+    keeper = Checkpointer(storage, every_seconds=60.0)
+    keeper.begin("job")
+    keeper.offer(checkpoint(epoch=7), 0.0)
+    keeper._next_at = 0.0
+
+    with capture_logs() as logged:
+        keeper.publish(written_epoch=7, wait=True)
+        keeper.look()
+
+    assert [line["job"] for line in logged] == ["job"]
     assert not keeper.wanted

@@ -126,6 +126,20 @@ def test_nobody_is_started_before_the_time(supervisor: Supervisor, monkeypatch: 
     supervisor._children.clear()
 
 
+def test_a_system_without_room_for_a_worker_is_asked_again(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch):
+    def fork() -> int:
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", fork)
+
+    with capture_logs() as logged:
+        supervisor._start_missing()
+
+    assert not supervisor._children
+    assert len(logged) == 1
+    assert backoff(supervisor) == pytest.approx(module.RETRY_SECONDS, abs=0.2)
+
+
 # ── the jobs of the dead ─────────────────────────────────────────────────────────────────────────────────────────
 
 
