@@ -14,10 +14,10 @@ PADDING = 16
 """Columns that a GEMM is padded to: 256×784 · 784×10 took 97 µs, and 38 µs with 16 columns."""
 
 PAUSE_NANOSECONDS = 1e8
-CUDA_STEP_NANOSECONDS = 150_000
-"""Launches of one step on CUDA. An assumption until it is measured."""
+CUDA_STEP_NANOSECONDS = 40_000
+"""The kernels of one step replayed from a graph. An assumption until `python -m benchmarks cuda` has measured it."""
 CUDA_START_NANOSECONDS = 2e9
-"""The context, and the data's way to the device. An assumption until it is measured."""
+"""The context, the data's way to the device, the recording. An assumption until it is measured."""
 
 
 @dataclass(frozen=True, slots=True)
