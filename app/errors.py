@@ -23,7 +23,7 @@
     ├── Busy                     429   QueueFull · TooManyRequests · TooManyAtOnce
     ├── HeadTooLarge             431
     ├── StorageFull              507
-    ├── Unready                  503   Overloaded · TookTooLong
+    ├── Unready                  503   Overloaded · DatabaseBusy · TookTooLong
     └── InternalError            500   a fault of ours; its text never leaves the log
 
 Each leaf knows its status and its code; one handler in `app.problems` renders them all as problem documents.
@@ -380,6 +380,18 @@ class Overloaded(Unready):
     def __init__(self, limit: int, seconds: int) -> None:
         super().__init__(
             f"{limit} connections are open, as many as the server takes; try again in {seconds} seconds.",
+            headers={"Retry-After": str(seconds)},
+        )
+
+
+class DatabaseBusy(Unready):
+    """Others hold the database, or its server is started again."""
+
+    code, title = "database-busy", "The database is busy"
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(
+            f"The database did not answer this request in time; try again in {seconds} seconds.",
             headers={"Retry-After": str(seconds)},
         )
 

@@ -97,7 +97,6 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     migrate(services.database)
     services.catalogue.sweep()
     services.registry.sweep()
-    services.results.sweep(services.queue.is_known)
     services.watch.start()
     settings = services.settings
     with Presence(services.database, services.roster, services.bell, settings.lease_seconds) as presence:

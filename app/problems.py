@@ -11,17 +11,22 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from app import errors
+from app.database import is_passing
 from app.errors import Fault, OnelayerError
 from app.identifiers import NAME_PATTERN, NAME_RULE, new_id
 
 MOST_FAULTS = 100
 """A reply names so many; a request with more is not mended one by one."""
+
+RETRY_SECONDS = 5
+"""When a client whose request the database did not take in time may try again."""
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:onelayer:problem:"
@@ -67,6 +72,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(ClientDisconnect, _on_gone)  # type: ignore[arg-type]  # None is no reply
+    app.add_exception_handler(SQLAlchemyError, _on_database)
     app.add_exception_handler(Exception, _on_fault)
 
 
@@ -97,6 +103,13 @@ def _methods(request: Request) -> set[str]:
 
 async def _on_gone(request: Request, error: Exception) -> None:
     """The client left before its request was whole: nobody is there for a reply, and nothing is wrong here."""
+
+
+async def _on_database(request: Request, error: Exception) -> Response:
+    if not is_passing(error):
+        return await _on_fault(request, error)
+    log.warning("the database is busy", path=request.url.path, reason=str(getattr(error, "orig", error)))
+    return response(errors.DatabaseBusy(RETRY_SECONDS))
 
 
 async def _on_fault(request: Request, error: Exception) -> Response:

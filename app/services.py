@@ -79,6 +79,7 @@ class Services:
             Chore("jobs without a worker", often, self.queue.abandon),
             Chore("uploads that were cut off", seldom, self.catalogue.sweep),
             Chore("models that were cut off", seldom, self.registry.sweep),
+            Chore("predictions of no job", seldom, lambda: self.results.sweep(self.queue.keeps)),
             Chore("old checkpoints", seldom, old_checkpoints),
             Chore("old jobs", seldom, lambda: retention.retire_jobs(database, kept.keep_jobs_days)),
             Chore("old histories", seldom, lambda: retention.retire_histories(database, kept.keep_history_days)),

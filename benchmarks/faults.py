@@ -1,4 +1,4 @@
-"""A storm of SIGKILLs: at least 100 of them while clients upload, submit, watch, cancel and predict."""
+"""A storm: at least 100 SIGKILLs, and workers held up beyond their leases, while clients go about their work."""
 
 import tempfile
 import time
@@ -8,6 +8,7 @@ from tests.running_server import RunningServer
 from tests.storm import SETTINGS, Storm
 
 KILLS = 110
+FREEZES = 30
 
 
 def run() -> None:
@@ -15,6 +16,6 @@ def run() -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, RunningServer(Path(folder) / "data", **SETTINGS) as server:
         storm = Storm(server, seed=int(began))
-        storm.run(KILLS)
+        storm.run(KILLS, FREEZES)
         print(storm.check())
     print(f"in {time.monotonic() - began:.0f} s")

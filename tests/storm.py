@@ -1,4 +1,4 @@
-"""A storm: clients go about their work while workers, their supervisor and the server are killed at random moments."""
+"""A storm: clients go about their work while processes are killed or held up at random moments."""
 
 import json
 import os
@@ -16,7 +16,10 @@ import httpx
 
 from tests.running_server import RunningServer
 
-SETTINGS = {"attempts": 10_000, "checkpoint_seconds": 0.2, "workers": 2, "cleanup_seconds": 2, "lease_seconds": 3}
+LEASE_SECONDS = 2.0
+SETTINGS = {
+    "attempts": 10_000, "checkpoint_seconds": 0.2, "workers": 2, "cleanup_seconds": 1, "lease_seconds": LEASE_SECONDS,
+}  # fmt: skip
 SPECS: tuple[dict[str, Any], ...] = (
     {"model": "linear", "epochs": 4000, "batch_size": 10, "learning_rate": 1e-3, "momentum": 0.9},
     {"model": "linear", "epochs": 900, "batch_size": 64, "learning_rate": 1e-3, "lr_schedule": {"type": "cosine"}},
@@ -26,52 +29,90 @@ SOURCE = {"type": "synthetic_linear", "weights": [2, -3.4], "bias": 4.2, "rows":
 
 
 class Storm:
-    """Runs clients and the killer, then looks at what is left."""
+    """Runs clients and the killer, then looks at what is left.
+
+    A worker that is held up for longer than its lease has lost its job to another, and knows nothing of it when it
+    goes on in the middle of whatever it did.
+    """
 
     def __init__(self, server: RunningServer, seed: int = 0) -> None:
         self.server = server
         self.random = random.Random(seed)
         self.over = threading.Event()
         self.kills: dict[str, int] = {}
+        self.thaws: list[threading.Timer] = []
         self.datasets: dict[str, str] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
+        self.batches: list[str] = []
         self.faults: list[str] = []
         self.source = server.create_dataset(SOURCE)["id"]
 
-    def run(self, kills: int, clients: int = 4) -> None:
-        """Let it rage until so many processes are killed, then wait until every job is over."""
+    def run(self, kills: int, freezes: int, clients: int = 4) -> None:
+        """Let it rage until so many processes are killed and held up, then wait until every job is over."""
         threads = [threading.Thread(target=self._client, args=(number,)) for number in range(clients)]
         for thread in threads:
             thread.start()
+        blows = [self._kill] * kills + [self._freeze] * freezes
+        self.random.shuffle(blows)
         try:
-            while sum(self.kills.values()) < kills:
+            for blow in blows:
                 time.sleep(self.random.uniform(0.05, 1.0))
-                self._kill()
+                while not blow():
+                    time.sleep(0.05)
         finally:
             self.over.set()
-            for thread in threads:
+            for thread in (*threads, *self.thaws):
                 thread.join()
-        for job in self.jobs:
-            while self.server.client.get(f"/jobs/{job}", headers={"Prefer": "wait=30"}).status_code != 200:
+        for job in (*self.jobs, *self.batches):
+            while self._wait_for(job).status_code != 200:
                 pass
+
+    def _wait_for(self, job: str) -> httpx.Response:
+        return insist(lambda: self.server.client.get(f"/jobs/{job}", headers={"Prefer": "wait=30"}))
 
     # ── the killer ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _kill(self) -> None:
+    def _kill(self) -> bool:
         server = self.server.process
         assert server is not None
         supervisors = children(server.pid)
-        workers = [worker for supervisor in supervisors for worker in children(supervisor)]
         kind = self.random.choices(["worker", "supervisor", "server"], [12, 1, 2])[0]
-        victims = {"worker": workers, "supervisor": supervisors, "server": [server.pid]}[kind]
-        if not victims:
-            return
-        with suppress(ProcessLookupError):
-            os.kill(self.random.choice(victims), signal.SIGKILL)
-            self.kills[kind] = self.kills.get(kind, 0) + 1
+        victims = {"worker": self._workers(), "supervisor": supervisors, "server": [server.pid]}[kind]
+        if not self._send(signal.SIGKILL, victims):
+            return False
+        self._count(f"{kind} killed")
         if kind == "server":
             server.wait()
             self.server.start()
+        return True
+
+    def _freeze(self) -> bool:
+        worker = self._send(signal.SIGSTOP, self._workers())
+        if worker is None:
+            return False
+        self._count("worker held up")
+        seconds = LEASE_SECONDS + self.random.uniform(0.1, 1.0)
+        self.thaws.append(threading.Timer(seconds, self._send, (signal.SIGCONT, [worker])))
+        self.thaws[-1].start()
+        return True
+
+    def _workers(self) -> list[int]:
+        assert self.server.process is not None
+        return [worker for supervisor in children(self.server.process.pid) for worker in children(supervisor)]
+
+    def _send(self, what: int, victims: list[int]) -> int | None:
+        """To one of them; returns which, if it was there still."""
+        if not victims:
+            return None
+        victim = self.random.choice(victims)
+        try:
+            os.kill(victim, what)
+        except ProcessLookupError:
+            return None
+        return victim
+
+    def _count(self, blow: str) -> None:
+        self.kills[blow] = self.kills.get(blow, 0) + 1
 
     # ── the clients ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -81,7 +122,9 @@ class Storm:
             turn = 0
             while not self.over.is_set():
                 turn += 1
-                work = chance.choice([self._upload, self._train, self._train, self._watch, self._cancel, self._predict])
+                work = chance.choice(
+                    [self._upload, self._train, self._train, self._watch, self._cancel, self._predict, self._batch]
+                )
                 try:
                     work(client, chance, f"{number}-{turn}")
                 except AssertionError as fault:
@@ -127,6 +170,14 @@ class Storm:
             reply = insist(lambda: client.post("/predict", json=body))
             assert reply.status_code == 200, reply.text
 
+    def _batch(self, client: httpx.Client, chance: random.Random, key: str) -> None:
+        models = insist(lambda: client.get("/models")).json()["items"]
+        if models:
+            path, body = f"/models/{chance.choice(models)['id']}/predictions", {"dataset": self.source}
+            made = insist(lambda: client.post(path, json=body, headers={"Idempotency-Key": key}))
+            assert made.status_code == 202, made.text
+            self.batches.append(made.json()["id"])
+
     # ── afterwards ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def check(self) -> str:
@@ -134,18 +185,20 @@ class Storm:
         assert self.faults == []
         jobs = {job["id"]: job for job in self._everything("jobs")}
         models = {model["id"]: model for model in self._everything("models")}
-        assert set(jobs) == set(self.jobs), "a job is lost, or there twice"
+        assert set(jobs) == {*self.jobs, *self.batches}, "a job is lost, or there twice"
         others = [job for job in jobs.values() if job["status"] not in ("succeeded", "cancelled")]
         assert not others, [(job["status"], job["attempt"], job["error"]) for job in others]
         self._check_datasets()
+        for batch in self.batches:
+            self._check_batch(jobs.pop(batch))
         self._check_models(jobs, models)
         resumed = self._check_histories(jobs)
         self._check_files(models)
-        killed = ", ".join(f"{count} × {kind}" for kind, count in sorted(self.kills.items()))
+        killed = ", ".join(f"{count} × {blow}" for blow, count in sorted(self.kills.items()))
         attempts = sum(job["attempt"] > 1 for job in jobs.values())
         return (
-            f"killed {killed}; {len(self.datasets)} datasets, {len(jobs)} jobs ({attempts} lost a worker, {resumed} of "
-            f"them went on from a checkpoint), {len(models)} models: all whole"
+            f"{killed}; {len(self.datasets)} datasets, {len(jobs)} jobs ({attempts} lost a worker, {resumed} of "
+            f"them went on from a checkpoint), {len(models)} models, {len(self.batches)} batch predictions: all whole"
         )
 
     def _check_datasets(self) -> None:
@@ -155,6 +208,11 @@ class Storm:
             assert found[dataset_id]["sha256"] == sha256
             rows = self.server.client.get(f"/datasets/{dataset_id}/rows", params={"limit": 1000}).json()["items"]
             assert len(rows) == min(1000, found[dataset_id]["rows"])
+
+    def _check_batch(self, job: dict[str, Any]) -> None:
+        rows = self.server.client.get(f"/jobs/{job['id']}/predictions", params={"format": "csv"}).text.splitlines()
+        assert job["status"] == "succeeded"
+        assert len(rows) == 1 + SOURCE["rows"]
 
     def _check_models(self, jobs: dict[str, Any], models: dict[str, Any]) -> None:
         of_jobs = [model["job_id"] for model in models.values()]
@@ -194,6 +252,8 @@ class Storm:
         data = self.server.data_dir
         assert {folder.name for folder in (data / "datasets").iterdir()} == {*self.datasets, self.source}
         assert {folder.name for folder in (data / "models").iterdir()} == set(models)
+        kept = (folder.name.split(".")[0] for folder in data.glob("predictions/*"))
+        assert sorted(kept) == sorted(self.batches)
         for collection in ("staging", "checkpoints"):
             deadline = time.monotonic() + 10
             while list((data / collection).glob("*")):
@@ -232,6 +292,7 @@ def insist(call: Callable[[], httpx.Response]) -> httpx.Response:
     while True:
         with suppress(httpx.TransportError, json.JSONDecodeError):
             reply = call()
+            assert reply.status_code != 500, reply.text
             if reply.status_code < 500 and reply.status_code != 429:
                 return reply
         assert time.monotonic() < deadline, "no reply for two minutes"

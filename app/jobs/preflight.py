@@ -8,7 +8,7 @@ from app.datasets.encoding import Encoding
 from app.datasets.feature_encoding import ArrayFeature
 from app.datasets.splitting import split
 from app.datasets.target_encoding import TargetEncoding
-from app.jobs.queue import Order
+from app.jobs.order import Order
 from app.jobs.spec import Spec
 from app.training import cost
 from app.training.estimate import Work, seconds

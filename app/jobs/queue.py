@@ -3,19 +3,20 @@
 A worker's writes carry its id and the attempt it claimed: a worker that lost its lease changes nothing any more.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, false, func, select, update
+from sqlalchemy import ColumnElement, and_, delete, false, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app import idempotency
 from app.access.viewer import check_own, viewer, visible
 from app.database import Database, DatabaseTime
-from app.errors import DatasetNotFound, JobNotFound, JobOver, JobStillRunning, QueueFull
+from app.errors import DatasetNotFound, JobNotFound, JobOver, JobStillRunning
 from app.identifiers import can_be_called, new_id
 from app.jobs.admission import admit
+from app.jobs.order import Order
+from app.jobs.room import Room
 from app.jobs.roster import Roster
 from app.jobs.status import LIVING, Status, sources
 from app.tables import JobRow
@@ -24,27 +25,8 @@ Claim = tuple[str, str, int]
 """Job, worker, attempt: what fences a worker's writes."""
 
 
-RETRY_SECONDS = 10
-"""When a client that found the queue full may try again."""
-
-
 class LeaseLost(Exception):
     """The job belongs to another attempt by now, or is gone."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """A job as it is submitted: the effective spec, and what the queue has to know of it."""
-
-    spec: dict[str, Any]
-    model: str
-    dataset_id: str | None
-    validation_dataset_id: str | None
-    epochs: int
-    requested_device: str
-    rank: int = 0
-    replay_of: str | None = None
-    kind: str = "train"
 
 
 class Queue:
@@ -55,8 +37,7 @@ class Queue:
         limit_per_key: int | None = None,
     ) -> None:  # fmt: skip
         self._database = database
-        self._limit = limit
-        self._limit_per_key = limit_per_key
+        self._room = Room(limit, limit_per_key)
         self._roster = roster
         self._lease_seconds = lease_seconds
         self._attempts = attempts
@@ -67,7 +48,7 @@ class Queue:
         """Put a job into the queue, behind those of its priority. Returns it, with the ports of the workers to wake."""
         job_id = new_id()
         with self._database.write() as session:
-            self._check_room(session)
+            self._room.check(session)
             data = [found for found in (order.dataset_id, order.validation_dataset_id) if found is not None]
             admit(session, order.spec, data, is_replay=order.replay_of is not None)
             about = {"id": job_id, "status": Status.QUEUED, "created_at": DatabaseTime(), "owner": viewer().owner}
@@ -79,14 +60,6 @@ class Queue:
                 raise DatasetNotFound(order.dataset_id or "") from error
             idempotency.created(session, f"/jobs/{job_id}")
             return _find(session, job_id), self._roster.ports(session, "worker")
-
-    def _check_room(self, session: Session) -> None:
-        queued = select(JobRow.id).where(JobRow.status == Status.QUEUED)
-        if _reaches(session, queued, self._limit):
-            raise QueueFull(self._limit, RETRY_SECONDS)
-        owner, limit = viewer().owner, self._limit_per_key
-        if owner is not None and limit is not None and _reaches(session, queued.where(JobRow.owner == owner), limit):
-            raise QueueFull(limit, RETRY_SECONDS, "of this key's owner")
 
     def get(self, job_id: str) -> JobRow:
         """One job."""
@@ -134,10 +107,11 @@ class Queue:
                 raise JobStillRunning(job_id)
             session.execute(delete(JobRow).where(JobRow.id == job_id))
 
-    def is_known(self, job_id: str) -> bool:
-        """Whether there is such a job."""
+    def keeps(self, job_id: str, attempt: int) -> bool:
+        """Whether what this attempt at a job leaves is kept: it is the last, and has not come to nothing."""
+        kept = JobRow.status.in_([*LIVING, Status.SUCCEEDED])
         with self._database.read() as session:
-            return session.get(JobRow, job_id) is not None
+            return session.scalar(select(JobRow.attempt).where(JobRow.id == job_id, kept)) == attempt
 
     # ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -260,8 +234,3 @@ def _exhausted(attempts: int) -> dict[str, Any]:
         "detail": f"Its worker died in each of {attempts} attempts, most likely for want of memory; "
         "try a smaller dataset, or look into the worker's log.",
     }
-
-
-def _reaches(session: Session, found: Select[str], limit: int) -> bool:
-    """Whether there are so many; it looks at no more than these."""
-    return session.scalar(select(func.count()).select_from(found.limit(limit).subquery())) == limit

@@ -1,7 +1,7 @@
 """A replay: the receipt of a job, ordered again."""
 
 from app.errors import Fault, InvalidSpec, JobNotReplayable
-from app.jobs.queue import Order
+from app.jobs.order import Order
 from app.jobs.status import Status
 from app.tables import JobRow
 

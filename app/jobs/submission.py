@@ -7,7 +7,7 @@ from app.datasets.dataset import Dataset
 from app.datasets.encoding import check_options, chosen_features, standardize_by_default
 from app.datasets.target_encoding import TargetEncoding
 from app.errors import Fault, InvalidSpec
-from app.jobs.queue import Order
+from app.jobs.order import Order
 from app.jobs.spec import Spec
 from app.models.registry import Registry
 from app.training.initialisation import Init, ModelInit

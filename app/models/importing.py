@@ -101,11 +101,15 @@ def _from_json(content: bytes) -> tuple[Any, dict[str, Matrix]]:
 
 
 def _tensor(name: str, values: Any) -> Matrix:
+    message = "this is no list of numbers of one shape"
     try:
-        # null is not a number: a standard error that the data cannot tell.
-        return np.asarray(values, np.float64)
+        found = np.asarray(values, np.float64)
     except (ValueError, TypeError) as error:
-        raise InvalidModel(Fault(name, "this is no list of numbers of one shape")) from error
+        raise InvalidModel(Fault(name, message)) from error
+    # NumPy reads numbers out of texts and booleans too. null is not a number: an error that the data cannot tell.
+    if not set(map(type, np.asarray(values, object).ravel())) <= {int, float, type(None)}:
+        raise InvalidModel(Fault(name, message))
+    return found
 
 
 def _from_safetensors(content: bytes) -> tuple[Any, dict[str, Matrix]]:

@@ -8,16 +8,18 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from app.errors import ResultNotFound
+from app.jobs.status import Status
 from app.storage import Storage
+from app.tables import JobRow
 
 COLLECTION = "predictions"
 FILE = "predictions.parquet"
 BLOCK_ROWS = 16_384
 
 
-def key(job_id: str) -> str:
-    """Where the predictions of a job lie in the storage."""
-    return f"{COLLECTION}/{job_id}"
+def key(job_id: str, attempt: int) -> str:
+    """Where the predictions of one attempt at a job lie: a worker that has lost its job can touch those of no other."""
+    return f"{COLLECTION}/{job_id}.{attempt}"
 
 
 class Results:
@@ -26,26 +28,31 @@ class Results:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def path(self, job_id: str) -> Path:
-        """The file of a job's predictions."""
-        path = self._storage.path(key(job_id)) / FILE
-        if not path.is_file():
+    def path(self, job: JobRow) -> Path:
+        """The file that the last attempt at a job has left."""
+        path = self._storage.path(key(job.id, job.attempt)) / FILE
+        if job.status != Status.SUCCEEDED or not path.is_file():
             raise ResultNotFound(
-                f"The job {job_id!r} has no predictions: it is not over, has failed, or trained a model."
+                f"The job {job.id!r} has no predictions: it is not over, has failed, or trained a model."
             )
         return path
 
-    def csv(self, job_id: str) -> Iterator[bytes]:
+    def csv(self, job: JobRow) -> Iterator[bytes]:
         """The predictions as CSV, some rows at a time."""
-        path = self.path(job_id)
-        return _csv(path)
+        return _csv(self.path(job))
 
     def delete(self, job_id: str) -> None:
         """Remove the predictions of a job, if it has any."""
-        self._storage.delete(key(job_id))
+        for folder in self._storage.path(COLLECTION).glob(f"{job_id}.*"):
+            self._storage.delete(f"{COLLECTION}/{folder.name}")
 
-    def sweep(self, is_known: Callable[[str], bool]) -> list[str]:
-        """Remove predictions whose jobs are gone."""
+    def sweep(self, is_kept: Callable[[str, int], bool]) -> list[str]:
+        """Remove predictions whose jobs are gone, and those of attempts that came to nothing."""
+
+        def is_known(name: str) -> bool:
+            job_id, _, attempt = name.partition(".")
+            return attempt.isdecimal() and is_kept(job_id, int(attempt))
+
         return self._storage.sweep(COLLECTION, is_known)
 
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, Response, StreamingResponse
 
-from app.jobs.queue import Order
+from app.jobs.order import Order
 from app.models.batch import Batch, check_batch
 from app.routers.dependencies import JobId, ServicesDep, WaitSeconds, known_query
 from app.routers.history import accepts_csv
@@ -57,13 +57,13 @@ def get_predictions(
     ] = None,
 ) -> Response:
     """The predictions in the order of the dataset's rows, streamed."""
-    services.queue.get(job)
+    found = services.queue.get(job)
     as_csv = format == "csv" or (format is None and accepts_csv(request.headers.get("accept")))
     name = f"predictions-{job}.{'csv' if as_csv else 'parquet'}"
     if not as_csv:
-        return FileResponse(services.results.path(job), media_type=PARQUET, filename=name)
+        return FileResponse(services.results.path(found), media_type=PARQUET, filename=name)
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingResponse(services.results.csv(job), media_type="text/csv", headers=headers)
+    return StreamingResponse(services.results.csv(found), media_type="text/csv", headers=headers)
 
 
 def _submit(model: str, asked: BatchRequest, services: Services) -> tuple[JobBody, list[int]]:

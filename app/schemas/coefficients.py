@@ -3,9 +3,11 @@
 from pydantic import BaseModel, Field
 
 
-class Tested(BaseModel):
-    """How sure a coefficient is; null where it is not determined, or where no statistics are defined."""
+class BiasCoefficient(BaseModel):
+    """The bias of one output, and how sure it is: null where it is not determined, or no statistics are defined."""
 
+    output: str = Field(description="The target column, or the class of a softmax model.", examples=["y"])
+    weight: float = Field(description="The coefficient, in the original units.", examples=[2.0001])
     standard_error: float | None = Field(None, description="Standard error.", examples=[0.0003])
     statistic: float | None = Field(None, description="The coefficient over its standard error.", examples=[6421.3])
     p_value: float | None = Field(
@@ -17,19 +19,12 @@ class Tested(BaseModel):
     ci_high: float | None = Field(None, description="Upper end of the 95 % confidence interval.", examples=[2.0007])
 
 
-class Coefficient(Tested):
-    """The weight of one feature for one output."""
-
+class _OfFeature(BaseModel):
     feature: str = Field(description="The feature: a column, a level of a category, or a pixel.", examples=["x1"])
-    output: str = Field(description="The target column, or the class of a softmax model.", examples=["y"])
-    weight: float = Field(description="The weight, in the original units.", examples=[2.0001])
 
 
-class BiasCoefficient(Tested):
-    """The bias of one output."""
-
-    output: str = Field(description="The target column, or the class of a softmax model.", examples=["y"])
-    weight: float = Field(description="The bias, in the original units.", examples=[4.1998])
+class Coefficient(BiasCoefficient, _OfFeature):
+    """The weight of one feature for one output, which comes first, and how sure it is."""
 
 
 class VsTruth(BaseModel):

@@ -2,11 +2,10 @@
 
 import time
 from dataclasses import dataclass
-
-import structlog
+from typing import Any
 
 from app.datasets.catalogue import Catalogue
-from app.errors import DatasetNotFound, OnelayerError
+from app.errors import DatasetNotFound, ModelNotFound
 from app.jobs.queue import Claim, LeaseLost, Queue
 from app.jobs.status import Status
 from app.models import batch as batches
@@ -19,8 +18,7 @@ from app.models.results import key
 from app.storage import Storage
 from app.tables import JobRow
 from app.worker.attendant import Attendant
-
-log = structlog.get_logger(__name__)
+from app.worker.failure import told
 
 REPORT_SECONDS = 0.5
 
@@ -43,19 +41,15 @@ class BatchPrediction:
             self._predict()
         except LeaseLost:
             raise
-        except OnelayerError as error:
-            self._finish(Status.FAILED, {"code": error.code, "detail": error.detail})
-        except Exception:
-            log.exception("a batch prediction failed", job=self.job.id)
-            detail = f"A fault of the worker; its log holds more under {self.job.id}."
-            self._finish(Status.FAILED, {"code": "internal-error", "detail": detail})
+        except Exception as error:  # noqa: BLE001  whatever it is, the job says so
+            self._finish(Status.FAILED, told(error, self.job.id))
 
     def _predict(self) -> None:
         if self.job.dataset_id is None:
             raise DatasetNotFound(str(self.job.spec["dataset"]))
         dataset = self.catalogue.files(self.job.dataset_id)
-        row = self.registry.get(str(self.job.spec["model"]))
-        loaded = Loaded(row, *stored.load(self.storage.path(model_key(row.id))))
+        loaded = self._model()
+        self.attendant.listen()
         started = reported = time.perf_counter()
         with self.storage.stage() as stage:
             for done in batches.write(loaded, dataset, Batch.of(self.job.spec), stage.path):
@@ -65,21 +59,30 @@ class BatchPrediction:
                 now = time.perf_counter()
                 if now - reported > REPORT_SECONDS:
                     reported = now
-                    self.queue.report(self.claim, done, done / (now - started))
-            # An attempt before this one may have died between its file and its row.
-            self.storage.delete(key(self.job.id))
-            stage.publish(key(self.job.id))
+                    self._report(done, done / (now - started))
+            stage.publish(key(self.job.id, self.job.attempt))
             self._finish(Status.SUCCEEDED, epoch=self.job.epochs)
+
+    def _model(self) -> Loaded:
+        row = self.registry.get(str(self.job.spec["model"]))
+        try:
+            return Loaded(row, *stored.load(self.storage.path(model_key(row.id))))
+        except FileNotFoundError as error:
+            raise ModelNotFound(row.id) from error
+
+    def _report(self, done: int, per_second: float) -> None:
+        self.attendant.insist(lambda: self.queue.report(self.claim, done, per_second), waits_for_room=True)
 
     def _stopped(self) -> None:
         if self.attendant.lease_lost.is_set():
             raise LeaseLost(self.job.id)
         if not self.attendant.cancel_requested.is_set():
-            self.queue.hand_back(self.claim)
+            self.attendant.insist(self.attendant.hand_back, waits_for_room=True)
             raise LeaseLost(self.job.id)
         self._finish(Status.CANCELLED)
 
-    def _finish(self, status: Status, error: dict[str, str] | None = None, **values: int) -> None:
+    def _finish(self, status: Status, error: dict[str, Any] | None = None, **values: int) -> None:
         self.attendant.conclude(
-            lambda session, _, __: self.queue.finish(session, self.claim, status, error=error, device="cpu", **values)
+            lambda session, _, __: self.queue.finish(session, self.claim, status, error=error, device="cpu", **values),
+            waits_for_room=True,
         )

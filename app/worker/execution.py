@@ -6,14 +6,13 @@ Whatever goes wrong ends the job with an error that says what to do; only a lost
 from pathlib import Path
 from typing import Any
 
-import structlog
 from safetensors import SafetensorError
 from sqlalchemy.orm import Session
 
 from app.database import Database
 from app.datasets.catalogue import Catalogue
 from app.datasets.encoding import Encoding
-from app.errors import OnelayerError, StorageFull
+from app.errors import StorageFull
 from app.identifiers import new_id
 from app.jobs import history
 from app.jobs.history import Measurement
@@ -24,10 +23,10 @@ from app.models.features import describe
 from app.models.registry import Registry, key
 from app.models.statistics import Statistics
 from app.models.weights import Weights
-from app.storage import FULL, Storage
+from app.storage import Storage
 from app.tables import JobRow
 from app.training import devices
-from app.training.errors import DeviceUnavailable, Diverged, UnsuitableOption
+from app.training.errors import Diverged
 from app.training.fit import fit
 from app.training.hyperparameters import Hyperparameters
 from app.training.optimum import Objectives, objectives
@@ -37,14 +36,13 @@ from app.worker.attendant import Attendant
 from app.worker.checkpoint import Checkpoint, identity
 from app.worker.conclusion import inference, nearness
 from app.worker.evaluation import evaluate
+from app.worker.failure import told
 from app.worker.outcome import Outcome, divergence, out_of_time
 from app.worker.preparation import Prepared, prepare
 from app.worker.progress import Progress
 from app.worker.receipt import receipt
 from app.worker.replay import Replay
 from app.worker.statistics import statistics
-
-log = structlog.get_logger(__name__)
 
 SAMPLED_ENTRIES = 2_000_000
 """What a cancelled job measures its model on at most: it is to end within a second, however large its data."""
@@ -78,30 +76,20 @@ class Execution:
     def run(self) -> None:
         """Train and save; every end but a lost lease is written into the job's row."""
         try:
-            spec = Spec.model_validate(self._job.spec)
-            prepared = prepare(spec, self._job, self._catalogue, self._storage)
-            device = _device(spec, prepared.problem)
-            record = receipt(prepared.dataset_sha256, spec, device, prepared.problem.train)
-            outcome = self._train(spec, prepared.problem, device, identity(record, self._job.spec))
-            self._conclude(spec, prepared, outcome, record)
+            self._run()
         except LeaseLost:
             raise
-        except OnelayerError as error:
-            self._fail(error.code, error.detail)
-        except UnsuitableOption as error:
-            self._fail("invalid-spec", str(error))
-        except DeviceUnavailable:
-            self._fail(
-                "device-unavailable", "The worker has lost the device that is asked for; use device cpu or auto."
-            )
-        except MemoryError:
-            self._fail("out-of-memory", "The data does not fit into the worker's memory; use fewer rows or columns.")
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno in FULL:
-                full = StorageFull("The disk under the data directory is full: the training needs room on it.")
-                return self._fail(full.code, full.detail)
-            log.exception("a job failed", job=self._job.id)
-            self._fail("internal-error", f"A fault of the worker; its log holds more under {self._job.id}.")
+        except Exception as error:  # noqa: BLE001  whatever it is, the job says so
+            outcome = Outcome(Status.FAILED, error=told(error, self._job.id))
+            self._finish(outcome, waits_for_room=True)
+
+    def _run(self) -> None:
+        spec = Spec.model_validate(self._job.spec)
+        prepared = prepare(spec, self._job, self._catalogue, self._storage)
+        device = _device(spec, prepared.problem)
+        record = receipt(prepared.dataset_sha256, spec, device, prepared.problem.train)
+        outcome = self._train(spec, prepared.problem, device, identity(record, self._job.spec))
+        self._conclude(spec, prepared, outcome, record)
 
     def _train(self, spec: Spec, problem: Problem, device: str, own: str) -> Outcome:
         self._device = device
@@ -231,10 +219,6 @@ class Execution:
             self._queue.finish(session, self._claim, outcome.status, error=outcome.error, device=self._device, **values)
 
         self._attendant.conclude(write, waits_for_room)
-
-    def _fail(self, code: str, detail: str) -> None:
-        """End the job as failed; while the disk under the database is full, wait until it is not."""
-        self._finish(Outcome(Status.FAILED, error={"code": code, "detail": detail}), waits_for_room=True)
 
 
 def _save(weights: Weights, folder: Path, encoding: Encoding, remembered: Statistics) -> None:

@@ -1,4 +1,4 @@
-"""Workers, their supervisor and the server are killed at random moments, and nothing is lost."""
+"""Workers, their supervisor and the server are killed or held up at random moments, and nothing is lost."""
 
 import sys
 from pathlib import Path
@@ -14,5 +14,5 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the storm finds
 def test_a_storm_of_kills_loses_nothing(tmp_path: Path) -> None:
     with RunningServer(tmp_path / "data", **SETTINGS) as server:
         storm = Storm(server, seed=1)
-        storm.run(kills=5, clients=2)
+        storm.run(kills=4, freezes=2, clients=2)
         storm.check()

@@ -12,7 +12,8 @@ from sqlalchemy import select
 from app.database import Database, DatabaseTime
 from app.errors import JobOver, JobStillRunning, QueueFull
 from app.jobs import history
-from app.jobs.queue import Claim, LeaseLost, Order, Queue
+from app.jobs.order import Order
+from app.jobs.queue import Claim, LeaseLost, Queue
 from app.jobs.roster import Roster
 from app.jobs.status import LIVING, MOVES, OVER, Status
 from app.migrate import migrate

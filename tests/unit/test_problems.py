@@ -2,10 +2,12 @@
 
 import asyncio
 import inspect
+import sqlite3
 from collections.abc import AsyncIterator
 
 import pytest
 from fastapi import FastAPI, Request
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
@@ -55,6 +57,7 @@ ERRORS: list[OnelayerError] = [
     errors.RequestTimeout("body", 10),
     errors.HeadTooLarge(10),
     errors.Overloaded(10, 5),
+    errors.DatabaseBusy(5),
     errors.TookTooLong(10),
     errors.StorageFull("d"),
     errors.InternalError("d"),
@@ -71,7 +74,7 @@ EXPECTED = {
     "job-not-replayable": 409, "idempotency-conflict": 409, "request-in-progress": 409,
     "internal-error": 500, "storage-full": 507,
     "too-many-requests": 429, "too-many-at-once": 429, "request-timeout": 408, "head-too-large": 431,
-    "overloaded": 503, "took-too-long": 503,
+    "overloaded": 503, "database-busy": 503, "took-too-long": 503,
 }  # fmt: skip
 
 
@@ -83,6 +86,12 @@ def routes(api: FastAPI) -> None:
     @api.get("/fault")
     def fault() -> None:
         raise RuntimeError(SECRET)
+
+    @api.get("/database/{code}")
+    def database(code: int) -> None:
+        error = sqlite3.OperationalError(SECRET)
+        error.sqlite_errorcode = code
+        raise OperationalError(SECRET, {}, error)
 
     @api.get("/foreign/{status}")
     def foreign(status: int) -> None:
@@ -139,6 +148,18 @@ def test_a_fault_of_ours_tells_the_client_nothing_but_where_to_look(app: Problem
     assert line["fault_id"] in found["detail"]
     assert str(line["exc_info"]) == SECRET
     assert "RuntimeError" not in reply.text
+
+
+def test_a_database_that_others_hold_is_no_fault_of_ours_and_the_client_may_come_again(app: ProblemDocuments):
+    with capture_logs() as logged:
+        busy = call(app, "GET", f"/database/{sqlite3.SQLITE_BUSY}")
+        broken = call(app, "GET", f"/database/{sqlite3.SQLITE_CORRUPT}")
+
+    problem(busy, 503, "database-busy")
+    assert int(busy.headers["retry-after"]) > 0
+    problem(broken, 500, "internal-error")
+    assert SECRET not in busy.text + broken.text
+    assert [line["log_level"] for line in logged] == ["warning", "error"]
 
 
 def test_a_reply_that_breaks_off_is_logged_and_does_not_look_complete(app: ProblemDocuments):

@@ -10,7 +10,8 @@ from app.database import Database, DatabaseTime
 from app.identifiers import new_id
 from app.jobs import history
 from app.jobs.history import Measurement
-from app.jobs.queue import Claim, Order, Queue
+from app.jobs.order import Order
+from app.jobs.queue import Claim, Queue
 from app.jobs.roster import Roster
 from app.jobs.status import Status
 from app.tables import DatasetRow, JobRow

@@ -5,7 +5,8 @@ import pytest
 from app.database import Database
 from app.jobs import history
 from app.jobs.history import Measurement
-from app.jobs.queue import Claim, LeaseLost, Order, Queue
+from app.jobs.order import Order
+from app.jobs.queue import Claim, LeaseLost, Queue
 from app.jobs.roster import Roster
 
 

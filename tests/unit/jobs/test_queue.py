@@ -13,7 +13,8 @@ from app.access.viewer import Viewer, working_for
 from app.database import Database
 from app.errors import DatasetNotFound, JobNotFound, JobOver, JobStillRunning, QueueFull
 from app.identifiers import new_id
-from app.jobs.queue import Order, Queue
+from app.jobs.order import Order
+from app.jobs.queue import Queue
 from app.jobs.roster import Roster
 from app.jobs.status import OVER, Status
 from app.tables import EpochRow

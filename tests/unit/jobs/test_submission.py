@@ -13,7 +13,7 @@ from app.datasets.ingest import Choices
 from app.datasets.readers.content import Content, table_content
 from app.datasets.synthetic import SyntheticLinear, SyntheticSoftmax
 from app.errors import DatasetNotFound, InvalidSpec
-from app.jobs.queue import Order
+from app.jobs.order import Order
 from app.jobs.spec import Spec
 from app.jobs.submission import order
 from app.models.registry import Registry

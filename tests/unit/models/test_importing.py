@@ -102,3 +102,15 @@ def test_statistics_that_cannot_be_are_refused(add: Add, predictor: Predictor, c
         read(orjson.dumps(document | change))
 
     assert [fault.location for fault in refused.value.faults] == [location]
+
+
+@pytest.mark.parametrize("number", ["1.5", True, "", [1.0]])
+def test_what_is_no_number_is_not_read_as_one(add: Add, predictor: Predictor, number: Any):
+    add("any")
+    document = orjson.loads(json.write(predictor.load("any")))
+    document["bias"] = [number] * len(document["bias"])
+
+    with pytest.raises(InvalidModel) as refused:
+        read(orjson.dumps(document))
+
+    assert [fault.location for fault in refused.value.faults] == ["bias"]

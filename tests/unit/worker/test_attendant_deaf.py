@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from app.database import Database
-from app.jobs.queue import Order, Queue
+from app.jobs.order import Order
+from app.jobs.queue import Queue
 from app.jobs.roster import Roster
 from app.migrate import migrate
 from app.settings import Settings

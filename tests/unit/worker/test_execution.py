@@ -314,6 +314,21 @@ def test_a_job_whose_dataset_is_gone_fails_with_that_reason(queue: Queue, train:
     assert found.error["code"] == "dataset-not-found"
 
 
+def test_a_job_that_goes_on_from_a_model_that_is_gone_fails_with_that_reason(
+    queue: Queue, registry: Registry, train: Train, claimed: Claimed
+):
+    train(claimed(model_name="line"), [epoch(1)])
+    job, claim = claimed(init={"type": "model", "model": "line"})
+    registry.delete("line")
+
+    train((job, claim), [])
+
+    found = queue.get(job.id)
+    assert found.status == "failed"
+    assert found.error is not None
+    assert found.error["code"] == "model-not-found"
+
+
 def test_a_model_that_does_not_fit_on_the_disk_fails_its_job_and_leaves_nothing(
     queue: Queue, registry: Registry, storage: Storage, train: Train, claimed: Claimed, monkeypatch: pytest.MonkeyPatch
 ):

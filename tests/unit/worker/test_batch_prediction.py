@@ -1,0 +1,213 @@
+"""One batch prediction, from its job's row to its file."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
+
+from app.database import Database
+from app.datasets.catalogue import Catalogue
+from app.datasets.encoding import Encoding
+from app.datasets.feature_encoding import NumericFeature
+from app.datasets.target_encoding import TargetEncoding
+from app.errors import ResultNotFound
+from app.identifiers import new_id
+from app.jobs.order import Order
+from app.jobs.queue import Claim, LeaseLost, Queue
+from app.models import batch as batches
+from app.models.batch import Batch
+from app.models.registry import Registry, key
+from app.models.results import Results
+from app.models.weights import Weights
+from app.storage import Storage
+from app.tables import JobRow
+from app.worker import attendant as attendant_module
+from app.worker import batch_prediction as module
+from app.worker.attendant import Attendant
+from app.worker.batch_prediction import BatchPrediction
+
+BATCH = Batch("all", [], None, 0.95, [])
+ROWS = 100
+
+Predict = Callable[[tuple[JobRow, Claim]], None]
+
+
+@pytest.fixture
+def model(storage: Storage, registry: Registry) -> str:
+    encoding = Encoding((NumericFeature("x1", 0.0), NumericFeature("x2", 0.0)), TargetEncoding(("y",), None))
+    model_id = new_id()
+    with storage.stage() as stage:
+        Weights(np.array([[2.0], [-3.4]]), np.array([4.2])).save(stage.path, encoding)
+        stage.publish(key(model_id))
+        registry.create(
+            model_id, "line", kind="linear", features=[], target=["y"], classes=None, metrics={}, job_id=None
+        )
+    return model_id
+
+
+@pytest.fixture
+def claimed(queue: Queue, catalogue: Catalogue, model: str) -> tuple[JobRow, Claim]:
+    """A batch prediction that the worker w has claimed."""
+    dataset = catalogue.get("line").id
+    spec = {"model": model, "dataset": dataset, **vars(BATCH)}
+    queue.submit(Order(spec, "linear", dataset, None, ROWS, "auto", kind="predict"))
+    return claim(queue, "w")
+
+
+def claim(queue: Queue, worker_id: str) -> tuple[JobRow, Claim]:
+    job = queue.claim(worker_id, ["cpu"])
+    assert job is not None
+    return job, (job.id, worker_id, job.attempt)
+
+
+@pytest.fixture
+def predict(storage: Storage, catalogue: Catalogue, registry: Registry, queue: Queue, attendant: Attendant) -> Predict:
+    def run(claimed: tuple[JobRow, Claim]) -> None:
+        job, own = claimed
+        attendant.take(own)
+        BatchPrediction(job, own, storage, catalogue, registry, queue, attendant).run()
+
+    return run
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Let something happen once while rows are predicted."""
+
+    def later(happen: Callable[[], object]) -> None:
+        write, left = batches.write, [happen]
+
+        def writing(*arguments: Any) -> Iterator[int]:
+            for done in write(*arguments):
+                if left:
+                    left.pop()()
+                yield done
+
+        monkeypatch.setattr(batches, "write", writing)
+
+    return later
+
+
+def folders(storage: Storage) -> list[str]:
+    return sorted(path.name for name in ("predictions", "staging") for path in (storage.root / name).glob("*"))
+
+
+def rows_of(path: Path) -> int:
+    return pq.read_metadata(path).num_rows
+
+
+def test_a_prediction_has_its_rows_and_a_job_that_says_so(
+    queue: Queue, storage: Storage, predict: Predict, claimed: tuple[JobRow, Claim]
+):
+    predict(claimed)
+
+    job = queue.get(claimed[0].id)
+    assert (job.status, job.epoch, job.error) == ("succeeded", ROWS, None)
+    assert rows_of(Results(storage).path(job)) == ROWS
+
+
+def test_a_worker_that_wakes_up_late_leaves_the_predictions_of_the_next_attempt_alone(
+    queue: Queue, storage: Storage, catalogue: Catalogue, registry: Registry, attendant: Attendant, predict: Predict,
+    claimed: tuple[JobRow, Claim], meanwhile: Callable[[Callable[[], object]], None],
+):  # fmt: skip
+    def lose() -> None:
+        queue.abandon("w")
+        predict(claim(queue, "v"))
+        attendant.take(claimed[1])  # of a process of its own, which knows nothing of this
+
+    meanwhile(lose)
+
+    with pytest.raises(LeaseLost):
+        predict(claimed)
+
+    job = queue.get(claimed[0].id)
+    assert (job.status, job.attempt) == ("succeeded", 2)
+    assert rows_of(Results(storage).path(job)) == ROWS
+    assert folders(storage) == [f"{job.id}.2"]
+
+
+def test_a_cancelled_prediction_leaves_nothing(
+    queue: Queue, storage: Storage, attendant: Attendant, predict: Predict, claimed: tuple[JobRow, Claim],
+    meanwhile: Callable[[Callable[[], object]], None],
+):  # fmt: skip
+    meanwhile(attendant.cancel_requested.set)
+
+    predict(claimed)
+
+    job = queue.get(claimed[0].id)
+    assert (job.status, job.error) == ("cancelled", None)
+    assert folders(storage) == []
+    with pytest.raises(ResultNotFound):
+        Results(storage).path(job)
+
+
+def test_a_prediction_whose_worker_is_asked_to_stop_waits_for_another(
+    queue: Queue, storage: Storage, attendant: Attendant, predict: Predict, claimed: tuple[JobRow, Claim],
+    meanwhile: Callable[[Callable[[], object]], None],
+):  # fmt: skip
+    meanwhile(attendant.stop_requested.set)
+
+    with pytest.raises(LeaseLost):
+        predict(claimed)
+
+    assert (queue.get(claimed[0].id).status, queue.get(claimed[0].id).attempt) == ("queued", 1)
+    assert folders(storage) == []
+
+
+def test_a_database_that_others_hold_for_long_costs_no_prediction(
+    queue: Queue, database: Database, predict: Predict, claimed: tuple[JobRow, Claim], monkeypatch: pytest.MonkeyPatch
+):
+    write, faults = database.write, [OperationalError("", {}, Exception("database is locked"))] * 2
+
+    def held() -> Any:
+        if faults:
+            raise faults.pop()
+        return write()
+
+    monkeypatch.setattr(attendant_module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(module, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(database, "write", held)
+
+    with capture_logs():
+        predict(claimed)
+
+    assert queue.get(claimed[0].id).status == "succeeded"
+
+
+@pytest.mark.parametrize("gone", ["row", "files"])
+def test_a_prediction_by_a_model_that_is_deleted_says_so(
+    queue: Queue, storage: Storage, registry: Registry, predict: Predict, claimed: tuple[JobRow, Claim], model: str,
+    gone: str,
+):  # fmt: skip
+    if gone == "row":
+        registry.delete(model)
+    else:
+        storage.delete(key(model))  # a moment later it has no row either
+
+    predict(claimed)
+
+    job = queue.get(claimed[0].id)
+    assert job.status == "failed"
+    assert job.error is not None
+    assert job.error["code"] == "model-not-found"
+
+
+def test_what_attempts_left_that_came_to_nothing_is_swept(
+    queue: Queue, storage: Storage, predict: Predict, claimed: tuple[JobRow, Claim]
+):
+    predict(claimed)
+    job_id = claimed[0].id
+    for name in (f"{job_id}.2", f"{new_id()}.1", job_id):
+        (storage.root / "predictions" / name).mkdir()
+
+    swept = Results(storage).sweep(queue.keeps)
+
+    assert len(swept) == 3
+    assert folders(storage) == [f"{job_id}.1"]
+    Results(storage).delete(job_id)
+    assert folders(storage) == []
