@@ -1,7 +1,9 @@
 """Times of the training engine beside the plain ways, in one process, as ratios; and what the cost model rests on.
 
 python -m benchmarks.training          the ratios
-python -m benchmarks.training cost     nanoseconds of a step in either regime, measured against predicted
+python -m benchmarks.training cost     nanoseconds of a step in either regime, and seconds of whole trainings by
+                                       every solver, measured against predicted
+python -m benchmarks.training estimates   the latter alone
 """
 
 import sys
@@ -13,6 +15,8 @@ import torch
 
 from app.training import cost, kernels
 from app.training.compiled import CompiledEngine
+from app.training.epoch import Epoch
+from app.training.estimate import Work, seconds
 from app.training.fit import fit
 from app.training.gemm import GemmEngine
 from app.training.hyperparameters import Hyperparameters
@@ -110,6 +114,49 @@ def _print_step(shape: cost.Shape) -> None:
     )
 
 
+def noisy(rows: int, features: int, outputs: int) -> Problem:
+    """A linear problem with noise, or classes that overlap where there are several outputs."""
+    generator = np.random.default_rng(0)
+    X = generator.standard_normal((rows, features), np.float32)
+    z = X @ generator.standard_normal((features, outputs), np.float32) / np.float32(features**0.5)
+    z += generator.gumbel(size=z.shape).astype(np.float32)
+    return Problem(Rows(X, z if outputs == 1 else z.argmax(1).astype(np.int32)), None, outputs)
+
+
+def estimates() -> None:
+    """Whole trainings with default options, in seconds."""
+    sweep = {"learning_rate": [0.01 * 1.2**power for power in range(16)]}
+    print("solver, options              rows    d    k   measured predicted   ratio")
+    for rows, features, outputs in [
+        (500, 3, 1), (20_000, 14, 1), (300_000, 20, 1), (50_000, 200, 1), (4_000, 1000, 1),
+        (500, 4, 3), (20_000, 15, 3), (200_000, 10, 5), (20_000, 100, 10),
+    ]:  # fmt: skip
+        problem = noisy(rows, features, outputs)
+        jobs: list[dict[str, object]] = [{}, {"solver": "lbfgs"}, {"solver": "lbfgs", "l2": 1e-3}]
+        jobs += [{"solver": "exact"}] if outputs == 1 else [{"sweep": sweep, "epochs": 5}]
+        for options in jobs:
+            _print_training(problem, {"standardize": True, **options})
+    pixels = classes(30_000, 784, 10, pixels=True)
+    for options in ({}, {"solver": "lbfgs"}, {"sweep": sweep, "epochs": 2}):
+        _print_training(pixels, options)
+
+
+def _print_training(problem: Problem, options: dict[str, object]) -> None:
+    rows, k = problem.train, problem.outputs
+    model = "linear" if rows.y.ndim == 2 else "softmax"
+    given = Hyperparameters.model_validate({"model": model, **options}).effective(rows.count)
+    shape = cost.Shape(rows.features, k, min(given.batch_size or rows.count, rows.count))
+    full = rows.count if given.train_metrics == "full" else 0
+    predicted = seconds(given, Work(shape, rows.count, full, rows.X.dtype == np.uint8))
+    start = time.perf_counter()
+    last = [step for step in fit(problem, given) if isinstance(step, Epoch)][-1]
+    measured = time.perf_counter() - start
+    told = ", ".join(str(value) for name, value in options.items() if name not in {"standardize", "sweep", "epochs"})
+    name = f"{told or ('sweep' if 'sweep' in options else 'sgd')} ({last.number})"
+    size = f"{rows.count:8} {rows.features:4} {k:4}"
+    print(f"{name:24} {size} {measured:10.4f} {predicted:9.4f} {predicted / measured:7.2f}", flush=True)
+
+
 def run() -> None:
     """The ratios."""
     kernels.warm()
@@ -118,4 +165,9 @@ def run() -> None:
 
 if __name__ == "__main__":
     kernels.warm()
-    cost_model() if "cost" in sys.argv else ratios()
+    if "cost" in sys.argv:
+        cost_model()
+    if "cost" in sys.argv or "estimates" in sys.argv:
+        estimates()
+    else:
+        ratios()

@@ -11,6 +11,7 @@ from app.datasets.target_encoding import TargetEncoding
 from app.jobs.order import Order
 from app.jobs.spec import Spec
 from app.training import cost
+from app.training.estimate import Work, seconds
 
 COEFFICIENT_BYTES = 4
 
@@ -39,11 +40,11 @@ def preflight(order: Order, catalogue: Catalogue, devices: set[str]) -> Prefligh
     training, _ = target.labelled(parts.train)
     encoding = Encoding.fit(training, spec.features, target, standardize=False)
     validation = 0 if parts.validation is None else len(target.labelled(parts.validation)[0])
-    work = cost.Work(
+    work = Work(
         shape=cost.Shape(len(encoding.names), target.outputs, min(spec.batch_size or len(training), len(training))),
         rows=len(training),
         measured_rows=validation + (len(training) if spec.train_metrics == "full" else 0),
-        epochs=order.epochs,
+        pixels=_is_pixels(encoding, spec),
     )
     return Preflight(
         spec=order.spec,
@@ -53,25 +54,26 @@ def preflight(order: Order, catalogue: Catalogue, devices: set[str]) -> Prefligh
         outputs=work.shape.outputs,
         memory_bytes=_memory(encoding, work.rows + validation, spec),
         device=_device(spec, work, devices),
-        estimated_seconds=cost.seconds(spec.solver, work, _candidates(spec)),
+        estimated_seconds=seconds(spec, work),
     )
-
-
-def _candidates(spec: Spec) -> int:
-    return len(spec.sweep.candidates(spec.seed)) if spec.sweep else 1
 
 
 def _memory(encoding: Encoding, rows: int, spec: Spec) -> int:
     """Bytes of the encoded rows; preconditioning keeps a second, decorrelated copy."""
-    pixels = all(isinstance(feature, ArrayFeature) and feature.pixels for feature in encoding.features)
-    width = 1 if pixels and not spec.standardize else COEFFICIENT_BYTES
+    width = 1 if _is_pixels(encoding, spec) else COEFFICIENT_BYTES
     copies = 2 if spec.precondition != "none" and spec.standardize and spec.solver != "exact" else 1
     targets = COEFFICIENT_BYTES * (len(encoding.target.columns))
     return rows * (len(encoding.names) * width * copies + targets)
 
 
-def _device(spec: Spec, work: cost.Work, devices: set[str]) -> str:
+def _is_pixels(encoding: Encoding, spec: Spec) -> bool:
+    pixels = all(isinstance(feature, ArrayFeature) and feature.pixels for feature in encoding.features)
+    return pixels and not spec.standardize
+
+
+def _device(spec: Spec, work: Work, devices: set[str]) -> str:
     """The device that a worker would choose."""
     if spec.device != "auto" or spec.sweep is not None or spec.solver != "sgd":
         return "cuda" if spec.device == "cuda" else "cpu"
-    return "cuda" if "cuda" in devices and cost.cuda_is_faster(work.shape, work.steps) else "cpu"
+    steps = (spec.epochs or 1) * -(-work.rows // work.shape.batch)
+    return "cuda" if "cuda" in devices and cost.cuda_is_faster(work.shape, steps) else "cpu"

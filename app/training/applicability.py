@@ -45,6 +45,8 @@ def check(options: "Hyperparameters") -> None:
     _check_loss(options)
     if options.solver != "sgd" and options.device == "cuda":
         raise ValueError(f"the solver {options.solver} runs on the cpu: use device cpu or auto")
+    if options.tf32 and (options.device == "cpu" or options.solver != "sgd" or options.sweep is not None):
+        raise ValueError("tf32 does not apply to what runs on the cpu: use the solver sgd, and device auto or cuda")
     if options.class_weights is not None and options.model != "softmax":
         raise ValueError("class_weights do not apply to linear")
     if options.precondition == "whiten" and options.l1:

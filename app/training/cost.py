@@ -14,12 +14,10 @@ PADDING = 16
 """Columns that a GEMM is padded to: 256×784 · 784×10 took 97 µs, and 38 µs with 16 columns."""
 
 PAUSE_NANOSECONDS = 1e8
-CUDA_STEP_NANOSECONDS = 150_000
-"""Launches of one step on CUDA. An assumption until it is measured."""
-LIKELY_ITERATIONS = 60
-"""Of L-BFGS, where it stops by itself."""
+CUDA_STEP_NANOSECONDS = 40_000
+"""The kernels of one step replayed from a graph. An assumption until `python -m benchmarks cuda` has measured it."""
 CUDA_START_NANOSECONDS = 2e9
-"""The context, and the data's way to the device. An assumption until it is measured."""
+"""The context, the data's way to the device, the recording. An assumption until it is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,32 +63,3 @@ def cuda_is_faster(shape: Shape, steps: int) -> bool:
     """Whether `steps` steps are over sooner on CUDA, its start included."""
     on_cpu = steps * min(compiled_step(shape), gemm_step(shape))
     return on_cpu > CUDA_START_NANOSECONDS + steps * CUDA_STEP_NANOSECONDS
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What a training has to go through."""
-
-    shape: Shape
-    rows: int
-    measured_rows: int
-    epochs: int
-
-    @property
-    def steps(self) -> int:
-        """Steps of all epochs."""
-        return self.epochs * -(-self.rows // self.shape.batch)
-
-
-def seconds(solver: str, work: Work, candidates: int = 1) -> float:
-    """About how long a training takes on two cores of the machine that the model was fitted to."""
-    shape = work.shape
-    d, columns = shape.features, padded(shape.outputs * candidates)
-    if solver == "exact":
-        return 1e-9 * work.rows * (3 * d + 0.03 * d * (d + shape.outputs)) + 1e-10 * d**3
-    measured = work.measured_rows * (0.15 * d + 0.02 * d * columns + 2 * columns)
-    if solver == "lbfgs":
-        return 1e-9 * LIKELY_ITERATIONS * (work.rows * (0.3 * d + 0.04 * d * columns + 2 * columns) + measured)
-    wide = Shape(d, shape.outputs * candidates, shape.batch)
-    step = min(compiled_step(wide), gemm_step(wide))
-    return 1e-9 * (work.steps * step + work.epochs * measured)

@@ -9,12 +9,10 @@ from numpy.typing import NDArray
 from app.training import class_weights, learning_rate
 from app.training.errors import UnsuitableOption
 from app.training.hyperparameters import Hyperparameters
+from app.training.preconditioning import whitens
 from app.training.problem import Parameters, Problem
 from app.training.state import State
 from app.training.whitening import Frame
-
-WIDEST, MOST_PRODUCTS = 512, 2e10
-"""Features d up to which `precondition: "auto"` whitens, and n·d², the cost of their Gram matrix: about a second."""
 
 AUTO_MOMENTUM = 0.9
 
@@ -108,7 +106,9 @@ def _chosen(options: Hyperparameters, problem: Problem) -> Hyperparameters:
     """Precondition, momentum and the watched metric, as they follow from the data."""
     update: dict[str, object] = {}
     if options.precondition == "auto" and options.solver != "exact":
-        update["precondition"] = "whiten" if _whitens(options, problem) else "none"
+        train = problem.train
+        whitened = whitens(options, train.count, train.features, train.X.dtype != np.float32)
+        update["precondition"] = "whiten" if whitened else "none"
     if options.solver == "sgd" and options.momentum is None:
         accelerated = options.is_rate_open and update.get("precondition") == "none"
         update["momentum"] = AUTO_MOMENTUM if accelerated else 0.0
@@ -119,24 +119,6 @@ def _chosen(options: Hyperparameters, problem: Problem) -> Hyperparameters:
             raise UnsuitableOption("early_stopping.metric", f"{metric} needs validation rows")
         update["early_stopping"] = rule.model_copy(update={"metric": metric})
     return options.model_copy(update=update)
-
-
-def _whitens(options: Hyperparameters, problem: Problem) -> bool:
-    """Tables, where it leads to the optimum faster: where there is one, and the rate is not given.
-
-    A softmax model without a penalty has none where the classes can be separated, and the directions of little
-    variance, which plain steps learn last, are those that generalise least.
-    """
-    if options.sweep is not None and options.sweep.l2 is not None:
-        return False  # a frame suits one penalty
-    if options.solver == "lbfgs" and options.model == "softmax" and options.l2:
-        return False  # it finds the curvatures by itself, in half the iterations
-    settled = options.solver != "sgd" or options.is_rate_open
-    has_optimum = options.model == "linear" or options.l2 > 0 or options.solver != "sgd"
-    features = problem.train.features
-    narrow = features <= WIDEST and problem.train.count * features**2 <= MOST_PRODUCTS
-    table = bool(options.standardize) and problem.train.X.dtype == np.float32 and narrow
-    return table and settled and has_optimum and options.l1 == 0
 
 
 def _frame(options: Hyperparameters, problem: Problem, weights: NDArray[np.float32] | None) -> Frame:

@@ -20,6 +20,7 @@ def receipt(dataset_sha256: str, spec: Spec, device: str | None, rows: Rows) -> 
         "device": device,
         "threads": int(os.environ.get("OPENBLAS_NUM_THREADS", os.cpu_count() or 1)),
         "shuffle": "rows" if rows.pages is None else "blocks",
+        **({"tf32": spec.tf32} if device == "cuda" else {}),
         "machine": platform.machine(),
         "versions": _versions(),
     }

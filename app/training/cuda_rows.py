@@ -1,0 +1,141 @@
+"""Where the CUDA engine has its rows: on the device, or, where they do not fit there, in blocks on their way to it.
+
+Both give the same minibatches of the same permutation, so that the weights do not depend on how much memory is free.
+
+    host    rows of the coming block, gathered in the epoch's order      one of two pinned buffers
+      │ copied on a stream of its own, while the steps of the block before are computed
+    device  one of two landing buffers
+      │ copied once more, where the steps are computed
+    device  the block that the recorded steps read
+
+A buffer is written again once what reads it is over; events on the device say so, and the host waits for one only when
+it is two blocks ahead. Where the device is the CPU, which is for tests, the same copies follow one another.
+"""
+
+import warnings
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from app.training.problem import Rows
+
+BLOCK_BYTES = 256 << 20
+"""Of a block on its way, unless one minibatch is larger."""
+SHARE = 0.8
+"""Of the device's free memory that rows may take: minibatches, permutation and cuBLAS need some as well."""
+UPLOAD_ENTRIES = 16_000_000
+
+
+class Source(Protocol):
+    """The features of one split."""
+
+    def bring(self, order: NDArray[np.int64], first: int, last: int) -> None:
+        """Have the places first…last−1 of the order ready for `minibatch`."""
+
+    def minibatch(self, places: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+        """The rows at some places of the order, which are those chosen. Shapes: (m,), (m,) → (m, d)."""
+
+    def between(self, start: int, stop: int) -> torch.Tensor:
+        """The rows start…stop−1 as they lie."""
+
+
+class Resident:
+    """Features that lie on the device."""
+
+    def __init__(self, rows: Rows, device: torch.device) -> None:
+        kind = torch.uint8 if rows.X.dtype == np.uint8 else torch.float32
+        self._X = torch.empty(rows.X.shape, dtype=kind, device=device)
+        for chosen, block in rows.blocks(UPLOAD_ENTRIES):
+            self._X[chosen].copy_(tensor(block))
+
+    def bring(self, order: NDArray[np.int64], first: int, last: int) -> None:
+        """See `Source`."""
+
+    def minibatch(self, places: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+        """See `Source`."""
+        return self._X.index_select(0, chosen)
+
+    def between(self, start: int, stop: int) -> torch.Tensor:
+        """See `Source`."""
+        return self._X[start:stop]
+
+
+class Streamed:
+    """Features that stay with the host, `height` rows at a time on their way."""
+
+    def __init__(self, rows: Rows, device: torch.device, height: int) -> None:
+        self._rows, self._turn = rows, 0
+        kind = torch.uint8 if rows.X.dtype == np.uint8 else torch.float32
+        shape = (height, rows.features)
+        self._has_streams = has_streams(device)
+        self._pinned = [torch.empty(shape, dtype=kind, pin_memory=device.type == "cuda") for _ in range(2)]
+        self._landing = [torch.empty(shape, dtype=kind, device=device) for _ in range(2)]
+        self._block = torch.empty(shape, dtype=kind, device=device)
+        self._first = torch.zeros(1, dtype=torch.int64, device=device)
+        if self._has_streams:
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            self._landed, self._taken = _events(), _events()
+
+    def bring(self, order: NDArray[np.int64], first: int, last: int) -> None:
+        """See `Source`. Steps that were launched before still read the block that they were launched for."""
+        buffer = self._free_buffer()
+        np.take(self._rows.X, order[first:last], axis=0, out=buffer.numpy()[: last - first], mode="clip")
+        self._send(last - first)
+        self._first.fill_(first)
+
+    def between(self, start: int, stop: int) -> torch.Tensor:
+        """See `Source`."""
+        buffer = self._free_buffer()
+        np.copyto(buffer.numpy()[: stop - start], self._rows.X[start:stop])
+        self._send(stop - start)
+        return self._block[: stop - start]
+
+    def minibatch(self, places: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+        """See `Source`."""
+        return self._block.index_select(0, places - self._first)
+
+    def _free_buffer(self) -> torch.Tensor:
+        """The pinned buffer whose turn it is, once its last copy is over. An event that never was is over."""
+        self._turn = 1 - self._turn
+        if self._has_streams:
+            self._landed[self._turn].synchronize()
+        return self._pinned[self._turn]
+
+    def _send(self, count: int) -> None:
+        """Copy what the pinned buffer holds to the device, and there into the block when its turn has come."""
+        turn = self._turn
+        pinned, landing = self._pinned[turn][:count], self._landing[turn][:count]
+        if self._has_streams:
+            self._stream.wait_event(self._taken[turn])
+            with torch.cuda.stream(self._stream):
+                landing.copy_(pinned, non_blocking=True)
+                self._landed[turn].record()
+            torch.cuda.current_stream().wait_event(self._landed[turn])
+        else:
+            landing.copy_(pinned)
+        self._block[:count].copy_(landing)
+        if self._has_streams:
+            self._taken[turn].record()
+
+
+def has_streams(device: torch.device) -> bool:
+    """Whether work on the device goes on while the host does something else."""
+    return device.type == "cuda"
+
+
+def _events() -> list[torch.cuda.Event]:
+    return [torch.cuda.Event() for _ in range(2)]  # type: ignore[no-untyped-call]
+
+
+def budget(device: torch.device) -> float:
+    """Bytes that rows may take on the device."""
+    return SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")
+
+
+def tensor(array: NDArray[Any]) -> torch.Tensor:
+    """A view of an array, which is only read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(np.asarray(array))
