@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from app.database import Database
 from app.datasets.catalogue import Catalogue
+from app.disk import Disk
 from app.errors import Fault, InvalidSpec, ModelNotFound, StorageFull
 from app.jobs import history
 from app.jobs.queue import Claim, LeaseLost, Queue
@@ -345,6 +346,19 @@ def test_a_model_that_does_not_fit_on_the_disk_fails_its_job_and_leaves_nothing(
     assert found.error is not None
     assert found.error["code"] == "storage-full"
     assert nothing_is_left(storage, registry)
+
+
+def test_a_job_that_was_taken_on_keeps_its_model_though_the_disks_budget_is_used_up_meanwhile(
+    queue: Queue, registry: Registry, storage: Storage, train: Train, claimed: Claimed
+):
+    job, claim = claimed(model_name="line")
+
+    def use_up() -> None:
+        storage.disk = Disk(storage.root, budget_bytes=1)
+
+    train((job, claim), [epoch(1), use_up])
+
+    assert (queue.get(job.id).status, queue.get(job.id).model_id) == ("succeeded", registry.get("line").id)
 
 
 @pytest.mark.parametrize(
