@@ -197,6 +197,11 @@ def test_a_sweep_has_a_curve_for_each_candidate_and_a_leaderboard(server: Runnin
     assert best["validation_loss"] == min(line["validation_loss"] for line in job["leaderboard"])
     model = server.client.get(f"/models/{job['model_id']}").json()
     assert model["metrics"]["validation"]["cross_entropy"] == pytest.approx(best["validation_loss"], rel=1e-4)
+    replayed = server.client.post(f"/jobs/{job['id']}/replay", headers={"Prefer": "wait=30"}).json()
+    assert replayed["replay"] == {"identical": True, "epochs_compared": 5, "differences": []}
+    swept = {"dataset": penguins, "model": "softmax", "epochs": 1, "sweep": {"momentum": [0.0, 0.5]}}
+    again = server.train(**server.train(**swept)["spec"])
+    assert again["status"] == "succeeded", again["error"]
     following = server.client.get(f"/jobs/{job['id']}/history", params={"after_epoch": 3, "limit": 1}).json()
     assert [row["epoch"] for row in following["items"]] == [4, 4, 4, 4]
     assert refused(server, dataset=penguins, model="softmax", sweep={})[0]["location"].startswith("sweep")
