@@ -132,6 +132,7 @@ def test_early_stopping_keeps_the_best_epoch(server: RunningServer, penguins: st
     assert job["status"] == "succeeded", job["error"]
     losses = [epoch["validation_loss"] for epoch in server.history(job)]
     assert len(losses) < 500
+    assert job["metrics"]["validation_loss"] == min(losses)
     assert job["best_epoch"] == 1 + losses.index(min(losses)) == len(losses) - 2
     model = server.client.get(f"/models/{job['model_id']}").json()
     assert model["metrics"]["validation"]["cross_entropy"] == pytest.approx(min(losses), rel=1e-3)
