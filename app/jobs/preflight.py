@@ -46,6 +46,7 @@ def preflight(order: Order, catalogue: Catalogue, devices: set[str]) -> Prefligh
         measured_rows=validation + (len(training) if spec.train_metrics == "full" else 0),
         pixels=_is_pixels(encoding, spec),
     )
+    device = _device(spec, work, devices)
     return Preflight(
         spec=order.spec,
         rows=work.rows,
@@ -53,8 +54,8 @@ def preflight(order: Order, catalogue: Catalogue, devices: set[str]) -> Prefligh
         features=work.shape.features,
         outputs=work.shape.outputs,
         memory_bytes=_memory(encoding, work.rows + validation, spec),
-        device=_device(spec, work, devices),
-        estimated_seconds=seconds(spec, work),
+        device=device,
+        estimated_seconds=seconds(spec, work, device),
     )
 
 

@@ -21,6 +21,7 @@ from app.training import pieces
 from app.training.cuda_recording import Recorder, Steps
 from app.training.cuda_rows import BLOCK_BYTES, Resident, Source, Streamed, budget, tensor
 from app.training.engine import Report
+from app.training.errors import DeviceFull
 from app.training.problem import Parameters, Rows
 from app.training.setting import Setting
 
@@ -39,14 +40,20 @@ class CudaEngine:
     """
 
     def __init__(self, setting: Setting, device: str = "cuda", budget_bytes: float | None = None) -> None:
-        problem = setting.problem
-        self._setting, self._batch, self._count = setting, setting.batch_size, problem.train.count
+        self._setting, self._batch, self._count = setting, setting.batch_size, setting.problem.train.count
         self._device = torch.device(device)
-        self._scale, self._paged = problem.train.scale, problem.train.pages is not None
-        left = budget(self._device) if budget_bytes is None else budget_bytes
-        self.pace = pieces.pace(RECORDED_STEPS, setting)
+        self._scale, self._paged = setting.problem.train.scale, setting.problem.train.pages is not None
+        self._recordings: dict[tuple[int, int], Steps] = {}
+        with full_device_told():
+            self._lay_out_rows(budget(self._device) if budget_bytes is None else budget_bytes)
+            self._lay_out_parameters()
+            self._lay_out_epoch()
+
+    def _lay_out_rows(self, left: float) -> None:
+        problem = self._setting.problem
         splits = [problem.train] if problem.validation is None else [problem.train, problem.validation]
-        if any(rows.X.nbytes > left for rows in splits) or sum(rows.X.nbytes for rows in splits) > left:
+        self.pace = pieces.pace(RECORDED_STEPS, self._setting)
+        if sum(rows.X.nbytes for rows in splits) > left:
             self.pace = max(1, min(self.pace, BLOCK_BYTES // (self._batch * problem.train.X.strides[0])))
         self._height = min(self.pace * self._batch, max(1, MEASURED_ENTRIES // problem.train.features))
         sources: list[Source] = []
@@ -57,9 +64,6 @@ class CudaEngine:
         self._sources = [sources[0], *sources]
         answers = [self._answers(rows) for rows in splits]
         self._y = [answers[0], *answers]
-        self._lay_out_parameters()
-        self._lay_out_epoch()
-        self._recordings: dict[tuple[int, int], Steps] = {}
 
     def _streamed(self, rows: Rows) -> Streamed:
         return Streamed(rows, self._device, min(self.pace * self._batch, rows.count))
@@ -121,7 +125,7 @@ class CudaEngine:
         self._place.fill_(first)
         self._sources[0].bring(self._host_order, first * batch, stop)
         whole, rest = divmod(stop - first * batch, batch)
-        with products(self._setting.options.tf32):
+        with full_device_told(), products(self._setting.options.tf32):
             if (whole, rest) not in self._recordings:
                 steps, few = partial(self._steps, whole, rest), partial(self._steps, min(whole, 1), rest)
                 self._recordings[whole, rest] = self._recorder.recorded(steps, few)
@@ -159,7 +163,7 @@ class CudaEngine:
 
     def measure(self, split: int, start: int, stop: int) -> None:
         """See `Engine`."""
-        with products(self._setting.options.tf32):
+        with full_device_told(), products(self._setting.options.tf32):
             for first in range(start, stop, self._height):
                 last = min(first + self._height, stop)
                 X = self._sources[split].between(first, last).float()
@@ -190,6 +194,15 @@ class CudaEngine:
         d, k = self._weights.shape
         weights, bias = packed[: d * k].reshape(d, k), packed[d * k :]
         return Parameters(weights.astype(np.float32), bias.astype(np.float32))
+
+
+@contextmanager
+def full_device_told() -> Iterator[None]:
+    """Say in our own words that the device's memory is full."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceFull("the device's memory does not hold the training") from error
 
 
 @contextmanager

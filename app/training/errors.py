@@ -3,6 +3,7 @@
 TrainingError
 ├── UnsuitableOption       an option that does not fit the data
 ├── DeviceUnavailable      the device asked for is not in this machine
+├── DeviceFull             the device has no memory left for the training
 └── Diverged               the loss or a weight became infinite or NaN
 """
 
@@ -24,6 +25,10 @@ class UnsuitableOption(TrainingError):
 
 class DeviceUnavailable(TrainingError):
     """The device asked for is not in this machine."""
+
+
+class DeviceFull(TrainingError):
+    """The device has no memory left for the training."""
 
 
 class Diverged(TrainingError):

@@ -57,10 +57,10 @@ class Work:
         return not self.pixels and self.entries <= PRECISE_ENTRIES
 
 
-def seconds(options: Hyperparameters, work: Work) -> float:
-    """About how long a training takes on one thread of the machine that the model was fitted to."""
+def seconds(options: Hyperparameters, work: Work, device: str = "cpu") -> float:
+    """About how long a training takes on one thread of the machine that the model was fitted to, or on its GPU."""
     solver = {"exact": _exact, "lbfgs": _lbfgs, "sgd": _sgd}[options.solver]
-    needed = START_SECONDS + solver(options, work)
+    needed = START_SECONDS + (_on_cuda if device == "cuda" else solver)(options, work)
     if options.solver != "exact" and _is_whitened(options, work):
         needed += 1e-9 * work.rows * _whitening(work.shape.features)
     return needed + (_gap(options, work) if options.optimality_gap else 0.0)
@@ -110,6 +110,11 @@ def _sgd(options: Hyperparameters, work: Work) -> float:
     steps = -(-work.rows // shape.batch)
     epoch = EPOCH_NANOSECONDS + steps * step + work.rows * 5 + _measuring(work, candidates)
     return 1e-9 * ((options.epochs or 1) * epoch + (_rate(work) if options.is_rate_open else 0.0))
+
+
+def _on_cuda(options: Hyperparameters, work: Work) -> float:
+    steps = (options.epochs or 1) * -(-work.rows // work.shape.batch)
+    return 1e-9 * (cost.CUDA_START_NANOSECONDS + steps * cost.CUDA_STEP_NANOSECONDS)
 
 
 def _measuring(work: Work, candidates: int = 1) -> float:

@@ -6,7 +6,7 @@ import structlog
 
 from app.errors import OnelayerError, StorageFull
 from app.storage import FULL
-from app.training.errors import DeviceUnavailable, UnsuitableOption
+from app.training.errors import DeviceFull, DeviceUnavailable, UnsuitableOption
 
 log = structlog.get_logger(__name__)
 
@@ -21,6 +21,9 @@ def told(error: Exception, job_id: str) -> dict[str, Any]:
         case DeviceUnavailable():
             lost = "The worker has lost the device that is asked for; use device cpu or auto."
             return _said("device-unavailable", lost)
+        case DeviceFull():
+            full_device = "The GPU's memory does not hold the training; use a smaller batch_size, or device cpu."
+            return _said("out-of-memory", full_device)
         case MemoryError():
             return _said("out-of-memory", "The data does not fit into the worker's memory; use fewer rows or columns.")
         case OSError() if error.errno in FULL:

@@ -14,6 +14,7 @@ from app.training import cuda, cuda_rows, paging, pieces
 from app.training.cuda import CudaEngine, products
 from app.training.cuda_rows import Resident, Streamed
 from app.training.epoch import Epoch
+from app.training.errors import DeviceFull
 from app.training.fit import run
 from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Problem, Rows
@@ -196,6 +197,14 @@ def test_products_are_in_tf32_only_where_asked_and_only_meanwhile() -> None:
         with products(tf32=False):
             assert matmul.fp32_precision == "ieee"
     assert matmul.fp32_precision == before
+
+
+def test_a_device_whose_memory_is_full_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = CudaEngine(Setting.of(problems("linear"), options_of("linear")), "cpu")
+    monkeypatch.setattr(engine, "_steps", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA")))
+    engine.begin(1)
+    with pytest.raises(DeviceFull):
+        engine.descend(0, 7, np.full(7, 0.1, np.float32))
 
 
 @needs_cuda

@@ -48,6 +48,13 @@ def test_what_is_asked_for_beside_is_counted() -> None:
     assert expected(small, optimality_gap=True, epochs=5) > expected(small, epochs=5)
 
 
+def test_on_a_gpu_the_start_is_what_counts_at_first() -> None:
+    given = Hyperparameters(model="softmax", epochs=1)
+    once, often = (seconds(given.model_copy(update={"epochs": n}).effective(1000), LARGE, "cuda") for n in (1, 1000))
+    assert 2 < once < 3
+    assert often > 100
+
+
 @pytest.mark.parametrize(("options", "likely"), [
     ({"model": "linear", "standardize": True}, 2), ({"model": "linear", "standardize": True, "l2": 0.1}, 4),
     ({"model": "linear", "standardize": False}, 20), ({"model": "softmax", "standardize": True}, 25),

@@ -25,7 +25,7 @@ from app.models.weights import Weights
 from app.storage import Storage
 from app.tables import JobRow, ModelRow
 from app.training.epoch import Epoch, Pause
-from app.training.errors import DeviceUnavailable, Diverged
+from app.training.errors import DeviceFull, DeviceUnavailable, Diverged
 from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Parameters, Problem
 from app.training.state import State
@@ -279,6 +279,7 @@ def test_a_worker_that_lost_its_lease_leaves_nothing_and_changes_nothing(
         (InvalidSpec(Fault("target", "the target is missing in every row")), "invalid-job", "missing in every row"),
         (StorageFull("The disk is full; free some space."), "storage-full", "free some space"),
         (MemoryError(), "out-of-memory", "fewer rows"),
+        (DeviceFull(), "out-of-memory", "smaller batch_size"),
         (RuntimeError(SECRET), "internal-error", "log"),
         (DeviceUnavailable("no CUDA device; use the device cpu or auto"), "device-unavailable", "cpu or auto"),
     ],
