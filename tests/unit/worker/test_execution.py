@@ -283,7 +283,7 @@ def test_a_worker_that_lost_its_lease_leaves_nothing_and_changes_nothing(
         (RuntimeError(SECRET), "internal-error", "log"),
         (DeviceUnavailable("no CUDA device; use the device cpu or auto"), "device-unavailable", "cpu or auto"),
     ],
-    ids=["data", "disk", "memory", "bug", "device"],
+    ids=["data", "disk", "memory", "gpu memory", "bug", "device"],
 )
 def test_whatever_goes_wrong_ends_the_job_with_what_to_do(
     queue: Queue, registry: Registry, storage: Storage, train: Train, claimed: Claimed, error: Exception, code: str,
