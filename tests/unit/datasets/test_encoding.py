@@ -253,3 +253,11 @@ def test_options_that_would_change_nothing_are_refused(build: Build):
         check_options(dataset, ["a"], 5, False)
     with pytest.raises(InvalidSpec, match="missing_indicator"):
         check_options(dataset, ["c"], None, True)
+
+
+def test_columns_of_the_design_matrix_are_told_apart(build: Build):
+    dataset = build(b"town,town=unknown,y\nunknown,1,1\na,2,2\na,3,3\n")
+
+    encoding = fitted(dataset, target="y")
+
+    assert encoding.names == ["town=a", "town=unknown", "town=unknown (2)", "town=unknown (3)"]
