@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.csv
 import pytest
 import statsmodels.api as sm
+from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 from tests.running_server import RunningServer
 
@@ -106,6 +108,39 @@ def test_softmax_by_lbfgs_compares_the_classes_with_the_first(server: RunningSer
     reference = found["inference"]["reference"]
     assert all(c["weight"] == 0 and c["p_value"] is None for c in found["coefficients"] if c["output"] == reference)
     assert all(c["p_value"] is not None for c in found["coefficients"] if c["output"] != reference)
+
+
+def told(server: RunningServer, job: dict[str, Any], features: list[str], output: str | None = None) -> np.ndarray:
+    """Weight, standard error and p-value of some features. Shape: (features, 3)."""
+    assert job["status"] == "succeeded", job["error"]
+    found = server.client.get(f"/models/{job['model_id']}/coefficients").json()
+    assert found["inference"]["available"], found["inference"]
+    rows = {c["feature"]: c for c in found["coefficients"] if output in (None, c["output"])}
+    return np.array([[rows[name][key] for key in ("weight", "standard_error", "p_value")] for name in features])
+
+
+def test_housing_is_explained_as_by_statsmodels(server: RunningServer, housing: str, real_data: Path) -> None:
+    table = pyarrow.csv.read_csv(real_data / "california-housing.csv").to_pandas()
+    numbers = [name for name in table if name not in ("ocean_proximity", "median_house_value")]
+    design = sm.add_constant(table[numbers].fillna(table[numbers].mean()))
+    for level in table["ocean_proximity"].unique():
+        design[level] = (table["ocean_proximity"] == level).astype(float)
+    with pytest.warns(SingularMatrixWarning):  # the levels of the category sum to the constant
+        theirs = sm.OLS(table["median_house_value"], design).fit()
+    expected = np.column_stack([theirs.params[numbers], theirs.bse[numbers], theirs.pvalues[numbers]])
+    ours = told(server, server.train(dataset=housing, model="linear", solver="exact"), numbers)
+    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-300)
+
+
+def test_penguins_are_explained_as_by_statsmodels(server: RunningServer, penguins: str, real_data: Path) -> None:
+    table = pyarrow.csv.read_csv(real_data / "penguins.csv").to_pandas()
+    table = table[table["sex"] != ""]
+    numbers = ["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g"]
+    job = server.train(dataset=penguins, model="softmax", solver="lbfgs", target="sex", features=numbers)
+    classes = sorted(table["sex"].unique())
+    theirs = sm.MNLogit((table["sex"] == classes[1]).astype(int), sm.add_constant(table[numbers])).fit(disp=False)
+    expected = np.column_stack([theirs.params, theirs.bse, theirs.pvalues])[1:]
+    np.testing.assert_allclose(told(server, job, numbers, classes[1]), expected, rtol=1e-4)
 
 
 def test_training_goes_on_from_a_model(server: RunningServer, housing: str) -> None:
