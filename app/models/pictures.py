@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.datasets.feature_encoding import ArrayFeature
-from app.errors import NotAcceptable, Unsupported
+from app.datasets.pictures import SVG
+from app.errors import Unsupported
 from app.models.coefficients import coefficients
 from app.models.predictor import Loaded
 from app.models.weights import Matrix
@@ -19,24 +20,10 @@ from app.models.weights import Matrix
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SVG, PNG = "image/svg+xml", "image/png"
 MOST_BARS, FEWEST_BARS = 40, 10
 PANELS_ABREAST = 5
 LONGEST_NAME = 32
 MOST_CLASSES = 50
-
-
-def wanted(accept: str | None) -> str | None:
-    """The kind of picture that a client accepts, or None where it rather takes JSON."""
-    for part in (accept or "").split(","):
-        media_type = part.partition(";")[0].strip().lower()
-        if media_type in (SVG, PNG):
-            return media_type
-        if media_type in ("application/json", "*/*", "application/*"):
-            return None
-    if accept:
-        raise NotAcceptable(f"Pictures come as {SVG} or {PNG}, figures as application/json.")
-    return None
 
 
 def weights(loaded: Loaded, media_type: str) -> bytes:
