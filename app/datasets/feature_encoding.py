@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from app.datasets.kinds import Kind
+from app.datasets.kinds import Kind, as_numbers
 
 Matrix = NDArray[np.float64]
 
@@ -49,7 +49,7 @@ class NumericFeature:
 
     def encode(self, column: pa.ChunkedArray) -> Matrix:
         """Shapes: n values → (n, 1), or (n, 2) with the indicator."""
-        filled: Matrix = pc.fill_null(column.cast(pa.float64()), self.mean).to_numpy()
+        filled: Matrix = pc.fill_null(as_numbers(column), self.mean).to_numpy()
         return self.columns(filled, column.is_null().to_numpy()) if self.indicator else filled.reshape(-1, 1)
 
     def columns(self, values: NDArray[Any], missing: NDArray[Any]) -> Matrix:

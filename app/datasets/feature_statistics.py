@@ -20,6 +20,7 @@ from app.datasets.feature_encoding import (
     Matrix,
     NumericFeature,
 )
+from app.datasets.kinds import as_numbers
 from app.datasets.moments import Moments
 from app.errors import Fault, InvalidSpec
 
@@ -55,7 +56,7 @@ class NumberStatistics:
     def add(self, values: pa.ChunkedArray) -> None:
         """See `FeatureStatistics`."""
         self._rows += len(values)
-        self._moments.add(values.drop_null().cast(pa.float64()).to_numpy()[:, None])
+        self._moments.add(as_numbers(values.drop_null()).to_numpy()[:, None])
 
     def feature(self) -> NumericFeature:
         """See `FeatureStatistics`."""

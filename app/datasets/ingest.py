@@ -30,9 +30,10 @@ class Choices:
 
 def ingest(content: Content, folder: Path, choices: Choices, bounds: Bounds = BOUNDLESS) -> Description:
     """Write the content's files into `folder` and describe them."""
-    written = _write(content, folder, choices.columns, bounds)
+    declared = {**content.kinds, **choices.columns}
+    written = _write(content, folder, declared, bounds)
     table, array_files = written.table, written.array_files
-    profiles = profile_table(folder / TABLE_FILE, choices.columns)
+    profiles = profile_table(folder / TABLE_FILE, declared)
     arrays = [profile_array(name, np.load(folder / file, mmap_mode="r")) for name, file in array_files.items()]
     columns = arrays + profiles
     splits = {"train": table.rows - content.test_rows, "test": content.test_rows}

@@ -62,6 +62,11 @@ def stored_type(given: pa.DataType) -> pa.DataType | None:
     return pa.string() if _is_text(given) else None
 
 
+def as_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Numbers or booleans in float64; a whole number beyond 2⁵³ becomes the nearest one there is."""
+    return column.cast(pa.float64(), safe=False)
+
+
 def kind_of(stored: pa.DataType) -> Kind:
     """The kind that a stored type has when nobody declares another."""
     if stored in (pa.int64(), pa.float64()):

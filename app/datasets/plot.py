@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from app.datasets import pictures
 from app.datasets.dataset import Dataset
-from app.datasets.kinds import Kind
+from app.datasets.kinds import Kind, as_numbers
 from app.datasets.pictures import Bars, Bins, Grid, Points
 from app.errors import Fault, InvalidRequest
 
@@ -84,7 +84,7 @@ def _scatter(dataset: Dataset, plot: Plot, about: Mapping[str, Any]) -> Points:
     names = list(dict.fromkeys([plot.x, plot.y, *([color] if color else [])]))
     rows = dataset.range(plot.split)
     table = _sampled(dataset, names, rows, plot.limit or DEFAULT_POINTS)
-    x, y = (table.column(name).cast(pa.float64()).to_numpy() for name in (plot.x, plot.y))
+    x, y = (as_numbers(table.column(name)).to_numpy() for name in (plot.x, plot.y))
     groups: dict[str, NDArray[np.bool_]] = {}
     if color is not None:
         texts = np.array([_shown(value) for value in table.column(color).to_pylist()])

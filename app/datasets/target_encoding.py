@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from app.datasets.dataset import Dataset
-from app.datasets.kinds import Kind
+from app.datasets.kinds import Kind, as_numbers
 from app.datasets.splitting import Part
 from app.errors import Fault, InvalidSpec
 
@@ -73,7 +73,7 @@ class TargetEncoding:
 
     def _encoded(self, columns: Sequence[pa.ChunkedArray]) -> NDArray[Any]:
         if self.classes is None:
-            return np.column_stack([column.cast(pa.float64()).to_numpy() for column in columns])
+            return np.column_stack([as_numbers(column).to_numpy() for column in columns])
         texts = as_classes(columns[0])
         codes = pc.index_in(texts, value_set=pa.array(self.classes, pa.string()))
         if codes.null_count:
@@ -103,17 +103,23 @@ class TargetEncoding:
         for start, values in part.blocks(self.columns):
             columns = [values[name] for name in self.columns]
             for name, column in zip(self.columns, columns, strict=True):
-                if self.classes is None and pa.types.is_string(column.type):
-                    message = f"its column {name!r} is text, where the target is a number"
+                if self.classes is None and not is_quantity(column.type):
+                    message = f"its column {name!r} is {column.type}, where the target is a number"
                     raise InvalidSpec(Fault("validation.dataset", message))
             yield start, columns
 
 
+def is_quantity(stored: pa.DataType) -> bool:
+    """Whether values of this stored type are numbers, or booleans, which count as such."""
+    return stored in (pa.int64(), pa.float64(), pa.bool_())
+
+
 def as_classes(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Class names as text: 1 and 1.0 are "1"."""
-    if column.type == pa.float64():
-        column = column.cast(pa.int64())
-    return column.cast(pa.string())
+    """Class names as text: 1 and 1.0 are "1", and 20.5 is "20.5", which is no class of a model."""
+    if column.type != pa.float64():
+        return column.cast(pa.string())
+    is_whole = pc.and_(pc.equal(pc.floor(column), column), pc.less_equal(pc.abs(column), _EXACT_INTEGERS))
+    return pc.if_else(is_whole, column.cast(pa.int64(), safe=False).cast(pa.string()), column.cast(pa.string()))
 
 
 def _columns(dataset: Dataset, target: str | Sequence[str] | None) -> tuple[str, ...]:

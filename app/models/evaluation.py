@@ -10,7 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from app.datasets.dataset import Dataset
-from app.datasets.target_encoding import as_classes
+from app.datasets.kinds import Kind, as_numbers
+from app.datasets.target_encoding import as_classes, is_quantity
 from app.errors import Fault, InvalidRequest
 from app.models.prediction import softmax
 from app.models.predictor import Loaded
@@ -80,15 +81,15 @@ def scatter(loaded: Loaded, dataset: Dataset, split: str, points: int = 5000) ->
 
 def _check_target(loaded: Loaded, dataset: Dataset) -> None:
     for name in loaded.encoding.target.columns:
-        if name not in dataset.kinds:
+        if dataset.kinds.get(name) in (None, Kind.ARRAY):
             raise InvalidRequest(Fault("dataset", f"it has no column {name!r}, which is the target"))
-        text = pa.types.is_string(dataset.table([name]).schema.field(0).type)
-        if text and loaded.encoding.target.classes is None:
-            raise InvalidRequest(Fault("dataset", f"its column {name!r} is text; the model's target is a number"))
+        stored = dataset.table([name]).schema.field(0).type
+        if loaded.encoding.target.classes is None and not is_quantity(stored):
+            raise InvalidRequest(Fault("dataset", f"its column {name!r} is {stored}; the model's target is a number"))
 
 
 def _add_numbers(loaded: Loaded, block: Block, present: NDArray[np.bool_], tally: Tally) -> None:
-    columns = [block.extra.column(name).cast(pa.float64()).to_numpy() for name in loaded.encoding.target.columns]
+    columns = [as_numbers(block.extra.column(name)).to_numpy() for name in loaded.encoding.target.columns]
     y = np.column_stack(columns)[present]
     y_hat = loaded.outputs(block.X[present])
     positions = block.first_row + np.flatnonzero(present)

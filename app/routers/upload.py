@@ -122,7 +122,7 @@ def _from_upload(received: Received, query: UploadOptions, encoding: str | None,
         columns=_kinds(options.columns),
         class_names=tuple(options.class_names) if options.class_names is not None else None,
         encoding=encoding,
-        csv=CsvOptions(options.delimiter, options.quote, options.encoding, options.header),
+        csv=CsvOptions(options.delimiter, options.quote, options.encoding, options.header, options.decimal),
     )
     content = form.read(upload)
     return _create(content, Choices(options.target, upload.columns), options, services)

@@ -10,7 +10,7 @@ from app.identifiers import NAME_PATTERN
 from app.tables import DatasetRow
 
 _ID = "01936f5e-8c1b-7c3e-9d55-2f6f1f0e4a10"
-_FORMAT = {"name": "csv", "delimiter": ",", "quote": '"', "encoding": "utf-8", "header": True}
+_FORMAT = {"name": "csv", "delimiter": ",", "quote": '"', "encoding": "utf-8", "header": True, "decimal": "."}
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]

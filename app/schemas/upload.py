@@ -64,6 +64,9 @@ class UploadOptions(BaseModel):
         "columns are `x1…xd`.",
         examples=[None],
     )
+    decimal: Literal[".", ","] | None = Field(
+        None, description="CSV: what stands before the decimals of a number; a point by default.", examples=[None]
+    )
 
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}

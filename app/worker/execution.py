@@ -213,8 +213,9 @@ class Execution:
                 self._registry.add(session, **model)
             if replay is not None:
                 values["replay"] = replay.compare(session)
-            if self._progress is not None and outcome.status is Status.SUCCEEDED:
-                values["best_epoch"] = self._progress.best_epoch
+            if outcome.status is Status.SUCCEEDED and self._progress is not None and self._progress.best_epoch:
+                values["best_epoch"] = best = self._progress.best_epoch
+                values["metrics"] = history.metrics_at(session, self._job.id, best)
             if self._progress is not None and self._progress.epoch is not None:
                 values["leaderboard"] = self._progress.epoch.leaderboard
                 values["spec"] = self._progress.epoch.options.model_dump(mode="json")

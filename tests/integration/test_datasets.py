@@ -137,13 +137,14 @@ def test_every_format_gives_the_same_dataset_and_the_same_weights(server: Runnin
 
 def test_a_dry_run_shows_what_would_be_understood_and_keeps_nothing(server: RunningServer) -> None:
     before = kept(server)
-    reply = upload(server, b"1;2\n3;4,5\n", dry_run=True, header=False, columns='{"x1": "categorical"}')
+    options = {"header": False, "decimal": ",", "columns": '{"x1": "categorical"}'}
+    reply = upload(server, b"1;2\n3;4,5\n", dry_run=True, **options)
     assert reply.status_code == 200, reply.text
     assert [(column["name"], column["kind"]) for column in reply.json()["columns"]] == [
-        ("x1", "categorical"), ("x2", "categorical"),
+        ("x1", "categorical"), ("x2", "numeric"),
     ]  # fmt: skip
     assert reply.json()["format"] == {
-        "name": "csv", "delimiter": ";", "quote": '"', "encoding": "utf-8", "header": False,
+        "name": "csv", "delimiter": ";", "quote": '"', "encoding": "utf-8", "header": False, "decimal": ",",
     }  # fmt: skip
     assert kept(server) == before
 
@@ -224,6 +225,9 @@ FAILING: dict[str, tuple[bytes, str, dict[str, Any], int, str]] = {
     "names of classes for CSV": (b"a,b\n1,2\n", "csv", {"class_names": '["x"]'}, 422, "class_names"),
     "an option that does not exist": (b"a,b\n1,2\n", "csv", {"seperator": ","}, 422, "seperator"),
     "a delimiter of two characters": (b"a,b\n1,2\n", "csv", {"delimiter": ",,"}, 422, "delimiter"),
+    "UTF-16 that is none": (b"a,b\n1,2\n", "csv", {"encoding": "utf-16"}, 422, "encoding"),
+    "NUL bytes in rows that differ in length": (b"a,b\n1,\0\n2\n", "csv", {}, 422, "line 2"),
+    "a decimal mark that is none": (b"a,b\n1,2\n", "csv", {"decimal": ";"}, 422, "decimal"),
     "an encoding that is none": (b"a,b\n1,2\n", "csv", {"encoding": "klingon"}, 422, "encoding"),
     "what is not gzip": (b"a,b\n1,2\n", "csv", {"content_encoding": "gzip"}, 422, "file"),
 }  # fmt: skip

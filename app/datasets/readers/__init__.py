@@ -37,7 +37,7 @@ FORMATS = (
         ("text/csv", "application/csv", "text/tab-separated-values"),
         (".csv", ".tsv"),
         csv.read,
-        ("delimiter", "quote", "encoding", "header"),
+        ("delimiter", "quote", "encoding", "header", "decimal"),
     ),
     Format("ndjson", ("application/x-ndjson", "application/jsonl"), (".ndjson", ".jsonl"), ndjson.read),
     Format("parquet", ("application/vnd.apache.parquet",), (".parquet",), parquet.read),

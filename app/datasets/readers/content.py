@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from app.datasets.kinds import Kind
+
 
 class TypesChanged(Exception):
     """A value far into the source needs a wider type than its head promised: read it again from the start."""
@@ -28,6 +30,8 @@ class Content:
     target: str | None = None
     class_names: tuple[str, ...] | None = None
     truth: Mapping[str, Any] | None = None
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+    """The kinds of columns that are not to be inferred from their values, unless the client declares another."""
     format: Mapping[str, Any] | None = None
     """What the source was, and what its reader found in it: the dialect of a CSV file."""
 

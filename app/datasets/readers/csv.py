@@ -17,11 +17,12 @@ from pyarrow import csv
 from app.datasets.kinds import MISSING, Kind
 from app.datasets.readers.content import Content, TypesChanged
 from app.datasets.readers.csv_dialect import Dialect, recognised
-from app.datasets.readers.csv_faults import TOO_LONG, CsvFaults
-from app.datasets.readers.csv_types import survey
+from app.datasets.readers.csv_faults import ROW_BYTES, TOO_LONG, CsvFaults
+from app.datasets.readers.csv_types import cast, survey, without_missing
 from app.datasets.readers.upload import Upload
+from app.errors import Fault, InvalidData
 
-BLOCK_BYTES = 2 << 20
+BLOCK_BYTES = ROW_BYTES
 PIECE_BLOCKS = 1
 THREADS = min(4, os.cpu_count() or 1)
 _DECLARED: Mapping[Kind, pa.DataType] = {
@@ -34,23 +35,29 @@ _DECLARED: Mapping[Kind, pa.DataType] = {
 
 def read(upload: Upload) -> Content:
     """A CSV file, with or without a header line."""
-    path, dialect, names = recognised(upload.plain(), upload.csv, upload.unpacked_limit_bytes)
-    table = CsvTable(path, dialect, names, upload.columns)
-    return Content(batches=table.batches, format=dialect.to_json())
+    found = recognised(upload.plain(), upload.csv, upload.unpacked_limit_bytes)
+    table = CsvTable(found.path, found.dialect, found.names, upload.columns, found.lines_before)
+    kinds = {found.index: Kind.IGNORE} if found.index is not None else {}
+    return Content(batches=table.batches, format=found.dialect.to_json(), kinds=kinds)
 
 
 class CsvTable:
     """One CSV file in UTF-8, whose rows come in typed batches."""
 
-    def __init__(self, path: Path, dialect: Dialect, names: list[str], columns: Mapping[str, Kind]) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path, dialect: Dialect, names: list[str], columns: Mapping[str, Kind], lines_before: int = 0
+    ) -> None:
+        self.path = path
+        self._lines_before = lines_before
         self.dialect = dialect
         self.names = names
         declared = {name: _DECLARED[kind] for name, kind in columns.items() if kind in _DECLARED}
         self._types: dict[str, pa.DataType] = {name: kind for name, kind in declared.items() if name in self.names}
+        # Where "" and "NA" in quotes are no texts but missing values, as everywhere outside of quotes.
+        self._blanked = {name for name, kind in columns.items() if kind is Kind.BOOLEAN and name in names}
         self._surveyed = False
         self._is_plain = False
-        self._is_plain = CsvFaults(self).check_bytes(path)
+        self._is_plain = CsvFaults(self).check_bytes()
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows in order. Raises `TypesChanged` once at most, when the guessed types were too narrow."""
@@ -59,20 +66,31 @@ class CsvTable:
                 _refuse_bytes(batch.schema)
                 yield batch
         except pa.ArrowInvalid as error:
-            CsvFaults(self).raise_structure(str(error))
-            if self._surveyed:
-                CsvFaults(self).raise_conversion(self._types, str(error))
-            self._widen()
+            self._widen_or_raise(str(error))
             raise TypesChanged from error
 
     def _read_quoted(self) -> Iterator[pa.RecordBatch]:
-        with self.open(self._types) as reader:
-            yield from reader
+        """A text in quotes is what it is; in any other column "" and "NA" in quotes are missing values."""
+        types: Mapping[str, pa.DataType] = self._types
+        if not self._surveyed:
+            with self.open(self._types, blank_quotes=True) as reader:
+                types = {field.name: field.type for field in reader.schema}
+        texts = dict.fromkeys(self._blanked, pa.string())
+        with self.open({**types, **texts}) as reader:
+            for batch in reader:
+                yield self._typed(batch, types) if texts else batch
+
+    def _typed(self, batch: pa.RecordBatch, types: Mapping[str, pa.DataType]) -> pa.RecordBatch:
+        """Columns that were read as text in their types."""
+        columns = {name: batch.column(name) for name in self.names}
+        for name in self._blanked:
+            columns[name] = cast(without_missing(columns[name]), types[name], self.dialect.decimal)
+        return pa.RecordBatch.from_pydict(columns)
 
     def _read_plain(self) -> Iterator[pa.RecordBatch]:
         """Where nothing is quoted every line is a row: pieces of the file are parsed side by side, in their order."""
         pieces = self._pieces()
-        first = self._parsed(next(pieces), self._types, self.dialect.header)
+        first = self._parsed(next(pieces), self._types, True)
         yield from first.to_batches()
         types = {field.name: field.type for field in first.schema}
         ahead: deque[Future[pa.Table]] = deque()
@@ -89,45 +107,57 @@ class CsvTable:
 
     def _pieces(self) -> Iterator[bytes]:
         """The lines of the file in pieces, without those at its end that are nothing."""
-        for number, piece in enumerate(whole_lines(self._path, PIECE_BLOCKS * BLOCK_BYTES)):
+        for number, piece in enumerate(whole_lines(self.path, PIECE_BLOCKS * BLOCK_BYTES)):
             if not number or len(self.names) == 1 or piece.strip():
                 yield piece
 
-    def _parsed(self, piece: bytes, types: Mapping[str, pa.DataType], has_header: bool) -> pa.Table:
+    def _parsed(self, piece: bytes, types: Mapping[str, pa.DataType], at_start: bool) -> pa.Table:
         """The rows of a piece as one block: a thread that parses all of it shares nothing, and there is no copying."""
-        reading = self._reading(has_header, False)
+        reading = self._reading(at_start, False)
         reading.block_size = len(piece) + 1
         return csv.read_csv(pa.BufferReader(piece), reading, self._parsing(False), self._converting(types))
 
-    def _widen(self) -> None:
-        """Find the types that hold for the whole file."""
-        self._surveyed = True
-        undeclared = [name for name in self.names if name not in self._types]
+    def _widen_or_raise(self, reason: str) -> None:
+        """Find the types that hold for the whole file; if that was done before, or is in vain, tell the fault."""
         try:
-            self._types |= survey(self.text_batches(), undeclared)
+            CsvFaults(self).raise_structure(reason)
+            if self._surveyed:
+                CsvFaults(self).raise_conversion(self._types, reason)
+            self._surveyed = True
+            found, marked = survey(self.text_batches(), self.names, self.dialect.decimal)
+            self._types = found | self._types
+            self._blanked |= {name for name in marked if self._types[name] != pa.string()}
         except pa.ArrowInvalid as error:
             CsvFaults(self).raise_structure(str(error))
-            raise
+            message = f"it cannot be read as CSV ({str(error).splitlines()[0][:200]}); are the quotes right?"
+            raise InvalidData(Fault("file", message)) from error
 
     def text_batches(
         self, kind: pa.DataType | None = None, threads: bool = True, **parse: object
     ) -> Iterator[pa.RecordBatch]:
         """The rows with every value as it stands in the file, missing ones as null."""
-        with self.open(dict.fromkeys(self.names, kind or pa.string()), threads, **parse) as reader:
+        with self.open(dict.fromkeys(self.names, kind or pa.string()), threads, False, **parse) as reader:
             yield from reader
 
-    def open(self, types: Mapping[str, pa.DataType], threads: bool = True, **parse: object) -> csv.CSVStreamingReader:
+    def open(
+        self, types: Mapping[str, pa.DataType], threads: bool = True, blank_quotes: bool = False, **parse: object
+    ) -> csv.CSVStreamingReader:
         """A streaming reader with these types; the types of other columns come from the first block."""
         return csv.open_csv(
-            self._path,
-            self._reading(self.dialect.header, threads),
+            self.path,
+            self._reading(True, threads),
             self._parsing(not self._is_plain, **parse),
-            self._converting(types),
+            self._converting(types, blank_quotes),
         )
 
-    def _reading(self, has_header: bool, threads: bool) -> csv.ReadOptions:
-        names = None if has_header else self.names
-        return csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=threads, column_names=names)
+    def _reading(self, at_start: bool, threads: bool) -> csv.ReadOptions:
+        return csv.ReadOptions(
+            block_size=BLOCK_BYTES,
+            use_threads=threads,
+            column_names=self.names,
+            skip_rows=self._lines_before if at_start else 0,
+            skip_rows_after_names=int(self.dialect.header and at_start),
+        )
 
     def _parsing(self, quoted: bool, **more: object) -> csv.ParseOptions:
         return csv.ParseOptions(
@@ -139,11 +169,13 @@ class CsvTable:
             **more,
         )
 
-    def _converting(self, types: Mapping[str, pa.DataType]) -> csv.ConvertOptions:
+    def _converting(self, types: Mapping[str, pa.DataType], blank_quotes: bool = False) -> csv.ConvertOptions:
         return csv.ConvertOptions(
             column_types=types,
             null_values=MISSING,
             strings_can_be_null=True,
+            quoted_strings_can_be_null=blank_quotes,
+            decimal_point=self.dialect.decimal,
             true_values=["true", "True", "TRUE"],
             false_values=["false", "False", "FALSE"],
         )

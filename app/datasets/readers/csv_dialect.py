@@ -4,8 +4,8 @@ What the client does not say is found in the head of the file. Where that head c
 guessed: the file is refused with the option that decides.
 """
 
-import codecs
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from io import StringIO
@@ -13,32 +13,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from app.errors import Fault, InvalidData, InvalidRequest, TooLarge
+from app.datasets.readers.csv_encoding import as_utf8
+from app.errors import Fault, InvalidData
 
 NO_QUOTE = "none"
 SPELLED = {"tab": "\t", "space": " "}
 HEAD_CHARACTERS = 2 << 20
 _HEAD_LINES = 1000
 _HEAD_ROWS = 100
-_CHUNK = 1 << 20
 _DELIMITERS = ",;\t|"
 _QUOTES = "\"'"
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-_ENCODINGS = frozenset(
-    codecs.lookup(name).name
-    for name in (
-        *("utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "ascii", "mac-roman", "koi8-r"),
-        *(f"iso-8859-{part}" for part in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14, 15, 16)),
-        *(f"windows-{page}" for page in (1250, 1251, 1252, 1253, 1254, 1255, 1256, 1257, 1258)),
-        *("cp437", "cp850", "shift_jis", "cp932", "euc-jp", "gbk", "gb18030", "big5", "euc-kr"),
-    )
-)
+_TOLD = re.compile(r"(?i)sep=([^\w\"'])")
+"""What Excel writes, and reads, as a first line that is no row."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +35,7 @@ class CsvOptions:
     quote: str | None = None
     encoding: str | None = None
     header: bool | None = None
+    decimal: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +46,7 @@ class Dialect:
     quote: str
     encoding: str
     header: bool
+    decimal: str = "."
 
     @property
     def quote_character(self) -> str | None:
@@ -70,72 +58,69 @@ class Dialect:
         return asdict(self)
 
 
-def recognised(path: Path, options: CsvOptions, limit: int) -> tuple[Path, Dialect, list[str]]:
-    """The file as UTF-8 text, its dialect, and the names of its columns."""
-    encoding = _encoding(path, options.encoding)
-    text_path = path if encoding in ("utf-8", "ascii") else _transcoded(path, encoding, limit)
-    head = _head(text_path)
+@dataclass(frozen=True)
+class Recognised:
+    """A CSV file as UTF-8 text, with what its head says of it."""
+
+    path: Path
+    dialect: Dialect
+    names: list[str]
+    """The names of its columns."""
+    lines_before: int = 0
+    """How many lines stand before the table: blank ones, and one that tells a spreadsheet the delimiter."""
+    index: str | None = None
+    """The column that many programs write first and without a name: the numbers of the rows."""
+
+
+def recognised(path: Path, options: CsvOptions, limit: int) -> Recognised:
+    """What the head of the file says."""
+    text_path, encoding = as_utf8(path, options.encoding, limit)
+    head, before, told = _table_head(_head(text_path))
     quote = options.quote or _quote(head)
     quoted_by = None if quote == NO_QUOTE else quote
-    delimiter = SPELLED.get(options.delimiter or "", options.delimiter) or _delimiter(head, quoted_by)
+    delimiter = (
+        SPELLED.get(options.delimiter or "", options.delimiter) or told or _delimiter(head, quoted_by, options.decimal)
+    )
     rows = _rows(head, delimiter, quoted_by)
     header = _has_header(rows) if options.header is None else options.header
+    names = named(rows[0]) if header else [f"x{number}" for number in range(1, len(rows[0]) + 1)]
     if header:
-        _check_names(rows[0])
-        names = rows[0]
-    else:
-        names = [f"x{number}" for number in range(1, len(rows[0]) + 1)]
-    return text_path, Dialect(delimiter, quote, encoding, header), names
-
-
-def _encoding(path: Path, declared: str | None) -> str:
-    """The codec that is declared, else the one of the byte order mark, else UTF-8."""
-    if declared is None:
-        with path.open("rb") as file:
-            head = file.read(4)
-        return next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
-    try:
-        name = codecs.lookup(declared).name
-    except LookupError:
-        name = ""
-    if name not in _ENCODINGS:
-        known = ", ".join(sorted(_ENCODINGS))
-        raise InvalidRequest(Fault("encoding", f"{declared!r} is not read here; the encodings are {known}"))
-    return "utf-8" if name == "utf-8-sig" else name
-
-
-def _transcoded(path: Path, encoding: str, limit: int) -> Path:
-    """A copy in UTF-8 beside the file, written piece by piece."""
-    target = path.with_name(path.name + ".utf8")
-    decoder = codecs.getincrementaldecoder(encoding)()
-    line, written = 1, 0
-    with path.open("rb") as source, target.open("wb") as sink:
-        while chunk := source.read(_CHUNK):
-            text = _decoded(decoder, chunk, line)
-            line += text.count("\n")
-            written += sink.write(text.encode())
-            if written > limit:
-                raise TooLarge(f"file is larger than {limit} bytes as UTF-8.")
-        sink.write(_decoded(decoder, b"", line, final=True).encode())
-    return target
-
-
-def _decoded(decoder: codecs.IncrementalDecoder, chunk: bytes, line: int, final: bool = False) -> str:
-    try:
-        return decoder.decode(chunk, final)
-    except UnicodeDecodeError as error:
-        at = line + error.object[: error.start].decode(error.encoding, "replace").count("\n")
-        message = f"not {error.encoding} text; say which encoding it has"
-        raise InvalidData(Fault(f"line {at}", message)) from error
+        _check_names(rows[0], names)
+    dialect = Dialect(delimiter, quote, encoding, header, options.decimal or ".")
+    index = names[0] if header and len(names) > 1 and not rows[0][0].strip() else None
+    return Recognised(text_path, dialect, names, before, index)
 
 
 def _head(path: Path) -> list[str]:
-    """The first lines."""
+    """The first lines, blank ones too."""
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        head = file.read(HEAD_CHARACTERS).lstrip("\r\n")
+        head = file.read(HEAD_CHARACTERS)
     if not head.strip():
         raise InvalidData(Fault("file", "the file is empty"))
     return list(islice(StringIO(head, newline=""), _HEAD_LINES))
+
+
+def _table_head(lines: list[str]) -> tuple[list[str], int, str | None]:
+    """The lines from the first of the table on, how many stand before it, and the delimiter that they tell."""
+    blank = next((number for number, line in enumerate(lines) if line.strip("\r\n")), len(lines))
+    if blank == len(lines):
+        raise InvalidData(Fault("file", f"its first {blank} lines are blank"))
+    told = _TOLD.fullmatch(lines[blank].rstrip("\r\n"))
+    before = blank + (told is not None)
+    while before < len(lines) and not lines[before].strip("\r\n"):
+        before += 1
+    if before == len(lines):
+        raise InvalidData(Fault("file", "there is no row in it"))
+    return lines[before:], before, told[1] if told else None
+
+
+def named(header: Sequence[str]) -> list[str]:
+    """The names of a header. An unnamed column that is the first, or has none but such after it, gets its number."""
+    last = max((position for position, name in enumerate(header) if name.strip()), default=-1)
+    return [
+        name if name.strip() or 0 < position < last or last < 0 else f"column{position + 1}"
+        for position, name in enumerate(header)
+    ]
 
 
 def _rows(head: Sequence[str], delimiter: str, quote: str | None) -> list[list[str]]:
@@ -158,7 +143,7 @@ def _quote(head: Sequence[str]) -> str:
     return "'" if edges["'"] + inner["'"] > edges['"'] + inner['"'] else '"'
 
 
-def _delimiter(head: Sequence[str], quote: str | None) -> str:
+def _delimiter(head: Sequence[str], quote: str | None, decimal: str | None) -> str:
     """The delimiter under which most rows have as many values as the first one, and the most of them."""
 
     def fitness(delimiter: str) -> tuple[float, int]:
@@ -167,7 +152,8 @@ def _delimiter(head: Sequence[str], quote: str | None) -> str:
         agreeing = sum(len(row) == width for row in rows) / len(rows) if width > 1 else 0.0
         return round(agreeing, 1), width
 
-    return max(_DELIMITERS, key=fitness)
+    # The decimal mark last: where there is one column alone, it is no delimiter.
+    return max(sorted(_DELIMITERS, key=lambda mark: mark == decimal), key=fitness)
 
 
 def _has_header(rows: Sequence[Sequence[str]]) -> bool:
@@ -201,15 +187,18 @@ def _are_consecutive(numbers: Sequence[str]) -> bool:
     return [int(number) for number in numbers] == list(range(start, start + len(numbers))) and len(numbers) > 1
 
 
-def _check_names(names: Sequence[str]) -> None:
+def _check_names(header: Sequence[str], names: Sequence[str]) -> None:
+    seen: set[str] = set()
     for position, name in enumerate(names, 1):
         if not _is_utf8(name):
             raise InvalidData(Fault(f"header, column {position}", "not UTF-8 text; say which encoding it has"))
         if not name.strip():
-            raise InvalidData(Fault(f"header, column {position}", "the column has no name"))
-        if name in names[: position - 1]:
-            raise InvalidData(Fault(f"header, column {position}", f"two columns are named {name!r}"))
-    if all(_is_number(name) for name in names) and not (_could_be_names(names) and _are_consecutive(names)):
+            message = "the column has no name; give it one, or say header=false if the first line holds values"
+            raise InvalidData(Fault(f"header, column {position}", message))
+        if name in seen:
+            raise InvalidData(Fault(f"header, column {position}", f"two columns are named {name!r}; rename one"))
+        seen.add(name)
+    if all(_is_number(name) for name in header) and not (_could_be_names(header) and _are_consecutive(header)):
         message = "the first line holds numbers where the column names belong; say header=false if it has none"
         raise InvalidData(Fault("header", message))
 

@@ -1,34 +1,66 @@
 """The types of a CSV file's columns, found from every value and not from the head of the file."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from app.datasets.kinds import MISSING
+
 TIME_TYPES = (pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC"))
 """How text may be a date or a time, from narrow to wide."""
 _BOOLEANS = pa.array(["true", "True", "TRUE", "false", "False", "FALSE"])
+_MISSING = pa.array(MISSING)
+# From narrow to wide, in the order in which pyarrow tries them.
+_TYPES = (pa.int64(), pa.bool_(), *TIME_TYPES, pa.float64())
 
 
-def survey(batches: Iterable[pa.RecordBatch], names: Sequence[str]) -> dict[str, pa.DataType]:
-    """The narrowest type that all values of each column have, text where no other does."""
-    possible = {name: list(_TESTS) for name in names}
-    filled = dict.fromkeys(names, False)
+def survey(
+    batches: Iterable[pa.RecordBatch], names: Sequence[str], decimal: str
+) -> tuple[dict[str, pa.DataType], set[str]]:
+    """The narrowest type that all values of each column have, text where no other does.
+
+    Beside them the columns that have quoted spellings of a missing value. They are missing if the column is no text.
+    """
+    possible = {name: list(_TYPES) for name in names}
+    filled, marked = set(), set()
     for batch in batches:
         for name, types in possible.items():
-            column = batch.column(name)
+            column = without_missing(batch.column(name))
+            if column.null_count > batch.column(name).null_count:
+                marked.add(name)
             if column.null_count < len(column):
-                filled[name] = True
-                types[:] = [kind for kind in types if _TESTS[kind](column)]
-    return {name: _narrowest(types, filled[name]) for name, types in possible.items()}
+                filled.add(name)
+                types[:] = [kind for kind in types if _reads_as(column, kind, decimal)]
+    # Nothing but missing values in quotes: somebody meant these texts.
+    texts = dict.fromkeys(marked - filled, pa.string())
+    return {name: _narrowest(types, name in filled) for name, types in possible.items()} | texts, marked
 
 
-def casts_to(kind: pa.DataType) -> Callable[[pa.Array], bool]:
+def without_missing(column: pa.Array) -> pa.Array:
+    """Texts with null in place of those that spell a missing value."""
+    spelled = pc.is_in(column, _MISSING)
+    return pc.if_else(spelled, None, column) if pc.any(spelled).as_py() else column
+
+
+def cast(column: pa.Array, kind: pa.DataType, decimal: str = ".") -> pa.Array:
+    """Texts as values of a type. Raises `ArrowInvalid`."""
+    if kind == pa.string():
+        return column
+    texts = pc.utf8_trim_whitespace(column)
+    if decimal != "." and kind == pa.float64():
+        if pc.any(pc.match_substring(texts, ".")).as_py():
+            raise pa.ArrowInvalid(f"a number has a point, not {decimal!r}")
+        texts = pc.replace_substring(texts, decimal, ".")
+    return pc.cast(texts, kind)
+
+
+def casts_to(kind: pa.DataType, decimal: str = ".") -> Callable[[pa.Array], bool]:
     """A test whether every text of a column reads as a value of `kind`."""
 
     def test(column: pa.Array) -> bool:
         try:
-            pc.cast(pc.utf8_trim_whitespace(column), kind)
+            cast(column, kind, decimal)
         except pa.ArrowInvalid:
             return False
         return True
@@ -36,17 +68,10 @@ def casts_to(kind: pa.DataType) -> Callable[[pa.Array], bool]:
     return test
 
 
-def _are_booleans(column: pa.Array) -> bool:
-    return bool(pc.all(pc.is_in(column.drop_null(), _BOOLEANS)).as_py())
-
-
-# From narrow to wide, in the order in which pyarrow tries them.
-_TESTS: Mapping[pa.DataType, Callable[[pa.Array], bool]] = {
-    pa.int64(): casts_to(pa.int64()),
-    pa.bool_(): _are_booleans,
-    **{kind: casts_to(kind) for kind in TIME_TYPES},
-    pa.float64(): casts_to(pa.float64()),
-}
+def _reads_as(column: pa.Array, kind: pa.DataType, decimal: str) -> bool:
+    if kind == pa.bool_():
+        return bool(pc.all(pc.is_in(column.drop_null(), _BOOLEANS)).as_py())
+    return casts_to(kind, decimal)(column)
 
 
 def _narrowest(types: Sequence[pa.DataType], filled: bool) -> pa.DataType:

@@ -28,15 +28,17 @@ def read(upload: Upload) -> Content:
     pairs = [train, _pair(arrays, "X_test", "y_test")] if "X_test" in arrays or "y_test" in arrays else [train]
     if len(pairs) == 2 and pairs[0][0].shape[1:] != pairs[1][0].shape[1:]:
         raise InvalidData(Fault("X_test", f"its rows have shape {list(pairs[1][0].shape[1:])}, not that of X"))
-    kind = np.result_type(*(labels.dtype for _, labels in pairs))
-    number = np.result_type(*(features.dtype for features, _ in pairs))
+    kind = _read_as(np.result_type(*(labels.dtype for _, labels in pairs)))
+    number = _read_as(np.result_type(*(features.dtype for features, _ in pairs)))
     is_table = train[0].ndim == 2
 
     def batches() -> Iterator[pa.RecordBatch]:
         for X, y in pairs:
             for start in range(0, len(y), _BATCH_ROWS):
                 rows = slice(start, start + _BATCH_ROWS)
-                yield pa.record_batch({**(_columns(X[rows], number) if is_table else {}), "y": y[rows].astype(kind)})
+                yield pa.record_batch(
+                    {**(_columns(X[rows], number) if is_table else {}), "y": np.asarray(y[rows], kind)}
+                )
 
     return Content(
         batches=batches,
@@ -46,10 +48,13 @@ def read(upload: Upload) -> Content:
     )
 
 
+def _read_as(given: np.dtype[Any]) -> np.dtype[Any]:
+    """One type for every batch that columns can have: of any float float64, of integers those of this machine."""
+    return np.dtype(np.float64) if given.kind == "f" else given.newbyteorder("=")
+
+
 def _columns(X: NDArray[Any], number: np.dtype[Any]) -> dict[str, NDArray[Any]]:
-    """In one type in every batch; float16 is none that columns have."""
-    kind = np.float64 if number.kind == "f" else number
-    return {f"x{position}": column for position, column in enumerate(np.ascontiguousarray(X.T, kind), 1)}
+    return {f"x{position}": column for position, column in enumerate(np.ascontiguousarray(X.T, number), 1)}
 
 
 def _load(path: Path, limit: int) -> Arrays:

@@ -72,7 +72,7 @@ class _Column:
         """Take in the values of a block whose first row is `start`."""
         present = set(map(type, values)) - {type(None)}
         kinds = {_TYPES.get(kind) for kind in present} | ({self._found} if self._found else set())
-        if None in kinds or (len(kinds) > 1 and self._declared not in _AS_TEXT):
+        if None in kinds or (len(kinds) > 1 and (list in kinds or self._declared not in _AS_TEXT)):
             self._refuse(values, start)
         self._found = self._found or next(iter(kinds), None)
         if float in present or (int in present and self._whole):
@@ -110,7 +110,7 @@ class _Column:
             if kind is None:
                 message = f"a value is a number, a text, a boolean, a list or null, not {type(value).__name__}"
                 raise InvalidData(Fault(location, message))
-            if found and kind is not found and self._declared not in _AS_TEXT:
+            if found and kind is not found and (list in (found, kind) or self._declared not in _AS_TEXT):
                 message = f"{value!r} is {_NAMES[kind]}, but {_NAMES[found]} stands above it in this column"
                 raise InvalidData(Fault(location, message))
             found = found or kind
@@ -134,7 +134,7 @@ def _wider_list(first: pa.DataType, second: pa.DataType) -> pa.DataType:
 
 
 def _fits(values: list[Any]) -> bool:
-    return all(value is None or -(2**63) <= value < 2**63 for value in values)
+    return all(-(2**63) <= value < 2**63 for value in values if type(value) is int)
 
 
 def _float(value: float) -> float:

@@ -253,3 +253,23 @@ def test_options_that_would_change_nothing_are_refused(build: Build):
         check_options(dataset, ["a"], 5, False)
     with pytest.raises(InvalidSpec, match="missing_indicator"):
         check_options(dataset, ["c"], None, True)
+
+
+def test_columns_of_the_design_matrix_are_told_apart(build: Build):
+    dataset = build(b"town,town=unknown,y\nunknown,1,1\na,2,2\na,3,3\n")
+
+    encoding = fitted(dataset, target="y")
+
+    assert encoding.names == ["town=a", "town=unknown", "town=unknown (2)", "town=unknown (3)"]
+
+
+def test_whole_numbers_beyond_a_float_are_rounded_to_one(build: Build):
+    numbers = [2**60 + 1, 2**60 + 1000, None, -(2**60) - 1]
+    dataset = build({"id": numbers, "price": [1.0, 2.0, 3.0, 4.0]})
+    encoding = fitted(dataset, standardize=True)
+
+    X = encoding.matrix(Part(dataset, dataset.split("all"))).X
+
+    there = np.array([number for number in numbers if number is not None], float)
+    raw = np.where([number is None for number in numbers], there.mean(), [number or 0 for number in numbers])
+    assert pytest.approx(((raw - raw.mean()) / raw.std())[:, None], rel=1e-5, abs=1e-6) == X

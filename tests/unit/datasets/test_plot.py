@@ -127,3 +127,10 @@ def test_a_kind_that_does_not_fit_the_columns_is_refused(flowers: Dataset, plot:
         plotted(flowers, plot, SVG)
 
     assert caught.value.faults[0].location == field
+
+
+def test_whole_numbers_beyond_a_float_are_drawn_where_they_are_about(build: Build):
+    points = picture(build({"id": [2**60 + 1, 2**60 + 1000], "v": [1, 2]}), Plot(x="id", y="v"))
+
+    assert isinstance(points, Points)
+    assert points.x[1].tolist() == [2.0**60 + 0, float(2**60 + 1000)]

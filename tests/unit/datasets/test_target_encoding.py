@@ -1,3 +1,5 @@
+from datetime import date
+
 import numpy as np
 import pytest
 
@@ -113,3 +115,29 @@ def test_numbers_in_names_count_as_numbers():
         "b1",
         "x",
     ]
+
+
+def test_whole_numbers_beyond_a_float_are_rounded_to_one(build: Build):
+    dataset = build({"a": [1, 2], "y": [2**60 + 1, -(2**60) - 1]})
+
+    y = TargetEncoding.fit(dataset, "y", "linear").encode(everything(dataset))
+
+    assert y.tolist() == [[2.0**60], [-(2.0**60)]]
+
+
+def test_a_fraction_is_a_class_that_the_model_does_not_know(build: Build):
+    target = TargetEncoding.fit(build({"a": [1, 2], "y": [10, 20]}), "y", "softmax")
+    other = build({"a": [1, 2, 3, 4], "y": [10.0, None, 1e30, 20.5]})
+
+    with pytest.raises(InvalidSpec, match="'1e\\+30', unknown"):
+        target.encode(Part(other, slice(2, 4)))
+    with pytest.raises(InvalidSpec, match=r"'20\.5', unknown"):
+        target.encode(Part(other, slice(3, 4)))
+
+
+@pytest.mark.parametrize("values", [["p", "q"], [date(2020, 1, 1), date(2020, 1, 2)]])
+def test_a_target_of_another_dataset_must_hold_numbers_too(build: Build, values: list):
+    target = TargetEncoding.fit(build({"a": [1, 2], "y": [1.5, 2]}), "y", "linear")
+
+    with pytest.raises(InvalidSpec, match="where the target is a number"):
+        target.encode(everything(build({"a": [1, 2], "y": values})))

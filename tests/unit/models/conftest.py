@@ -22,6 +22,7 @@ from app.models.weights import Weights
 from app.settings import MEBIBYTE
 from app.storage import Storage
 from app.tables import ModelRow
+from tests.unit.datasets.conftest import build  # noqa: F401 - the fixture
 
 X1, X2 = NumericFeature("x1", 0.0), NumericFeature("x2", 10.0)
 TOWN = CategoricalFeature("town", ("bonn", "köln"), (0.5, 0.5), unknown_trained=False)

@@ -142,7 +142,7 @@ BAD = {
     "a long row": (b"a,b\n1,2\n3,4\n5,6,7\n", "row 3", "3 values"),
     "a ragged first row": (b"a,b\n1\n", "row 1", "1 values"),
     "two columns of one name": (b"a,b,a\n1,2,3\n", "header, column 3", "named 'a'"),
-    "a column without a name": (b",a\n0,1\n", "header, column 1", "no name"),
+    "a column without a name between others": (b"a,,b\n0,1,2\n", "header, column 2", "no name"),
     "names or values": (b"country,2019,2020\nFrance,1,2\n", "header", "say header=true or header=false"),
     "counted columns": (b"0,1,2\n5,6,7\n", "header", "say header=true or header=false"),
     "invalid UTF-8": (b"a,b\n1,ok\n2,\xff\xfe\n", "row 2, column b", "UTF-8"),
@@ -258,7 +258,7 @@ def test_the_client_may_say_the_dialect(build: Build, case: str):
 
 
 def test_the_dialect_that_was_effective_is_kept(build: Build):
-    found = {"name": "csv", "delimiter": ";", "quote": '"', "encoding": "utf-8", "header": True}
+    found = {"name": "csv", "delimiter": ";", "quote": '"', "encoding": "utf-8", "header": True, "decimal": "."}
 
     assert build(b"a;b\n1;2\n").description.format == found
 

@@ -273,3 +273,29 @@ def test_the_real_tables_are_read_as_they_are(build: Build, real_data: Path):
         "island",
         "sex",
     ]
+
+
+def test_records_of_mixed_types_are_texts_where_the_column_is_declared_categorical(build: Build):
+    for form in ([1, "x", 2.5, True, None], ["x", 1, None], [2**63, "x"], [1.5, 1, "x"]):
+        lines = b"\n".join(orjson.dumps({"a": value, "b": 1}) for value in form)
+        dataset = build(lines, "ndjson", columns={"a": "categorical"})
+
+        said = {True: "true", None: None}
+        expected = [said[value] if value is None or value is True else str(value) for value in form]
+        assert dataset.column("a").to_pylist() == expected
+
+
+def test_a_list_among_texts_is_refused_though_the_column_is_declared_categorical(build: Build):
+    with pytest.raises(InvalidData) as caught:
+        build(b'{"a": "x", "b": 1}\n{"a": [1], "b": 1}', "ndjson", columns={"a": "categorical"})
+
+    assert caught.value.faults[0].location == "row 2, column a"
+
+
+@pytest.mark.parametrize("kind", ["longdouble", "float16", ">f4", ">i4", ">i8", "uint64", "bool"])
+def test_an_npz_may_have_numbers_of_any_type_and_byte_order(build: Build, kind: str):
+    values = np.array([[0, 1], [1, 0]])
+
+    dataset = build(npz(X=values.astype(kind), y=values[0].astype(kind)), "npz")
+
+    assert dataset.read() == [{"x1": 0, "x2": 1, "y": 0}, {"x1": 1, "x2": 0, "y": 1}]

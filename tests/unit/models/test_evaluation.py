@@ -1,0 +1,50 @@
+from datetime import date
+
+import pytest
+
+from app.datasets.feature_encoding import NumericFeature
+from app.errors import InvalidRequest
+from app.models.evaluation import evaluate
+from app.models.predictor import Predictor
+from tests.unit.datasets.conftest import Build
+from tests.unit.models.conftest import Add
+
+ONE = NumericFeature("a", 0.0)
+
+
+def test_a_fraction_among_classes_that_are_numbers_is_refused_as_a_class_unknown(
+    add: Add,
+    predictor: Predictor,
+    build: Build,
+) -> None:
+    add("tens", weights=[[1.0, 2.0]], bias=[0.0, 0.0], features=[ONE], classes=["10", "20"])
+
+    with pytest.raises(InvalidRequest, match=r"'20\.5'"):
+        evaluate(predictor.load("tens"), build({"a": [1, 2], "y": [10.0, 20.5]}), "all")
+
+
+def test_a_target_may_have_whole_numbers_beyond_a_float(
+    add: Add,
+    predictor: Predictor,
+    build: Build,
+) -> None:
+    add("ids", weights=[[1.0]], bias=[0.0], features=[ONE])
+
+    found = evaluate(predictor.load("ids"), build({"a": [0, 1], "y": [2**60 + 1, 2**60 + 1]}), "all")
+
+    assert found["mae"] == pytest.approx(2.0**60)
+
+
+@pytest.mark.parametrize("values", [["p", "q"], [date(2020, 1, 1), date(2020, 1, 2)], [[1.0], [2.0]]])
+def test_a_target_that_is_no_number_is_refused(
+    add: Add,
+    predictor: Predictor,
+    build: Build,
+    values: list[object],
+) -> None:
+    add("line", weights=[[1.0]], bias=[0.0], features=[ONE])
+
+    with pytest.raises(InvalidRequest) as caught:
+        evaluate(predictor.load("line"), build({"a": [1, 2], "y": values}), "all")
+
+    assert caught.value.faults[0].location == "dataset"
