@@ -16,6 +16,7 @@ import httpx
 
 from tests.running_server import RunningServer
 
+PATIENCE_SECONDS = 60.0
 LEASE_SECONDS = 2.0
 SETTINGS = {
     "attempts": 10_000, "checkpoint_seconds": 0.2, "workers": 2, "cleanup_seconds": 1, "lease_seconds": LEASE_SECONDS,
@@ -57,7 +58,9 @@ class Storm:
         try:
             for blow in blows:
                 time.sleep(self.random.uniform(0.05, 1.0))
+                deadline = time.monotonic() + PATIENCE_SECONDS
                 while not blow():
+                    assert time.monotonic() < deadline, "there is nobody to strike"
                     time.sleep(0.05)
         finally:
             self.over.set()
@@ -300,8 +303,10 @@ def insist(call: Callable[[], httpx.Response]) -> httpx.Response:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process has started."""
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
+    """The processes that a process has started, by any of its threads: one of them replaces a supervisor that died."""
+    found: list[int] = []
+    with suppress(FileNotFoundError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(FileNotFoundError):
+                found += map(int, (thread / "children").read_text().split())
+    return found

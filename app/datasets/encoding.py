@@ -5,7 +5,7 @@ own units, ones and zeros for categories, and pixels from 0 to 255. Training see
 centre) / scale; `fold` turns the weights that training found into weights that act on the raw design matrix.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Self
@@ -81,8 +81,11 @@ class Encoding:
 
     @cached_property
     def names(self) -> list[str]:
-        """The columns of the design matrix: d of them."""
-        return [name for feature in self.features for name in feature.names]
+        """The columns of the design matrix: d of them.
+
+        No two are called alike: a level that is really called "unknown" leaves "town=unknown (2)" to the unseen ones.
+        """
+        return _told_apart(name for feature in self.features for name in feature.names)
 
     @cached_property
     def centre(self) -> Matrix:
@@ -232,3 +235,15 @@ def _rows_of(array: NDArray[Any], rows: Rows) -> NDArray[Any]:
 
 def _unit(feature: Feature) -> float:
     return PIXEL_LEVELS if isinstance(feature, ArrayFeature) and feature.pixels else 1.0
+
+
+def _told_apart(names: Iterable[str]) -> list[str]:
+    """The names, each that was there before with a number behind it."""
+    found: dict[str, None] = {}
+    for name in names:
+        told, number = name, 1
+        while told in found:
+            number += 1
+            told = f"{name} ({number})"
+        found[told] = None
+    return list(found)

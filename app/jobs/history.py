@@ -134,5 +134,11 @@ def _spread(epochs: list[int], count: int) -> set[int]:
     )
 
 
+def metrics_at(session: Session, job_id: str, epoch: int) -> dict[str, Any] | None:
+    """What was measured after an epoch of a single candidate, if that is kept."""
+    row = session.scalar(select(EpochRow).where(EpochRow.job_id == job_id, EpochRow.epoch == epoch).limit(1))
+    return _metrics(row) if row is not None else None
+
+
 def _metrics(epoch: Measurement | EpochRow) -> dict[str, Any]:
     return {name: getattr(epoch, name) for name in _METRICS if getattr(epoch, name) is not None}

@@ -19,6 +19,8 @@ _ACCURACIES = (
     ("train_accuracy", "train accuracy", "C1", "--"),
     ("validation_accuracy", "validation accuracy", "C2", "-."),
 )
+ASTRAY = 2.0
+"""Losses of other candidates are drawn up to so many times those of the best."""
 _drawing = Lock()
 
 
@@ -45,6 +47,7 @@ def draw(rows: Sequence[EpochRow], spec: dict[str, Any], media_type: str) -> byt
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(visible=True, alpha=0.3)
         _scale(axes, rows, spec["model"] == "linear")
+        _zoom(axes, rows)
         if any(row.train_accuracy is not None for row in rows):
             beside = axes.twinx()
             beside.set(ylabel="accuracy", ylim=(0, 1))
@@ -82,6 +85,13 @@ def _curves(
             look = {"color": colour, "linestyle": style, "label": label, "marker": marker} | looks
             lines += axes.plot(*zip(*points, strict=True), **look)
     return lines
+
+
+def _zoom(axes: "Axes", rows: Sequence[EpochRow]) -> None:
+    """One candidate that goes astray must not press the curves of all others, and of the best one, to the ground."""
+    losses = [loss for row in rows for loss in (row.train_loss, row.validation_loss) if loss is not None]
+    if losses and axes.get_ylim()[1] > ASTRAY * max(losses) > 0:
+        axes.set_ylim(0.95 * min(losses), ASTRAY * max(losses))
 
 
 def _scale(axes: "Axes", rows: Sequence[EpochRow], may_be_logarithmic: bool) -> None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.datasets.feature_encoding import ArrayFeature
-from app.errors import NotAcceptable, Unsupported
+from app.datasets.pictures import SVG
+from app.errors import Unsupported
 from app.models.coefficients import coefficients
 from app.models.predictor import Loaded
 from app.models.weights import Matrix
@@ -19,22 +20,10 @@ from app.models.weights import Matrix
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SVG, PNG = "image/svg+xml", "image/png"
-MOST_BARS = 40
+MOST_BARS, FEWEST_BARS = 40, 10
+PANELS_ABREAST = 5
+LONGEST_NAME = 32
 MOST_CLASSES = 50
-
-
-def wanted(accept: str | None) -> str | None:
-    """The kind of picture that a client accepts, or None where it rather takes JSON."""
-    for part in (accept or "").split(","):
-        media_type = part.partition(";")[0].strip().lower()
-        if media_type in (SVG, PNG):
-            return media_type
-        if media_type in ("application/json", "*/*", "application/*"):
-            return None
-    if accept:
-        raise NotAcceptable(f"Pictures come as {SVG} or {PNG}, figures as application/json.")
-    return None
 
 
 def weights(loaded: Loaded, media_type: str) -> bytes:
@@ -94,7 +83,7 @@ def _grid(loaded: Loaded, feature: ArrayFeature) -> "Figure":
         axes.set_axis_off()
         if position < len(names):
             axes.imshow(images[position], cmap="RdBu_r", vmin=-reach, vmax=reach)
-            axes.set_title(names[position], fontsize=9)
+            axes.set_title(_short(names[position]), fontsize=9)
     bar = figure.colorbar(grid[0, 0].images[0], ax=grid, shrink=0.8, extend="both")
     bar.set_label("weight for each unit of a pixel", fontsize=8)
     bar.ax.tick_params(labelsize=7)
@@ -107,18 +96,29 @@ def _bars(loaded: Loaded) -> "Figure":
     outputs = loaded.outputs_names[:MOST_CLASSES]
     spread, step = _spread(loaded)
     effect = np.abs(loaded.weights.weights * spread[:, None]).max(axis=1)
-    chosen = np.argsort(-effect, kind="stable")[:MOST_BARS][::-1]
-    height = 1.2 + 0.28 * len(chosen)
-    figure = _figure(2.6 + 3.0 * len(outputs), height)
-    panels = figure.subplots(1, len(outputs), sharey=True, squeeze=False)[0]
+    across, down = min(PANELS_ABREAST, len(outputs)), -(-len(outputs) // PANELS_ABREAST)
+    chosen = np.argsort(-effect, kind="stable")[: max(FEWEST_BARS, MOST_BARS // down)][::-1]
+    figure = _figure(2.6 + 3.0 * across, (1.2 + 0.28 * len(chosen)) * down)
+    grid = figure.subplots(down, across, sharey=True, squeeze=False)
+    panels = grid.ravel()[: len(outputs)]
+    for axes in grid.ravel()[len(outputs) :]:
+        axes.set_axis_off()
     for column, (axes, output) in enumerate(zip(panels, outputs, strict=True)):
         own = found[column * len(spread) : (column + 1) * len(spread)]
         _panel(axes, [own[i] for i in chosen], spread[chosen], output)
         told = any(row.get("ci_low") is not None for row in own)
         label = f"effect of {step}" + (", with 95 % interval" if told else "")
         axes.set_xlabel(label, fontsize=7)
-    panels[0].set_yticks(range(len(chosen)), [loaded.encoding.names[i] for i in chosen], fontsize=8)
+    panels[0].set_yticks(range(len(chosen)), [_short(loaded.encoding.names[i]) for i in chosen])
+    for axes in grid[:, 0]:
+        axes.tick_params(axis="y", labelsize=8)
     return figure
+
+
+def _short(name: str) -> str:
+    """What tells long names apart is mostly at their ends."""
+    half = LONGEST_NAME // 2
+    return name if len(name) <= LONGEST_NAME else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def _panel(axes: Any, rows: list[dict[str, Any]], spread: Matrix, output: str) -> None:
@@ -129,7 +129,7 @@ def _panel(axes: Any, rows: list[dict[str, Any]], spread: Matrix, output: str) -
     reach = [(i, row, s) for i, (row, s) in enumerate(zip(rows, spread, strict=True)) if row.get("ci_low") is not None]
     for i, row, s in reach:
         axes.plot([row["ci_low"] * s, row["ci_high"] * s], [i, i], color="black", linewidth=1.4)
-    axes.set_title(output, fontsize=10)
+    axes.set_title(_short(output), fontsize=10)
     axes.tick_params(axis="x", labelsize=7)
 
 

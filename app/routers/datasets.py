@@ -11,14 +11,12 @@ from app.datasets.pictures import PNG, SVG
 from app.datasets.plot import Plot, plotted
 from app.routers.dependencies import Cursor, Limit, ServicesDep, known_query
 from app.routers.guard import GuardedRoute
-from app.routers.negotiation import negotiated
+from app.routers.negotiation import CSV, JSON, PARQUET, negotiated
 from app.schemas.dataset import DatasetBody, PlotOptions, Rows
 from app.schemas.page import Page, before, page
 from app.schemas.problem import problems
 from app.schemas.sharing import ShareRequest
 from app.services import Services
-
-JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 
 router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=GuardedRoute, dependencies=[Depends(known_query)])
 

@@ -5,11 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from app.errors import NotAcceptable, NotFound
+from app.errors import NotFound
 from app.jobs import history, plot
 from app.routers.conditional import NOT_MODIFIED, IfNoneMatch, etag, matches, unchanged
 from app.routers.dependencies import JobId, ServicesDep, known_query
 from app.routers.guard import GuardedRoute
+from app.routers.negotiation import CSV, JSON, negotiated
 from app.schemas.history import History, csv_of
 from app.schemas.problem import problems
 
@@ -22,7 +23,7 @@ PLOTTED_EPOCHS = 2000
     "/{job}/history",
     summary="Read a job's loss history",
     response_model=History,
-    responses=problems(404, 406, 422) | NOT_MODIFIED | {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+    responses=problems(404, 406, 422) | NOT_MODIFIED | {200: {"content": {CSV: {"schema": {"type": "string"}}}}},
 )
 def get_history(
     job: JobId,
@@ -37,8 +38,8 @@ def get_history(
     known: IfNoneMatch = None,
 ) -> Response:
     """The epochs so far, in order; it grows while the job runs."""
-    accept = request.headers.get("accept")
-    tag = etag(history.version(services.database, job), str(request.query_params), accepts_csv(accept))
+    media_type = negotiated(request.headers.get("accept"), (JSON, CSV))
+    tag = etag(history.version(services.database, job), str(request.query_params), media_type)
     if matches(known, tag):
         return unchanged(tag)
     if points is not None:
@@ -46,9 +47,8 @@ def get_history(
     else:
         rows = history.read(services.database, job, after_epoch, limit)
     headers = {"ETag": tag, "Vary": "Accept"}
-    if accepts_csv(accept):
-        return Response(csv_of(rows), media_type="text/csv", headers=headers)
-    return Response(History.of(rows).model_dump_json(), media_type="application/json", headers=headers)
+    content = csv_of(rows) if media_type == CSV else History.of(rows).model_dump_json()
+    return Response(content, media_type=media_type, headers=headers)
 
 
 @router.get(
@@ -61,7 +61,7 @@ def get_history(
 )
 def get_plot(job: JobId, request: Request, services: ServicesDep, known: IfNoneMatch = None) -> Response:
     """The curves of loss and accuracy against the epoch, as SVG or, where `Accept` prefers it, as PNG."""
-    media_type = _picture(request.headers.get("accept"))
+    media_type = negotiated(request.headers.get("accept"), tuple(plot.FORMATS))
     row = services.queue.get(job)
     if row.kind != "train":
         raise NotFound(f"The job {row.id!r} is a batch prediction, which has no loss history to draw.")
@@ -71,33 +71,3 @@ def get_plot(job: JobId, request: Request, services: ServicesDep, known: IfNoneM
     rows = history.sample(services.database, job, 0, PLOTTED_EPOCHS)
     picture = plot.draw(rows, row.spec, media_type)
     return Response(picture, media_type=media_type, headers={"ETag": tag, "Vary": "Accept"})
-
-
-def accepts_csv(accept: str | None) -> bool:
-    """Whether a client asks for CSV rather than JSON."""
-    return accept is not None and "text/csv" in accept and "application/json" not in accept
-
-
-def _picture(accept: str | None) -> str:
-    """The picture's format that the client likes best, SVG where it does not mind."""
-    likings = {kind: _liking(accept or "*/*", kind) for kind in plot.FORMATS}
-    best = max(likings, key=lambda kind: likings[kind])
-    if not likings[best]:
-        raise NotAcceptable(f"A plot is {' or '.join(plot.FORMATS)}; ask for one of these in Accept.")
-    return best
-
-
-def _liking(accept: str, media_type: str) -> float:
-    """The q of the most specific range that covers a media type; 0 where none does."""
-    ranges: dict[str, float] = {}
-    for part in accept.split(","):
-        name, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        given = [piece.removeprefix("q=") for piece in parameters if piece.startswith("q=")]
-        try:
-            ranges[name] = float(given[0]) if given else 1.0
-        except ValueError:
-            ranges[name] = 0.0
-    for candidate in (media_type, f"{media_type.partition('/')[0]}/*", "*/*"):
-        if candidate in ranges:
-            return ranges[candidate]
-    return 0.0

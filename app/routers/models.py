@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, File, Form, Path, Query, Request, UploadFile
 from starlette.responses import Response
 
+from app.datasets.pictures import PNG, SVG
 from app.errors import Fault, InvalidRequest
 from app.identifiers import NAME_PATTERN, is_name
 from app.models import pictures
@@ -14,6 +15,7 @@ from app.models.evaluation import evaluate, scatter
 from app.models.exports import FORMATS, file_name
 from app.routers.dependencies import Cursor, Limit, ServicesDep, known_query
 from app.routers.json_body import LimitedRoute
+from app.routers.negotiation import JSON, negotiated
 from app.schemas.coefficients import Coefficients
 from app.schemas.evaluation import AliasRequest, EvaluateRequest, Evaluation
 from app.schemas.model import ModelBody
@@ -36,7 +38,7 @@ AliasPath = Annotated[
     str, Path(description="A word for one version.", examples=["champion"], pattern=NAME_PATTERN, max_length=100)
 ]
 _PICTURES: dict[int | str, dict[str, Any]] = {
-    200: {"content": {kind: {"schema": {"type": "string"}} for kind in (pictures.SVG, pictures.PNG)}}
+    200: {"content": {kind: {"schema": {"type": "string"}} for kind in (SVG, PNG)}}
 }
 _IMPORT_PARTS = {"file", "name", "shared"}
 _FILE: dict[int | str, dict[str, Any]] = {
@@ -142,7 +144,7 @@ def export_model(
 )
 def plot_model(model: ModelPath, request: Request, services: ServicesDep) -> Response:
     """An image model's class weights as a grid of images; the coefficients of a table with their intervals."""
-    media_type = pictures.wanted(request.headers.get("accept")) or pictures.SVG
+    media_type = negotiated(request.headers.get("accept"), (SVG, PNG))
     return Response(pictures.weights(services.predictor.load(model), media_type), media_type=media_type)
 
 
@@ -158,16 +160,16 @@ def evaluate_model(model: ModelPath, asked: EvaluateRequest, request: Request, s
 
     With `Accept: image/svg+xml` or `image/png`, the confusion matrix, or predictions against true values, as a picture.
     """
-    media_type = pictures.wanted(request.headers.get("accept"))
+    media_type = negotiated(request.headers.get("accept"), (JSON, SVG, PNG))
     loaded = services.predictor.load(model)
     dataset = services.catalogue.open(asked.dataset)
     split = asked.split or ("test" if dataset.description.splits["test"] else "all")
-    if media_type is not None and loaded.row.kind == "linear":
+    if media_type != JSON and loaded.row.kind == "linear":
         y, y_hat = scatter(loaded, dataset, split)
         picture = pictures.predicted_against_true(y, y_hat, loaded.row.target, media_type)
         return Response(picture, media_type=media_type)
     found = evaluate(loaded, dataset, split)
-    if media_type is not None:
+    if media_type != JSON:
         picture = pictures.confusion(found["confusion_matrix"], found["classes"], found["accuracy"], media_type)
         return Response(picture, media_type=media_type)
     return Evaluation.model_validate(found | {"split": split})

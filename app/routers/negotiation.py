@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from app.errors import NotAcceptable
 
+JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
+
 
 def negotiated(accept: str | None, offers: Sequence[str]) -> str:
     """The offer that the client likes best; the first one where it does not care."""

@@ -9,10 +9,10 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from app.jobs.order import Order
 from app.models.batch import Batch, check_batch
 from app.routers.dependencies import JobId, ServicesDep, WaitSeconds, known_query
-from app.routers.history import accepts_csv
 from app.routers.jobs import hold
 from app.routers.json_body import LimitedRoute
 from app.routers.models import ModelPath
+from app.routers.negotiation import CSV, PARQUET, negotiated
 from app.schemas.evaluation import BatchRequest
 from app.schemas.job import JobBody
 from app.schemas.problem import problems
@@ -20,8 +20,7 @@ from app.services import Services
 
 router = APIRouter(route_class=LimitedRoute, dependencies=[Depends(known_query)])
 
-PARQUET = "application/vnd.apache.parquet"
-_FILE: dict[int | str, dict[str, Any]] = {200: {"description": "The file.", "content": {"text/csv": {}, PARQUET: {}}}}
+_FILE: dict[int | str, dict[str, Any]] = {200: {"description": "The file.", "content": {CSV: {}, PARQUET: {}}}}
 
 
 @router.post(
@@ -45,7 +44,7 @@ async def submit_batch(model: ModelPath, asked: BatchRequest, services: Services
     tags=["jobs"],
     summary="Download a batch prediction",
     response_class=Response,
-    responses=problems(404, 422) | _FILE,
+    responses=problems(404, 406, 422) | _FILE,
 )
 def get_predictions(
     job: JobId,
@@ -58,12 +57,12 @@ def get_predictions(
 ) -> Response:
     """The predictions in the order of the dataset's rows, streamed."""
     found = services.queue.get(job)
-    as_csv = format == "csv" or (format is None and accepts_csv(request.headers.get("accept")))
+    as_csv = format == "csv" or (format is None and negotiated(request.headers.get("accept"), (PARQUET, CSV)) == CSV)
     name = f"predictions-{job}.{'csv' if as_csv else 'parquet'}"
     if not as_csv:
         return FileResponse(services.results.path(found), media_type=PARQUET, filename=name)
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingResponse(services.results.csv(found), media_type="text/csv", headers=headers)
+    return StreamingResponse(services.results.csv(found), media_type=CSV, headers=headers)
 
 
 def _submit(model: str, asked: BatchRequest, services: Services) -> tuple[JobBody, list[int]]:

@@ -80,7 +80,10 @@ class JobBody(BaseModel):
         examples=[{"dataset": _ID, "model": "linear", "epochs": 3, "batch_size": 10, "learning_rate": 0.03}],
     )
     progress: Progress = Field(description="How far the training is.")
-    metrics: dict[str, float] | None = Field(description="The newest measurements.", examples=[{"train_loss": 5.2e-05}])
+    metrics: dict[str, float] | None = Field(
+        description="The newest measurements; once it is over, those of `best_epoch` if there is one.",
+        examples=[{"train_loss": 5.2e-05}],
+    )
     attempt: int = Field(description="1, or more if a worker was lost on the way.", examples=[1])
     device: str | None = Field(description="What it trains on; null until it starts.", examples=["cpu"])
     created_at: datetime = Field(description="When it was submitted, in UTC.", examples=["2026-01-31T12:00:00Z"])

@@ -80,8 +80,14 @@ def _check_early_stopping(options: "Hyperparameters") -> None:
 def _check_sweep(options: "Hyperparameters") -> None:
     if options.sweep is None:
         return
-    if options.sweep.learning_rate is not None and options.learning_rate != "auto":
-        raise ValueError("learning_rate is given twice: in the sweep and beside it")
+    beside = {
+        "learning_rate": options.learning_rate != "auto",
+        "momentum": options.momentum is not None,
+        "l2": options.l2 != 0,
+    }
+    for name, is_given in beside.items():
+        if is_given and getattr(options.sweep, name) is not None:
+            raise ValueError(f"{name} is given twice: in the sweep and beside it")
     if options.early_stopping is not None:
         raise ValueError("early_stopping does not apply to a sweep, whose candidates share their epochs")
     if options.device == "cuda":

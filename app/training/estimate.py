@@ -33,8 +33,8 @@ SWEEP_STEP_NANOSECONDS = 15_000
 WIDEST_SOLVED = 1000
 """As in `optimum`."""
 PIXEL_ITERATIONS = 200
-GAP_ITERATIONS = 500, 150
-"""Those that find the optimum of large data: in float32, then in float64."""
+GAP_ITERATIONS = {True: (500, 300), False: (1000, 1000)}
+"""Those that find the optimum of large data, in float32, then in float64; by whether there is a penalty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,5 +144,5 @@ def _gap(options: Hyperparameters, work: Work) -> float:
     searching = options.model_copy(update={"solver": "lbfgs", "epochs": None, "precondition": "auto", "sweep": None})
     if work.is_precise:
         return _lbfgs(searching, work)
-    coarse, fine = GAP_ITERATIONS
+    coarse, fine = GAP_ITERATIONS[bool(options.l1 or options.l2)]
     return 1e-9 * work.rows * (coarse * _evaluation(work) + fine * _evaluation(work, precise=True))

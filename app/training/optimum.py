@@ -25,7 +25,7 @@ from app.training.whitening import Frame
 WIDEST = 1000
 """Features whose normal equations are solved: about half a second."""
 MOST_ITERATIONS = 1000
-STILL = 1e-9
+STILL = 1e-10
 """Relative gain of an iteration in float64 below which the optimum of large data is found."""
 PAUSE = Pause()
 

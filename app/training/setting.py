@@ -109,7 +109,8 @@ def _chosen(options: Hyperparameters, problem: Problem) -> Hyperparameters:
         train = problem.train
         whitened = whitens(options, train.count, train.features, train.X.dtype != np.float32)
         update["precondition"] = "whiten" if whitened else "none"
-    if options.solver == "sgd" and options.momentum is None:
+    is_swept = options.sweep is not None and options.sweep.momentum is not None
+    if options.solver == "sgd" and options.momentum is None and not is_swept:
         accelerated = options.is_rate_open and update.get("precondition") == "none"
         update["momentum"] = AUTO_MOMENTUM if accelerated else 0.0
     rule = options.early_stopping

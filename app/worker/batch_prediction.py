@@ -4,8 +4,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from app.datasets.catalogue import Catalogue
 from app.errors import DatasetNotFound, ModelNotFound
+from app.jobs.history import Measurement
 from app.jobs.queue import Claim, LeaseLost, Queue
 from app.jobs.status import Status
 from app.models import batch as batches
@@ -82,7 +85,13 @@ class BatchPrediction:
         self._finish(Status.CANCELLED)
 
     def _finish(self, status: Status, error: dict[str, Any] | None = None, **values: int) -> None:
-        self.attendant.conclude(
-            lambda session, _, __: self.queue.finish(session, self.claim, status, error=error, device="cpu", **values),
-            waits_for_room=True,
-        )
+        def write(session: Session, _: list[Measurement], __: float) -> None:
+            if not self._has_ended(session, status):
+                self.queue.finish(session, self.claim, status, error=error, device="cpu", **values)
+
+        self.attendant.conclude(write, waits_for_room=True)
+
+    def _has_ended(self, session: Session, status: Status) -> bool:
+        """Whether an earlier try was committed, and only the answer was lost."""
+        found = session.get(JobRow, self.job.id)
+        return found is not None and found.status == status and (found.id, found.worker_id, found.attempt) == self.claim

@@ -24,7 +24,7 @@ from app.models.registry import Registry, key
 from app.models.statistics import Statistics
 from app.models.weights import Weights
 from app.storage import Storage
-from app.tables import JobRow
+from app.tables import JobRow, ModelRow
 from app.training import devices
 from app.training.errors import Diverged
 from app.training.fit import fit
@@ -206,13 +206,16 @@ class Execution:
         **values: Any,
     ) -> None:
         def write(session: Session, epochs: list[Measurement], samples_per_second: float) -> None:
+            if model is not None and session.get(ModelRow, model["model_id"]) is not None:
+                return  # an earlier try was committed, and only the answer was lost
             history.record(session, self._queue, self._claim, epochs, samples_per_second=samples_per_second or None)
             if model is not None:
                 self._registry.add(session, **model)
             if replay is not None:
                 values["replay"] = replay.compare(session)
-            if self._progress is not None and outcome.status is Status.SUCCEEDED:
-                values["best_epoch"] = self._progress.best_epoch
+            if outcome.status is Status.SUCCEEDED and self._progress is not None and self._progress.best_epoch:
+                values["best_epoch"] = best = self._progress.best_epoch
+                values["metrics"] = history.metrics_at(session, self._job.id, best)
             if self._progress is not None and self._progress.epoch is not None:
                 values["leaderboard"] = self._progress.epoch.leaderboard
                 values["spec"] = self._progress.epoch.options.model_dump(mode="json")

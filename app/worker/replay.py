@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Select, and_, func, select
 from sqlalchemy.orm import Session, aliased
 
 from app.models.registry import key
@@ -36,17 +36,9 @@ class Replay:
         return _verdict(compared, differences)
 
     def _history(self, session: Session, first_id: str) -> tuple[int, list[int]]:
-        first, second = aliased(EpochRow), aliased(EpochRow)
-        unlike = [getattr(first, name).is_distinct_from(getattr(second, name)) for name in _BITS]
-        both = select(second.epoch).outerjoin(first, (first.job_id == first_id) & (first.epoch == second.epoch))
-        both = both.where(second.job_id == self._job.id)
-        found = session.scalars(both.where(or_(first.epoch.is_(None), *unlike)).order_by(second.epoch))
-        counts = [
-            session.scalar(select(func.count()).where(EpochRow.job_id == job_id)) or 0
-            for job_id in (first_id, self._job.id)
-        ]
-        missing = list(range(counts[1] + 1, counts[0] + 1))
-        return counts[1], [*found, *missing]
+        compared = select(func.count(EpochRow.epoch.distinct())).where(EpochRow.job_id == self._job.id)
+        unlike = {*session.scalars(_unlike(self._job.id, first_id)), *session.scalars(_unlike(first_id, self._job.id))}
+        return session.scalar(compared) or 0, sorted(unlike)
 
     def _weights_of(self, first: JobRow) -> list[str]:
         if first.model_id is None:
@@ -60,6 +52,15 @@ class Replay:
             and kept.bias.tobytes() == self._weights.bias.tobytes()
         )
         return [] if alike else ["weights"]
+
+
+def _unlike(job_id: str, other_id: str) -> Select[int]:
+    """The epochs of a job of which the other has no row that agrees in every bit, of a sweep for each candidate."""
+    own, other = aliased(EpochRow), aliased(EpochRow)
+    same = (other.job_id == other_id) & (other.epoch == own.epoch) & (other.candidate == own.candidate)
+    bits = [getattr(own, name).is_not_distinct_from(getattr(other, name)) for name in _BITS]
+    joined = select(own.epoch).outerjoin(other, and_(same, *bits))
+    return joined.where(own.job_id == job_id, other.epoch.is_(None))
 
 
 def _receipts(first: dict[str, Any], second: dict[str, Any]) -> list[str]:

@@ -175,6 +175,9 @@ def test_the_plot_is_a_picture_in_the_format_that_is_asked_for(server: RunningSe
     assert png.headers["content-type"] == "image/png"
     assert png.content.startswith(b"\x89PNG")
     assert server.client.get(url, headers={"Accept": "image/jpeg"}).status_code == 406
+    for accept, media_type in [("text/csv;q=0, */*", "application/json"), ("text/*", "text/csv; charset=utf-8")]:
+        found = server.client.get(url.replace("/plot", "/history"), headers={"Accept": accept})
+        assert found.headers["content-type"] == media_type
 
 
 def test_a_replay_has_every_bit_of_the_first_run_and_leaves_no_model(server: RunningServer, dataset: str) -> None:

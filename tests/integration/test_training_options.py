@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.csv
 import pytest
 import statsmodels.api as sm
+from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 from tests.running_server import RunningServer
 
@@ -108,6 +110,39 @@ def test_softmax_by_lbfgs_compares_the_classes_with_the_first(server: RunningSer
     assert all(c["p_value"] is not None for c in found["coefficients"] if c["output"] != reference)
 
 
+def told(server: RunningServer, job: dict[str, Any], features: list[str], output: str | None = None) -> np.ndarray:
+    """Weight, standard error and p-value of some features. Shape: (features, 3)."""
+    assert job["status"] == "succeeded", job["error"]
+    found = server.client.get(f"/models/{job['model_id']}/coefficients").json()
+    assert found["inference"]["available"], found["inference"]
+    rows = {c["feature"]: c for c in found["coefficients"] if output in (None, c["output"])}
+    return np.array([[rows[name][key] for key in ("weight", "standard_error", "p_value")] for name in features])
+
+
+def test_housing_is_explained_as_by_statsmodels(server: RunningServer, housing: str, real_data: Path) -> None:
+    table = pyarrow.csv.read_csv(real_data / "california-housing.csv").to_pandas()
+    numbers = [name for name in table if name not in ("ocean_proximity", "median_house_value")]
+    design = sm.add_constant(table[numbers].fillna(table[numbers].mean()))
+    for level in table["ocean_proximity"].unique():
+        design[level] = (table["ocean_proximity"] == level).astype(float)
+    with pytest.warns(SingularMatrixWarning):  # the levels of the category sum to the constant
+        theirs = sm.OLS(table["median_house_value"], design).fit()
+    expected = np.column_stack([theirs.params[numbers], theirs.bse[numbers], theirs.pvalues[numbers]])
+    ours = told(server, server.train(dataset=housing, model="linear", solver="exact"), numbers)
+    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-300)
+
+
+def test_penguins_are_explained_as_by_statsmodels(server: RunningServer, penguins: str, real_data: Path) -> None:
+    table = pyarrow.csv.read_csv(real_data / "penguins.csv").to_pandas()
+    table = table[table["sex"] != ""]
+    numbers = ["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g"]
+    job = server.train(dataset=penguins, model="softmax", solver="lbfgs", target="sex", features=numbers)
+    classes = sorted(table["sex"].unique())
+    theirs = sm.MNLogit((table["sex"] == classes[1]).astype(int), sm.add_constant(table[numbers])).fit(disp=False)
+    expected = np.column_stack([theirs.params, theirs.bse, theirs.pvalues])[1:]
+    np.testing.assert_allclose(told(server, job, numbers, classes[1]), expected, rtol=1e-4)
+
+
 def test_training_goes_on_from_a_model(server: RunningServer, housing: str) -> None:
     _, first = r2(server, housing, solver="exact", seed=3)
     given = {"init": {"type": "model", "model": first["model_id"]}, "epochs": 1, "seed": 3, "learning_rate": 1e-6}
@@ -132,6 +167,7 @@ def test_early_stopping_keeps_the_best_epoch(server: RunningServer, penguins: st
     assert job["status"] == "succeeded", job["error"]
     losses = [epoch["validation_loss"] for epoch in server.history(job)]
     assert len(losses) < 500
+    assert job["metrics"]["validation_loss"] == min(losses)
     assert job["best_epoch"] == 1 + losses.index(min(losses)) == len(losses) - 2
     model = server.client.get(f"/models/{job['model_id']}").json()
     assert model["metrics"]["validation"]["cross_entropy"] == pytest.approx(min(losses), rel=1e-3)
@@ -197,6 +233,11 @@ def test_a_sweep_has_a_curve_for_each_candidate_and_a_leaderboard(server: Runnin
     assert best["validation_loss"] == min(line["validation_loss"] for line in job["leaderboard"])
     model = server.client.get(f"/models/{job['model_id']}").json()
     assert model["metrics"]["validation"]["cross_entropy"] == pytest.approx(best["validation_loss"], rel=1e-4)
+    replayed = server.client.post(f"/jobs/{job['id']}/replay", headers={"Prefer": "wait=30"}).json()
+    assert replayed["replay"] == {"identical": True, "epochs_compared": 5, "differences": []}
+    swept = {"dataset": penguins, "model": "softmax", "epochs": 1, "sweep": {"momentum": [0.0, 0.5]}}
+    again = server.train(**server.train(**swept)["spec"])
+    assert again["status"] == "succeeded", again["error"]
     following = server.client.get(f"/jobs/{job['id']}/history", params={"after_epoch": 3, "limit": 1}).json()
     assert [row["epoch"] for row in following["items"]] == [4, 4, 4, 4]
     assert refused(server, dataset=penguins, model="softmax", sweep={})[0]["location"].startswith("sweep")

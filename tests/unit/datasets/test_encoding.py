@@ -255,6 +255,14 @@ def test_options_that_would_change_nothing_are_refused(build: Build):
         check_options(dataset, ["c"], None, True)
 
 
+def test_columns_of_the_design_matrix_are_told_apart(build: Build):
+    dataset = build(b"town,town=unknown,y\nunknown,1,1\na,2,2\na,3,3\n")
+
+    encoding = fitted(dataset, target="y")
+
+    assert encoding.names == ["town=a", "town=unknown", "town=unknown (2)", "town=unknown (3)"]
+
+
 def test_whole_numbers_beyond_a_float_are_rounded_to_one(build: Build):
     numbers = [2**60 + 1, 2**60 + 1000, None, -(2**60) - 1]
     dataset = build({"id": numbers, "price": [1.0, 2.0, 3.0, 4.0]})

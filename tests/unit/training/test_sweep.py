@@ -71,6 +71,8 @@ def test_a_sweep_that_cannot_be_trained_is_refused(given: dict[str, Any]) -> Non
     ("options", "message"),
     [
         ({"learning_rate": 0.1}, "given twice"),
+        ({"momentum": 0.5}, "given twice"),
+        ({"l2": 0.5}, "given twice"),
         ({"early_stopping": {}}, "early_stopping does not apply"),
         ({"device": "cuda"}, "cpu"),
         ({"solver": "lbfgs"}, "sweep does not apply"),
@@ -78,7 +80,7 @@ def test_a_sweep_that_cannot_be_trained_is_refused(given: dict[str, Any]) -> Non
 )
 def test_what_does_not_go_with_a_sweep_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        Hyperparameters(model="linear", sweep={"learning_rate": [0.1]}, **options)
+        Hyperparameters(model="linear", sweep={"learning_rate": [0.1], "momentum": [0.0], "l2": [0.0]}, **options)
 
 
 @pytest.mark.parametrize("kind", ["softmax", "pixels", "linear"])

@@ -1,6 +1,7 @@
 """One batch prediction, from its job's row to its file."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
 from app.database import Database
@@ -177,6 +179,30 @@ def test_a_database_that_others_hold_for_long_costs_no_prediction(
         predict(claimed)
 
     assert queue.get(claimed[0].id).status == "succeeded"
+
+
+def test_an_end_that_was_committed_though_the_connection_was_lost_keeps_its_predictions(
+    queue: Queue, storage: Storage, database: Database, predict: Predict, claimed: tuple[JobRow, Claim],
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    write, faults = database.write, [OperationalError("", {}, Exception("the server closed the connection"))]
+
+    @contextmanager
+    def cut_off() -> Iterator[Session]:
+        with write() as session:
+            yield session
+        if faults:
+            raise faults.pop()
+
+    monkeypatch.setattr(attendant_module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(database, "write", cut_off)
+
+    with capture_logs():
+        predict(claimed)
+
+    job = queue.get(claimed[0].id)
+    assert job.status == "succeeded"
+    assert rows_of(Results(storage).path(job)) == ROWS
 
 
 @pytest.mark.parametrize("gone", ["row", "files"])

@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -283,7 +283,7 @@ def test_a_worker_that_lost_its_lease_leaves_nothing_and_changes_nothing(
         (RuntimeError(SECRET), "internal-error", "log"),
         (DeviceUnavailable("no CUDA device; use the device cpu or auto"), "device-unavailable", "cpu or auto"),
     ],
-    ids=["data", "disk", "memory", "bug", "device"],
+    ids=["data", "disk", "memory", "memory of the device", "bug", "device"],
 )
 def test_whatever_goes_wrong_ends_the_job_with_what_to_do(
     queue: Queue, registry: Registry, storage: Storage, train: Train, claimed: Claimed, error: Exception, code: str,
@@ -432,3 +432,28 @@ def test_a_job_that_cannot_be_handed_back_is_left_to_whoever_buries_the_worker(
         train((job, claim), [epoch(1), attendant.stop_requested.set, Pause(), epoch(2)])
 
     assert (queue.get(job.id).status, queue.get(job.id).error) == ("running", None)
+
+
+def test_an_end_that_was_committed_though_the_connection_was_lost_keeps_its_model(
+    database: Database, queue: Queue, registry: Registry, storage: Storage, train: Train, claimed: Claimed,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    job, claim = claimed(model_name="line")
+    write, faults = database.write, [LOCKED]
+
+    @contextmanager
+    def cut_off() -> Iterator[Session]:
+        with write() as session:
+            yield session
+        if faults:
+            raise faults.pop()
+
+    monkeypatch.setattr(attendant_module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(database, "write", cut_off)
+
+    with capture_logs():
+        train((job, claim), [epoch(1)])
+
+    model = registry.get("line")
+    assert (queue.get(job.id).status, queue.get(job.id).model_id) == ("succeeded", model.id)
+    assert models(storage) == [model.id]

@@ -1,0 +1,32 @@
+"""The picture of a history."""
+
+from matplotlib.figure import Figure
+
+from app.jobs import plot
+from app.tables import EpochRow
+
+
+def row(epoch: int, loss: float) -> EpochRow:
+    return EpochRow(job_id="j", epoch=epoch, train_loss=loss, learning_rate=0.1, seconds=0.1, candidate=0)
+
+
+def limits(best: list[float], other: float) -> tuple[float, float]:
+    axes = Figure().add_subplot()
+    axes.plot(best)
+    axes.plot([other] * len(best))
+    plot._zoom(axes, [row(number, loss) for number, loss in enumerate(best, 1)])
+    low, high = axes.get_ylim()
+    return low, high
+
+
+def test_a_candidate_that_goes_astray_leaves_the_best_its_room():
+    low, high = limits([3.0, 2.0, 1.0], 1e21)
+
+    assert 0 < low < 1
+    assert 3 < high <= 10
+
+
+def test_candidates_that_are_near_the_best_are_all_seen():
+    _, high = limits([3.0, 2.0, 1.0], 4.0)
+
+    assert high > 4
