@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.datasets.kinds import Kind, stored_type
+from app.datasets.kinds import WAY_OUT, Kind, stored_type
 from app.errors import Fault, InvalidData
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -37,7 +37,7 @@ class Place:
 def _conformed(column: pa.Array, declared: Kind | None, place: Place) -> pa.Array:
     target = stored_type(column.type)
     if target is None:
-        raise InvalidData(Fault(f"column {place.column}", f"values of type {column.type} are not read here"))
+        raise InvalidData(Fault(f"column {place.column}", f"values of type {column.type} are not read here; {WAY_OUT}"))
     stored = column if column.type == target else _stored(column, target, place)
     if declared in _DECLARED:
         stored = _DECLARED[declared](stored, place)
@@ -72,15 +72,17 @@ def _as_number(column: pa.Array, place: Place) -> pa.Array:
     try:
         return column.cast(pa.float64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        row, value = next((row, value) for row, value in enumerate(column.to_pylist()) if not _is_number(value))
-        raise place.fault(row, f"{value!r} is not a number") from None
+        values = column.to_pylist()
+        row = next((row for row, value in enumerate(values) if not _is_number(pa.array([value], column.type))), 0)
+        raise place.fault(row, f"{values[row]!r} is not a number") from None
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: pa.Array) -> bool:
     try:
-        return value is None or isinstance(float(str(value)), float)
-    except ValueError:
+        value.cast(pa.float64())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return False
+    return True
 
 
 def _as_text(column: pa.Array, place: Place) -> pa.Array:

@@ -12,7 +12,7 @@ from app.datasets.array_writer import ArrayWriter
 from app.datasets.bounds import BOUNDLESS, Bounds
 from app.datasets.content_hash import content_sha256
 from app.datasets.dataset import TABLE_FILE, Description
-from app.datasets.kinds import DECLARABLE, Kind
+from app.datasets.kinds import DECLARABLE, Kind, stored_type
 from app.datasets.list_arrays import arrays_of, holds_arrays
 from app.datasets.profile import profile_array, profile_table
 from app.datasets.readers.content import Content, TypesChanged
@@ -49,7 +49,7 @@ def ingest(content: Content, folder: Path, choices: Choices, bounds: Bounds = BO
         format=dict(content.format) if content.format else None,
         array_files=array_files,
     )
-    _check_choices(description, choices)
+    _check_choices(description, choices, written.left_out)
     description.write(folder)
     return description
 
@@ -61,6 +61,8 @@ class _Written:
     table: TableWriter
     array_files: dict[str, str]
     array_digests: dict[str, bytes]
+    left_out: frozenset[str]
+    """Columns that no kind holds, and that are not wanted."""
 
 
 def _write(content: Content, folder: Path, columns: Mapping[str, Kind], bounds: Bounds) -> _Written:
@@ -72,6 +74,7 @@ def _write(content: Content, folder: Path, columns: Mapping[str, Kind], bounds: 
 
 def _write_once(content: Content, folder: Path, columns: Mapping[str, Kind], bounds: Bounds) -> _Written:
     rows = cells = 0
+    left_out: frozenset[str] | None = None
     writers: dict[str, ArrayWriter] = {}
     with ExitStack() as stack:
         table = stack.enter_context(TableWriter(folder / TABLE_FILE, columns))
@@ -83,7 +86,9 @@ def _write_once(content: Content, folder: Path, columns: Mapping[str, Kind], bou
 
         for batch in content.batches():
             bounds.check_columns(batch.num_columns + len(content.arrays))
-            plain = _without_arrays(batch, writer)
+            if left_out is None:
+                left_out = _left_out(batch.schema, columns)
+            plain = _without_arrays(batch.drop_columns(list(left_out)) if left_out else batch, writer)
             rows, cells = rows + len(batch), cells + len(batch) * plain.num_columns
             bounds.check(rows, cells + sum(made.cells for made in writers.values()))
             table.write(plain)
@@ -93,7 +98,25 @@ def _write_once(content: Content, folder: Path, columns: Mapping[str, Kind], bou
                 bounds.check(rows, cells + part.size + sum(made.cells for made in writers.values()))
                 writer(name).write(part)
         digests = {name: made.finish() for name, made in writers.items()}
-    return _Written(table, {name: f"{number}.npy" for number, name in enumerate(writers)}, digests)
+    return _Written(
+        table, {name: f"{number}.npy" for number, name in enumerate(writers)}, digests, left_out or frozenset()
+    )
+
+
+def _left_out(schema: pa.Schema, declared: Mapping[str, Kind]) -> frozenset[str]:
+    """Check the names of the columns; those that are left out, because no kind holds them and nobody wants them."""
+    seen: set[str] = set()
+    for position, name in enumerate(schema.names, 1):
+        if not name.strip():
+            raise InvalidData(Fault(f"column {position}", "the column has no name; give it one"))
+        if name in seen:
+            raise InvalidData(Fault(f"column {position}", f"two columns are named {name!r}; rename one"))
+        seen.add(name)
+    unwanted = (field for field in schema if declared.get(field.name) is Kind.IGNORE)
+    found = frozenset(field.name for field in unwanted if stored_type(field.type) is None)
+    if found == seen:
+        raise InvalidData(Fault("file", "no column is left; each is declared ignore, and of a type that is not kept"))
+    return found
 
 
 def _without_arrays(batch: pa.RecordBatch, writer: Callable[[str], ArrayWriter]) -> pa.RecordBatch:
@@ -107,15 +130,15 @@ def _without_arrays(batch: pa.RecordBatch, writer: Callable[[str], ArrayWriter])
     return batch.drop_columns(names) if names else batch
 
 
-def _check_choices(description: Description, choices: Choices) -> None:
+def _check_choices(description: Description, choices: Choices, left_out: frozenset[str]) -> None:
     names = [column["name"] for column in description.columns]
     faults = [
         Fault(f"columns.{name}", f"there is no such column; the columns are {', '.join(names[:20])}")
         for name in choices.columns
-        if name not in names
+        if name not in names and name not in left_out
     ]
     arrays = [name for name in choices.columns if name in description.array_files]
-    faults += [Fault(f"columns.{name}", "an array column stays one") for name in arrays]
+    faults += [Fault(f"columns.{name}", "an array column stays one, or is left out by ignore") for name in arrays]
     faults += [
         Fault(f"columns.{name}", f"{kind} cannot be declared; use {', '.join(DECLARABLE)}")
         for name, kind in choices.columns.items()

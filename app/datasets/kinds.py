@@ -18,11 +18,17 @@ class Kind(StrEnum):
     ARRAY = "array"
     """Equally shaped arrays, such as images: kept in a file of their own."""
     IGNORE = "ignore"
-    """Kept and shown, but no feature unless declared otherwise: date-times, and columns without a value."""
+    """Kept and shown, but no feature unless declared otherwise: date-times, and columns without a value.
+
+    A column that no kind holds, and one of arrays, is left out where it is declared so.
+    """
 
 
 DECLARABLE = (Kind.NUMERIC, Kind.CATEGORICAL, Kind.BOOLEAN, Kind.IGNORE)
 """The kinds that a client may declare for a column."""
+
+WAY_OUT = "declare it ignore in columns to leave it out"
+"""What to do with a column that no kind holds."""
 
 MISSING = (
     *(

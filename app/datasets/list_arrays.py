@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from app.datasets.kinds import WAY_OUT
 from app.errors import Fault, InvalidData
 
 
@@ -28,7 +29,8 @@ def arrays_of(column: pa.Array, name: str, start: int) -> NDArray[np.uint8] | ND
         column = column.flatten()
     _refuse_missing(column, name, start, rows)
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        raise InvalidData(Fault(f"column {name}", f"lists of {column.type} are not read here; use lists of numbers"))
+        message = f"lists of {column.type} are not read here; use lists of numbers, or {WAY_OUT}"
+        raise InvalidData(Fault(f"column {name}", message))
     return _numbers(column.to_numpy(zero_copy_only=False), name, start, shape)
 
 

@@ -4,20 +4,19 @@ What comes as a stream is read and predicted in batches, so that the design matr
 """
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyarrow import csv
 
 from app.datasets.feature_encoding import ArrayFeature
 from app.datasets.instances import encode_instances, encode_records
-from app.datasets.kinds import MISSING
+from app.datasets.readers.csv_dialect import CsvOptions
 from app.errors import BadRequest, Fault, InvalidInstances, InvalidRequest, TooLarge
+from app.models.csv_body import CsvBody
 from app.models.explanation import rows_with_contributions
 from app.models.prediction import Answer, Wish, are_finite, check, joined, predict
 from app.models.predictor import Loaded
@@ -30,7 +29,6 @@ NPY = "application/x-npy"
 MOST_CONTRIBUTIONS = 5_000_000
 """In one reply: as JSON about 100 MB."""
 MOST_FAULTS = 10
-_OTHER_DELIMITERS = ";\t|"
 _NPY_START = 10
 """Magic, version and the length of the header, as version 1.0 of the format has them."""
 
@@ -58,14 +56,17 @@ def answer_records(loaded: Loaded, records: Sequence[Any], wish: Wish, most_rows
     return _in_batches(loaded, records, wish, lambda part, first: encode_records(loaded.encoding, part, first))
 
 
-def answer_body(loaded: Loaded, media_type: str, body: bytes, wish: Wish, most_rows: int) -> Answer:
-    """A body in one of the media types of `READERS`."""
+def answer_body(
+    loaded: Loaded, media_type: str, body: bytes, wish: Wish, most_rows: int, dialect: CsvOptions | None = None
+) -> Answer:
+    """A body in one of the media types of `READERS`; how CSV is written may be said."""
     check(loaded, wish)
     if media_type == NPY:
         return answer_rows(loaded, _array(body), wish, most_rows)
     answers: list[Answer] = []
     count = 0
-    for batch in _TABLES[media_type](body, loaded):
+    is_csv = media_type == CSV
+    for batch in CsvBody(body, loaded, dialect or CsvOptions()).batches() if is_csv else _arrow(body, loaded):
         limit_rows(loaded, wish, count + len(batch), most_rows)
         answers += [predict(loaded, X, wish, first) for first, X in _encoded(loaded, batch, count)]
         count += len(batch)
@@ -158,45 +159,6 @@ def _npy_header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     return shape, by_columns, kind
 
 
-def _csv(body: bytes, loaded: Loaded) -> Iterator[pa.RecordBatch]:
-    """All columns as text: each feature then reads its own."""
-    delimiter, names = _csv_header(body, loaded)
-    convert = csv.ConvertOptions(
-        column_types=dict.fromkeys(names, pa.string()), null_values=list(MISSING), strings_can_be_null=True,
-        quoted_strings_can_be_null=True,
-    )  # fmt: skip
-    parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    try:
-        with csv.open_csv(io.BytesIO(body), parse_options=parse, convert_options=convert) as reader:
-            yield from reader
-    except pa.ArrowInvalid as error:
-        raise InvalidInstances(Fault("body", f"this is no CSV with a header: {_first_line(error)}")) from error
-
-
-def _csv_header(body: bytes, loaded: Loaded) -> tuple[str, list[str]]:
-    """The delimiter that makes the first line the columns of the model, and those in their order."""
-    names = _csv_names(body, ",")
-    try:
-        check_columns(loaded.encoding, names)
-    except InvalidInstances:
-        for delimiter in _OTHER_DELIMITERS:
-            with suppress(InvalidInstances):
-                others = _csv_names(body, delimiter)
-                check_columns(loaded.encoding, others)
-                return delimiter, others
-        raise
-    return ",", names
-
-
-def _csv_names(body: bytes, delimiter: str) -> list[str]:
-    parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    try:
-        with csv.open_csv(io.BytesIO(body), parse_options=parse) as reader:
-            return list(reader.schema.names)
-    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-        raise InvalidInstances(Fault("body", f"this is no CSV with a header: {_first_line(error)}")) from error
-
-
 def _arrow(body: bytes, loaded: Loaded) -> Iterator[pa.RecordBatch]:
     try:
         with pa.ipc.open_stream(body) as reader:
@@ -215,10 +177,5 @@ def _encoded(loaded: Loaded, batch: pa.RecordBatch | pa.Table, before: int) -> I
         yield before + start, encode_table(loaded.encoding, batch.slice(start, size), before + start)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:200]
-
-
-_TABLES: Mapping[str, Callable[[bytes, Loaded], Iterator[pa.RecordBatch]]] = {CSV: _csv, ARROW: _arrow}
-READERS = (*_TABLES, NPY)
+READERS = (CSV, ARROW, NPY)
 """The media types that are read beside JSON."""

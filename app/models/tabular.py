@@ -16,7 +16,9 @@ from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature, Feat
 from app.errors import Fault, InvalidInstances
 
 _MOST_FAULTS = 10
-_TRUTHS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
+_TRUTHS = dict.fromkeys(("true", "t", "yes", "y", "1", "1.0"), 1.0) | dict.fromkeys(
+    ("false", "f", "no", "n", "0", "0.0"), 0.0
+)
 
 
 def check_columns(encoding: Encoding, names: Sequence[str]) -> None:

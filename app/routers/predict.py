@@ -17,8 +17,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from app.datasets.readers.csv_dialect import CsvOptions
 from app.errors import Fault, InvalidRequest, UnsupportedMediaType
-from app.models.bodies import NPY, READERS, answer_body, answer_records, answer_rows
+from app.models.bodies import CSV, NPY, READERS, answer_body, answer_records, answer_rows
 from app.models.prediction import PLAIN, Answer, Wish
 from app.models.predictor import Loaded
 from app.models.replies import JSON, WRITERS, chosen
@@ -26,7 +27,7 @@ from app.models.unpacking import unpacked
 from app.problems import faults_of
 from app.routers.guard import GuardedRoute
 from app.routers.json_body import check_width
-from app.schemas.predict import PredictOptions, PredictReply, PredictRequest
+from app.schemas.predict import BodyOptions, PredictOptions, PredictReply, PredictRequest
 from app.schemas.problem import problems
 from app.services import Services
 
@@ -43,12 +44,14 @@ _SCHEMAS = {JSON: {"schema": {"$ref": "#/components/schemas/PredictRequest"}}}
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _PARAMETERS = [
     {"name": name, "in": "query", "required": False, "schema": schema, "examples": [None],
-     "description": f"With a body that is no JSON: {PredictOptions.model_fields[name].description}"}
+     "description": f"With a body that is no JSON: {BodyOptions.model_fields[name].description}"}
     for name, schema in (
         ("model", {"type": "string"}),
         ("outputs", {"type": "array", "items": {"type": "string"}}),
         ("top_k", {"type": "integer"}),
         ("interval_level", {"type": "number"}),
+        ("encoding", {"type": "string"}),
+        ("decimal", {"enum": [".", ","]}),
     )
 ]  # fmt: skip
 _BODY = {
@@ -84,7 +87,7 @@ async def predict_rows(request: Request) -> Response:
         return await _here_if(small, _answer_json, loaded, asked, accepted, services)
     if media_type not in READERS:
         raise UnsupportedMediaType(f"POST /predict reads {', '.join(_TYPES)}; Content-Type says {given[:100]!r}.")
-    options = _options(request)
+    options = _options(request, media_type)
     loaded = await model(options.model, services)
     small = media_type == NPY and is_small_array(loaded, len(body), _wish(options))
     return await _here_if(small, _answer_body, loaded, options, media_type, body, accepted, services)
@@ -137,9 +140,10 @@ def _answer_json(loaded: Loaded, asked: PredictRequest, accepted: str, services:
 
 
 def _answer_body(
-    loaded: Loaded, options: PredictOptions, media_type: str, body: bytes, accepted: str, services: Services
+    loaded: Loaded, options: BodyOptions, media_type: str, body: bytes, accepted: str, services: Services
 ) -> Response:
-    return _reply(answer_body(loaded, media_type, body, _wish(options), _most_rows(services)), accepted)
+    dialect = CsvOptions(encoding=options.encoding, decimal=options.decimal)
+    return _reply(answer_body(loaded, media_type, body, _wish(options), _most_rows(services), dialect), accepted)
 
 
 def _most_rows(services: Services) -> int:
@@ -156,15 +160,18 @@ def _reply(answer: Answer, accepted: str) -> Response:
     return Response(WRITERS[accepted](answer), media_type=accepted)
 
 
-def _options(request: Request) -> PredictOptions:
+def _options(request: Request, media_type: str) -> BodyOptions:
     query = request.query_params
     given: dict[str, Any] = dict(query)
     if "outputs" in query:
         given["outputs"] = [name for value in query.getlist("outputs") for name in value.split(",")]
     try:
-        return PredictOptions.model_validate(given)
+        options = BodyOptions.model_validate(given)
     except ValidationError as error:
         raise InvalidRequest(faults_of(error.errors(include_url=False), given)) from error
+    if media_type != CSV and (foreign := options.model_fields_set & {"encoding", "decimal"}):
+        raise InvalidRequest([Fault(name, "this option applies to CSV alone") for name in sorted(foreign)])
+    return options
 
 
 def _parse(body: bytes) -> PredictRequest:

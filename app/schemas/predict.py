@@ -28,6 +28,20 @@ class PredictOptions(BaseModel):
     interval_level: float = Field(0.95, gt=0, lt=1, description=_LEVEL, examples=[0.95])
 
 
+class BodyOptions(PredictOptions):
+    """With a body that is no JSON, what there is to say about it too."""
+
+    encoding: str | None = Field(
+        None,
+        description="CSV: how the text is encoded. By default as its byte order mark says, else UTF-8.",
+        examples=[None],
+        max_length=40,
+    )
+    decimal: Literal[".", ","] | None = Field(
+        None, description="CSV: what stands before the decimals of a number; a point by default.", examples=[None]
+    )
+
+
 class PredictRequest(PredictOptions):
     """Rows to predict, and what to say about them. That there are either rows or records is for the route to see."""
 

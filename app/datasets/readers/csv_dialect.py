@@ -76,7 +76,7 @@ def recognised(path: Path, options: CsvOptions, limit: int) -> Recognised:
     """What the head of the file says."""
     text_path, encoding = as_utf8(path, options.encoding, limit)
     head, before, told = _table_head(_head(text_path))
-    quote = options.quote or _quote(head)
+    quote = options.quote or quote_of(head)
     quoted_by = None if quote == NO_QUOTE else quote
     delimiter = (
         SPELLED.get(options.delimiter or "", options.delimiter) or told or _delimiter(head, quoted_by, options.decimal)
@@ -135,7 +135,7 @@ def _rows(head: Sequence[str], delimiter: str, quote: str | None) -> list[list[s
         raise InvalidData(Fault("file", "its first row is longer than 2 MiB; is a quote left open?")) from error
 
 
-def _quote(head: Sequence[str]) -> str:
+def quote_of(head: Sequence[str]) -> str:
     """The quote that values begin with; the double one where none does."""
     lines = [line.rstrip("\r\n") for line in head]
     edges = {quote: sum(line.startswith(quote) + line.endswith(quote) for line in lines) for quote in _QUOTES}

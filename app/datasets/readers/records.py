@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.datasets.kinds import Kind
+from app.datasets.kinds import WAY_OUT, Kind
 from app.datasets.readers.content import Content
 from app.datasets.readers.csv_types import TIME_TYPES, casts_to
 from app.errors import Fault, InvalidData
@@ -19,6 +19,7 @@ from app.errors import Fault, InvalidData
 Block = Sequence[Mapping[str, Any]]
 _NAMES: dict[type, str] = {bool: "a boolean", float: "a number", str: "a text", list: "a list"}
 _TYPES: dict[type, type] = {bool: bool, int: float, float: float, str: str, list: list}
+_UNREADABLE = pa.struct([])
 _AS_TEXT = (Kind.CATEGORICAL, Kind.IGNORE)
 
 
@@ -51,9 +52,8 @@ def _surveyed(blocks: Iterable[Block], declared: Mapping[str, Kind], location: s
         row += len(block)
     if not row:
         raise InvalidData(Fault(location, "there are no records"))
-    if not columns or "" in columns:
-        problem = "every column needs a name" if columns else "the records have no columns"
-        raise InvalidData(Fault(location, problem))
+    if not columns:
+        raise InvalidData(Fault(location, "the records have no columns"))
     return {name: column.type() for name, column in columns.items()}
 
 
@@ -66,11 +66,16 @@ class _Column:
         self._found: type | None = None
         self._whole = True
         self._lists: pa.DataType = pa.null()
+        self._unreadable = False
         self._times = [] if declared in _AS_TEXT else list(TIME_TYPES)
 
     def look(self, values: list[Any], start: int) -> None:
         """Take in the values of a block whose first row is `start`."""
         present = set(map(type, values)) - {type(None)}
+        if self._declared is Kind.IGNORE and present & {list, dict}:
+            self._unreadable = True
+        if self._unreadable:
+            return
         kinds = {_TYPES.get(kind) for kind in present} | ({self._found} if self._found else set())
         if None in kinds or (len(kinds) > 1 and (list in kinds or self._declared not in _AS_TEXT)):
             self._refuse(values, start)
@@ -87,12 +92,14 @@ class _Column:
         try:
             found = pa.array(values)
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
-            message = "a list holds numbers, or lists of numbers"
+            message = f"a list holds numbers, or lists of numbers; {WAY_OUT}"
             raise InvalidData(Fault(f"row {start + 1} and after, column {self.name}", message)) from error
         self._lists = _wider_list(self._lists, found.type)
 
     def type(self) -> pa.DataType:
-        """The type that all values have."""
+        """The type that all values have; one that no kind holds where they have none, and are not wanted."""
+        if self._unreadable:
+            return _UNREADABLE
         if self._declared in _AS_TEXT and self._found is not None and self._found is not list:
             return pa.string()
         if self._found is float:
@@ -108,15 +115,19 @@ class _Column:
                 continue
             location, kind = f"row {row}, column {self.name}", _TYPES.get(type(value))
             if kind is None:
-                message = f"a value is a number, a text, a boolean, a list or null, not {type(value).__name__}"
+                what = "an object" if isinstance(value, dict) else type(value).__name__
+                message = f"a value is a number, a text, a boolean, a list or null, not {what}; {WAY_OUT}"
                 raise InvalidData(Fault(location, message))
             if found and kind is not found and (list in (found, kind) or self._declared not in _AS_TEXT):
-                message = f"{value!r} is {_NAMES[kind]}, but {_NAMES[found]} stands above it in this column"
+                cure = WAY_OUT if list in (found, kind) else "declare the column categorical to read all as texts"
+                message = f"{value!r} is {_NAMES[kind]}, but {_NAMES[found]} stands above it in this column; {cure}"
                 raise InvalidData(Fault(location, message))
             found = found or kind
 
 
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    if kind == _UNREADABLE:
+        return pa.nulls(len(values), kind)
     if kind == pa.float64():
         return pa.array([None if value is None else _float(value) for value in values], kind)
     if kind == pa.string():

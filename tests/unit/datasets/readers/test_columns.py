@@ -1,0 +1,109 @@
+"""Columns in every format: names that can be told apart, and what becomes of those that nobody can read."""
+
+import io
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from app.datasets.kinds import Kind
+from app.datasets.readers import records
+from app.errors import InvalidData, InvalidRequest
+from tests.unit.datasets.conftest import Build
+
+FORMS = ["parquet", "arrow"]
+
+
+def written(table: pa.Table, form: str) -> bytes:
+    sink = io.BytesIO()
+    if form == "ndjson":
+        sink.write(b"\n".join(orjson.dumps(row) for row in table.to_pylist()))
+    elif form == "parquet":
+        pyarrow.parquet.write_table(table, sink)
+    else:
+        with pa.ipc.new_stream(sink, table.schema) as stream:
+            stream.write_table(table)
+    return sink.getvalue()
+
+
+def fault(build: Build, body: bytes, form: str, **options: Any) -> tuple[str, str]:
+    with pytest.raises((InvalidData, InvalidRequest)) as caught:
+        build(body, form, **options)
+    first = caught.value.faults[0]
+    return first.location, first.message
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("values", [[[1, 2], [3, 4]], [[1, 2], ["x", "y"]], [[[1], [2]], [[3], [4]]]])
+def test_two_columns_of_one_name_are_refused(build: Build, form: str, values: list[list[Any]]):
+    table = pa.Table.from_arrays([pa.array([0, 0]), *map(pa.array, values)], names=["y", "a", "a"])
+
+    assert fault(build, written(table, form), form) == ("column 3", "two columns are named 'a'; rename one")
+
+
+@pytest.mark.parametrize("form", [*FORMS, "ndjson"])
+@pytest.mark.parametrize("name", ["", " "])
+def test_a_column_without_a_name_is_refused(build: Build, form: str, name: str):
+    body = written(pa.table({"a": [1], name: [2]}), form)
+
+    assert fault(build, body, form) == ("column 2", "the column has no name; give it one")
+
+
+UNREADABLE = {
+    "objects": pa.array([{"a": 1}, {"a": 2}]),
+    "durations": pa.array([timedelta(1), timedelta(2)]),
+    "bytes": pa.array([b"1", b"2"]),
+    "lists of texts": pa.array([["x"], ["y"]]),
+    "lists of different lengths": pa.array([[1], [1, 2]]),
+    "lists": pa.array([[1], [2]]),
+}
+ABSENT_IN_JSON = ("durations", "bytes")
+
+
+@pytest.mark.parametrize(
+    ("form", "case"),
+    [(form, case) for form in (*FORMS, "ndjson") for case in UNREADABLE if form in FORMS or case not in ABSENT_IN_JSON],
+)
+def test_a_column_that_no_kind_holds_is_left_out_if_it_is_declared_ignore(build: Build, form: str, case: str):
+    body = written(pa.table({"a": [1, 2], "x": UNREADABLE[case]}), form)
+
+    dataset = build(body, form, columns={"x": "ignore"})
+
+    assert dataset.read() == [{"a": 1}, {"a": 2}]
+    if case not in ("lists", "lists of different lengths"):
+        location, message = fault(build, body, form)
+        assert location.endswith("column x")
+        assert "declare it ignore in columns to leave it out" in message
+
+
+def test_objects_among_numbers_are_left_out_too_and_mixed_ones_kept_as_text(build: Build):
+    rows = [{"a": 1, "x": 1, "t": 1}, {"a": 2, "x": {"deep": 1}, "t": "y"}, {"a": 3, "x": [1], "t": None}]
+    dataset = build(records.read(rows, {"x": Kind.IGNORE, "t": Kind.IGNORE}), columns={"x": "ignore", "t": "ignore"})
+
+    assert dataset.read() == [{"a": 1, "t": "1"}, {"a": 2, "t": "y"}, {"a": 3, "t": None}]
+
+
+def test_mixed_values_are_refused_with_the_way_out(build: Build):
+    _, message = fault(build, b'{"a": 1}\n{"a": "x"}', "ndjson")
+
+    assert "declare the column categorical" in message
+
+
+def test_what_is_left_out_can_be_no_target_and_something_must_be_left(build: Build):
+    body = written(pa.table({"a": [1, 2], "x": UNREADABLE["objects"]}), "parquet")
+    alone = written(pa.table({"x": UNREADABLE["objects"]}), "parquet")
+
+    assert fault(build, body, "parquet", columns={"x": "ignore"}, target="x")[0] == "target"
+    assert fault(build, alone, "parquet", columns={"x": "ignore"}) == (
+        "file", "no column is left; each is declared ignore, and of a type that is not kept",
+    )  # fmt: skip
+
+
+def test_text_that_python_alone_takes_for_a_number_is_refused_by_its_row(build: Build):
+    body = written(pa.table({"a": ["1", "1_0"], "y": np.arange(2)}), "parquet")
+
+    assert fault(build, body, "parquet", columns={"a": "numeric"}) == ("row 2, column a", "'1_0' is not a number")

@@ -1,0 +1,83 @@
+from typing import Any
+
+import pytest
+
+from app.datasets.feature_encoding import CategoricalFeature, NumericFeature
+from app.datasets.readers.csv_dialect import CsvOptions
+from app.errors import Fault, OnelayerError
+from app.models.bodies import CSV, answer_body
+from app.models.prediction import PLAIN
+from app.models.predictor import Loaded, Predictor
+from tests.unit.models.conftest import Add
+
+NUMBER = NumericFeature("n", 10.0)
+TRUTH = NumericFeature("b", 0.25, boolean=True)
+TEXT = CategoricalFeature("c", ("", "NA", "é"), (0.5, 0.25, 0.25), unknown_trained=False)
+
+
+@pytest.fixture
+def loaded(add: Add, predictor: Predictor) -> Loaded:
+    """ŷ = n + 1000·b + 100 where c is empty, 200 where it says NA, 300 where é, 400 where it is missing."""
+    weights = [[1.0], [1000.0], [100.0], [200.0], [300.0], [400.0]]
+    add("m", weights=weights, bias=[0.0], features=[NUMBER, TRUTH, TEXT])
+    return predictor.load("m")
+
+
+def said(loaded: Loaded, body: bytes, **options: Any) -> list[float]:
+    found: list[float] = answer_body(loaded, CSV, body, PLAIN, 1000, CsvOptions(**options)).predictions.tolist()
+    return found
+
+
+def test_a_quoted_text_is_a_category_and_a_quoted_number_may_be_missing(loaded: Loaded) -> None:
+    body = b'n,b,c\n1,0,"NA"\n1,0,NA\n1,0,""\n1,0,\n"","","\xc3\xa9"\n"NA",1,"NA"\n'
+
+    assert said(loaded, body) == [201.0, 401.0, 101.0, 401.0, 560.0, 1210.0]
+
+
+def test_a_boolean_is_spelled_as_in_an_upload(loaded: Loaded) -> None:
+    body = b"n,b,c\n" + b"".join(b"0,%s,NA\n" % text for text in (b"yes", b"T", b"1.0", b"no", b"F", b"0"))
+
+    assert said(loaded, body) == [1400.0] * 3 + [400.0] * 3
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-16-le", "utf-8-sig"])
+def test_other_encodings_are_read(loaded: Loaded, encoding: str) -> None:
+    declared = {"encoding": "latin-1"} if encoding == "latin-1" else {}
+
+    assert said(loaded, "n;b;c\n1;0;é\n".encode(encoding), **declared) == [301.0]
+
+
+def test_single_quotes_and_decimal_commas_are_read(loaded: Loaded) -> None:
+    assert said(loaded, "n,b,c\n1,0,'é'\n".encode()) == [301.0]
+    assert said(loaded, 'n,b,c\n"1,5",0,é\n,0,é\n'.encode(), decimal=",") == [301.5, 310.0]
+    assert said(loaded, "n;b;c\n-1,5;0;é\n".encode(), decimal=",") == [298.5]
+
+
+def test_a_blank_line_is_a_missing_value_of_the_only_feature(add: Add, predictor: Predictor) -> None:
+    add("one", weights=[[1.0]], bias=[0.0], features=[NUMBER])
+
+    assert said(predictor.load("one"), b"n\n1\n\n3\n") == [1.0, 10.0, 3.0]
+
+
+BAD: dict[str, tuple[bytes, dict[str, str], str, str]] = {
+    "a row too short": (b"n,b,c\n1,0,x\n1,0\n", {}, "row 2", "2 values, but the header names 3"),
+    "rows too long": (b"n,b,c\n1,0,x,y\n1,0,x,z\n", {}, "row 1", "4 values"),
+    "Latin-1 that nobody declared": (b"n,b,c\n1,0,x\n1,0,\xe9\n", {}, "line 3", "encoding="),
+    "a point beside decimal commas": (b"n;b;c\n1,5;0;x\n1.5;0;x\n", {"decimal": ","}, "row 2, column n", "has a point"),
+    "no UTF-16": (b"n,b,c\n1,0,x\n", {"encoding": "utf-16"}, "encoding", "not utf-16"),
+    "no encoding": (b"n,b,c\n1,0,x\n", {"encoding": "klingon"}, "encoding", "klingon"),
+    "the numbers of the rows": (b",n,b,c\n0,1,0,x\n", {}, "column column1", "no such feature"),
+    "nothing": (b"", {}, "body", "no first line"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_cannot_be_read_is_named_by_its_place(loaded: Loaded, case: str) -> None:
+    body, options, location, message = BAD[case]
+
+    with pytest.raises(OnelayerError) as caught:
+        said(loaded, body, **options)
+
+    faults: list[Fault] = list(caught.value.faults)
+    assert (caught.value.status, faults[0].location) == (422, location)
+    assert message in faults[0].message
