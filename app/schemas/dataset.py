@@ -123,7 +123,7 @@ class DatasetBody(BaseModel):
     target: str | None = Field(description="The column that jobs predict by default.", examples=["y"])
     columns: list[dict[str, Any]] = Field(
         description="Each column: its name and kind, how many values are missing; mean, std, min, max and quantiles of "
-        "numbers, categories with their counts, or the shape of arrays. min and max of integers beyond 2⁵³ are integers.",
+        "numbers, categories with their counts, or the shape of arrays. Beyond 2⁵³ min and max are integers.",
         examples=[
             [
                 {
