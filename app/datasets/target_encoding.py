@@ -85,7 +85,7 @@ class TargetEncoding:
         std = np.where(low == high, 0.0, moments.std())
         for name, spread in zip(self.columns, std.tolist(), strict=True):
             if 0 < spread < LEAST_SPREAD:
-                raise _out_of_range(f"the column {name!r} has a spread of {spread:.0e}, less than {LEAST_SPREAD:g}")
+                raise _out_of_range(f"the column {name!r} has a spread of {spread:.0e}; {LEAST_SPREAD:g} is the least")
         centre = np.where(low == high, low, offsets(moments.mean, std, always))
         return replace(self, centre=tuple(centre.tolist()))
 
@@ -116,7 +116,7 @@ class TargetEncoding:
             numbers -= self.centre
         for name, distance in zip(self.columns, np.abs(numbers).max(axis=0, initial=0.0).tolist(), strict=True):
             if distance > LARGEST:
-                raise _out_of_range(f"the column {name!r} spreads as far as {distance:.0e}, beyond {LARGEST:g}")
+                raise _out_of_range(f"the column {name!r} goes {distance:.0e} from its centre; {LARGEST:g} is the most")
         return numbers
 
     def to_json(self) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def _numbers(columns: Sequence[pa.ChunkedArray]) -> NDArray[np.float64]:
 
 
 def _out_of_range(message: str) -> InvalidSpec:
-    return InvalidSpec(Fault("target", f"{message}, which training takes; give it in another unit"))
+    return InvalidSpec(Fault("target", f"{message} that training takes. Give it in another unit"))
 
 
 def is_quantity(stored: pa.DataType) -> bool:

@@ -176,3 +176,16 @@ def test_a_constant_target_has_no_errors_and_no_share_explained(job: Job, option
     remembered = statistics(prepared.problem.train, prepared.encoding, last.options, last.parameters)
     told, _ = inference(last.options, prepared, last.parameters, remembered)
     assert (told.errors, told.reason) == (None, CONSTANT)
+
+
+@pytest.mark.parametrize("options", SOLVERS[1:], ids=str)
+def test_classes_are_told_apart_by_a_feature_far_from_zero(job: Job, options: dict[str, Any]):
+    a, y = noise()
+    labels = np.where(y > 0, "up", "down")
+    given = {"model": "softmax", "standardize": False, "l2": 0.001, **options}
+    runs = [job({"a": offset + a, "y": labels}, **given) for offset in (0.0, 1.7e9)]
+    accuracies = [evaluate(found[0].problem, found[1].parameters)["train"]["accuracy"] for found in runs]
+    assert accuracies == pytest.approx([accuracies[0]] * 2, abs=0.01)
+    assert accuracies[0] > 0.7
+    weights = [folded(found[0], found[1]).weights for found in runs]
+    np.testing.assert_allclose(weights[1], weights[0], rtol=0.1 if options["solver"] == "sgd" else 1e-4)
