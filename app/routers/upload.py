@@ -20,6 +20,7 @@ from app.datasets.readers.csv_dialect import CsvOptions
 from app.datasets.readers.upload import Upload
 from app.datasets.synthetic import SyntheticLinear, SyntheticSoftmax
 from app.errors import Fault, InvalidRequest, TooLarge
+from app.models.unpacking import unpacked
 from app.problems import faults_of
 from app.routers.dependencies import ServicesDep
 from app.routers.guard import GuardedRoute
@@ -81,7 +82,8 @@ async def _json_body(request: Request, services: Services) -> bytes:
         body += chunk
         if len(body) > services.settings.body_limit_bytes:
             raise TooLarge("A JSON source may be no larger than other requests; upload a table instead.")
-    return bytes(body)
+    encoding = request.headers.get("content-encoding")
+    return await run_in_threadpool(unpacked, bytes(body), encoding, services.settings.body_limit_bytes)
 
 
 def _from_source(body: bytes, options: UploadOptions, services: Services) -> Response:
