@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Annotated, Any
 
 import orjson
@@ -160,7 +160,16 @@ def _merged(query: UploadOptions, received: Received) -> UploadOptions:
     try:
         return UploadOptions.model_validate(everything)
     except ValidationError as error:
-        raise InvalidRequest(faults_of(error.errors(include_url=False), everything)) from error
+        raise InvalidRequest(faults_of(error.errors(include_url=False), _unpacked_json(everything))) from error
+
+
+def _unpacked_json(options: dict[str, Any]) -> dict[str, Any]:
+    """Options with those that are JSON as what they mean, so that a fault can name the place inside."""
+    found = dict(options)
+    for name in ("columns", "class_names"):
+        with suppress(ValueError, TypeError):
+            found[name] = orjson.loads(options.get(name, ""))
+    return found
 
 
 def _create(content: Content, choices: Choices, options: UploadOptions, services: Services) -> Response:

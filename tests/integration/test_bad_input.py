@@ -291,3 +291,26 @@ def test_a_packed_json_body_has_the_limits_of_a_plain_one(server: RunningServer)
     reply = packed(server, "/jobs", {"dataset": "x" * (2 << 20), "model": "linear"})
 
     assert reply.status_code == 413
+
+
+def test_a_kind_that_is_none_is_named_by_its_column_in_a_form_too(server: RunningServer) -> None:
+    fields = {"columns": '{"a.b": "foo", "c": "numeric"}'}
+    reply = server.client.post("/datasets", data=fields, files={"file": ("x.csv", b"a.b,c\n1,2\n")})
+
+    check(reply, 422, "columns.a.b")
+
+
+@pytest.mark.parametrize(
+    ("options", "location"),
+    [
+        ({"solver": "exact", "epochs": 3}, "epochs"),
+        ({"loss": "cross_entropy"}, "loss"),
+        ({"nesterov": True}, "nesterov"),
+        ({"sweep": {}}, "sweep"),
+        ({"sweep": {"l2": [0.1]}, "l2": 0.1}, "l2"),
+    ],
+)
+def test_options_that_contradict_each_other_name_the_one_to_change(
+    server: RunningServer, options: dict[str, Any], location: str
+) -> None:
+    check(job(server, **options), 422, location)
