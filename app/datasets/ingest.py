@@ -16,7 +16,7 @@ from app.datasets.kinds import DECLARABLE, Kind, stored_type
 from app.datasets.list_arrays import arrays_of, holds_arrays
 from app.datasets.notes import UNNAMED, note
 from app.datasets.number_profile import Profile
-from app.datasets.profile import profile_array, profile_table
+from app.datasets.profile import profile_array, profile_table, unpredictable
 from app.datasets.readers.content import Content, TypesChanged
 from app.datasets.table_writer import TableWriter
 from app.errors import Fault, InvalidData, InvalidRequest
@@ -160,5 +160,8 @@ def _check_choices(description: Description, choices: Choices, left_out: frozens
         faults.append(
             Fault("target", f"there is no column {choices.target!r}; the columns are {', '.join(names[:20])}")
         )
+    aim = next((column for column in description.columns if column["name"] == choices.target), None)
+    if aim is not None and (why := unpredictable(aim)) is not None:
+        faults.append(Fault("target", f"the column {choices.target!r} {why}; no model predicts it"))
     if faults:
         raise InvalidRequest(faults)
