@@ -134,13 +134,16 @@ def _location(fault: Any, body: Any, placed: bool) -> str:
     if placed:
         place = parts.pop(0)
         if place != "body":
-            return str(parts[0])
+            # Below a parameter there are only the keys of one whose value is JSON.
+            return ".".join(part for part in parts if isinstance(part, str))
         if fault["type"] == "json_invalid":
             return "body"
+    # Where fields contradict each other, the error itself may say which of them is to be changed.
+    named = getattr(fault.get("ctx", {}).get("error"), "option", None)
     text = ""
     for part in _without_tags(parts, body, fault["type"] == "missing"):
         text += f"[{part}]" if isinstance(part, int) else f"{'.' if text else ''}{part}"
-    return text or "body"
+    return ".".join(part for part in (text, named) if part) or "body"
 
 
 def _without_tags(parts: Sequence[str | int], body: Any, missing: bool) -> Iterator[str | int]:

@@ -14,7 +14,9 @@ from app.datasets.content_hash import content_sha256
 from app.datasets.dataset import TABLE_FILE, Description
 from app.datasets.kinds import DECLARABLE, Kind, stored_type
 from app.datasets.list_arrays import arrays_of, holds_arrays
-from app.datasets.profile import profile_array, profile_table
+from app.datasets.notes import UNNAMED, note
+from app.datasets.number_profile import Profile
+from app.datasets.profile import profile_array, profile_table, unpredictable
 from app.datasets.readers.content import Content, TypesChanged
 from app.datasets.table_writer import TableWriter
 from app.errors import Fault, InvalidData, InvalidRequest
@@ -36,6 +38,7 @@ def ingest(content: Content, folder: Path, choices: Choices, bounds: Bounds = BO
     profiles = profile_table(folder / TABLE_FILE, declared)
     arrays = [profile_array(name, np.load(folder / file, mmap_mode="r")) for name, file in array_files.items()]
     columns = arrays + profiles
+    _annotate(profiles, content, choices)
     splits = {"train": table.rows - content.test_rows, "test": content.test_rows}
     digests = table.hash.digests() | written.array_digests
     description = Description(
@@ -103,6 +106,15 @@ def _write_once(content: Content, folder: Path, columns: Mapping[str, Kind], bou
     )
 
 
+def _annotate(profiles: list[Profile], content: Content, choices: Choices) -> None:
+    """Say of a column what may surprise, where the client has not said what it means."""
+    is_csv = (content.format or {}).get("name") == "csv"
+    for column in profiles:
+        if column["name"] not in choices.columns:
+            said = UNNAMED if column["name"] in content.kinds else note(column, is_csv)
+            column.update({"note": said} if said else {})
+
+
 def _left_out(schema: pa.Schema, declared: Mapping[str, Kind]) -> frozenset[str]:
     """Check the names of the columns; those that are left out, because no kind holds them and nobody wants them."""
     seen: set[str] = set()
@@ -148,5 +160,8 @@ def _check_choices(description: Description, choices: Choices, left_out: frozens
         faults.append(
             Fault("target", f"there is no column {choices.target!r}; the columns are {', '.join(names[:20])}")
         )
+    aim = next((column for column in description.columns if column["name"] == choices.target), None)
+    if aim is not None and (why := unpredictable(aim)) is not None:
+        faults.append(Fault("target", f"the column {choices.target!r} {why}; no model predicts it"))
     if faults:
         raise InvalidRequest(faults)

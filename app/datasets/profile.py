@@ -175,6 +175,13 @@ _SIMPLE: Mapping[pa.DataType, Callable[[], ColumnProfile]] = {
 }
 
 
+def unpredictable(about: Mapping[str, Any]) -> str | None:
+    """Why no model predicts a column of which this is the profile, if none does."""
+    if about["kind"] == Kind.IGNORE and isinstance(about.get("min"), str):
+        return "holds date-times"
+    return "has no value" if set(about) <= {"name", "kind", "missing", "note"} else None
+
+
 def profile_array(name: str, values: NDArray[Any]) -> Profile:
     """The profile of an array column: its shape, and the statistics of all its elements together."""
     about = _describe_bytes(values) if values.dtype == np.uint8 else _describe_floats(values)

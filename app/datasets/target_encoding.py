@@ -9,7 +9,7 @@ into the validation rows still has an output. They stand in natural order: 2 bef
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -22,6 +22,7 @@ from app.datasets.dataset import Dataset
 from app.datasets.kinds import Kind, as_numbers
 from app.datasets.moments import Moments
 from app.datasets.offsets import offsets
+from app.datasets.profile import unpredictable
 from app.datasets.splitting import Part
 from app.errors import Fault, InvalidSpec
 
@@ -167,6 +168,8 @@ def as_classes(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _columns(dataset: Dataset, target: str | Sequence[str] | None) -> tuple[str, ...]:
     given = target if target is not None else dataset.description.target
+    if given is not None and not given:
+        raise InvalidSpec(Fault("target", "the list is empty; name the columns to predict, or leave target out"))
     if not given:
         raise InvalidSpec(Fault("target", "the dataset names no target; say which column it is"))
     columns = (given,) if isinstance(given, str) else tuple(given)
@@ -183,8 +186,15 @@ def _columns(dataset: Dataset, target: str | Sequence[str] | None) -> tuple[str,
 
 def _check_number(dataset: Dataset, name: str) -> None:
     if dataset.kinds[name] not in (Kind.NUMERIC, Kind.BOOLEAN):
-        message = f"the column {name!r} is {dataset.kinds[name]}; linear regression needs numbers"
+        about = next(column for column in dataset.description.columns if column["name"] == name)
+        message = f"the column {name!r} {_nature(about)}; linear regression needs numbers"
         raise InvalidSpec(Fault("target", message))
+
+
+def _nature(about: Mapping[str, Any]) -> str:
+    if about["kind"] != Kind.IGNORE:
+        return f"is {about['kind']}"
+    return unpredictable(about) or "is declared ignore"
 
 
 def _classes(dataset: Dataset, name: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Compressed bodies of inference requests, unpacked in memory up to a limit."""
+"""Compressed bodies of requests, unpacked in memory up to a limit."""
 
 import zlib
 
@@ -7,9 +7,10 @@ from app.errors import Fault, InvalidRequest, TooLarge, UnsupportedMediaType
 
 def unpacked(body: bytes, encoding: str | None, most_bytes: int) -> bytes:
     """The body as it was before the client compressed it, up to the limit of all bodies."""
-    if encoding is None or encoding == "identity":
+    encoding = (encoding or "identity").strip().lower()
+    if encoding == "identity":
         return body
-    windows = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
+    windows = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
     if encoding not in windows:
         raise UnsupportedMediaType("A compressed body is gzip or deflate.")
     unpacker = zlib.decompressobj(windows[encoding])

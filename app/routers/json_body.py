@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import orjson
 from fastapi import Request
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from app.errors import Fault, InvalidRequest, TooLarge
+from app.models.unpacking import unpacked
 from app.routers.guard import GuardedRoute, Handler
 
 # A text that never ends is taken until the end: looking again from each of its quotes would take for ever.
@@ -44,7 +46,18 @@ def check(body: bytes, limit_bytes: int, limit_depth: int) -> None:
 
 
 class StrictRequest(Request):
-    """A request whose JSON body is read strictly: NaN and Infinity are no JSON, and no number is beyond a double."""
+    """A request whose JSON body is unpacked and read strictly: NaN and Infinity are none, nor what exceeds a double."""
+
+    _unpacked: bytes | None = None
+
+    async def body(self) -> bytes:
+        """The body, as it was before the client compressed it."""
+        if self._unpacked is None:
+            packed, encoding = await super().body(), self.headers.get("content-encoding")
+            limit = self.app.state.services.settings.json_limit_bytes
+            plain = encoding is None
+            self._unpacked = packed if plain else await run_in_threadpool(unpacked, packed, encoding, limit)
+        return self._unpacked
 
     async def json(self) -> Any:
         """The body."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Annotated, Any
 
 import orjson
@@ -20,6 +20,7 @@ from app.datasets.readers.csv_dialect import CsvOptions
 from app.datasets.readers.upload import Upload
 from app.datasets.synthetic import SyntheticLinear, SyntheticSoftmax
 from app.errors import Fault, InvalidRequest, TooLarge
+from app.models.unpacking import unpacked
 from app.problems import faults_of
 from app.routers.dependencies import ServicesDep
 from app.routers.guard import GuardedRoute
@@ -81,7 +82,8 @@ async def _json_body(request: Request, services: Services) -> bytes:
         body += chunk
         if len(body) > services.settings.body_limit_bytes:
             raise TooLarge("A JSON source may be no larger than other requests; upload a table instead.")
-    return bytes(body)
+    encoding = request.headers.get("content-encoding")
+    return await run_in_threadpool(unpacked, bytes(body), encoding, services.settings.body_limit_bytes)
 
 
 def _from_source(body: bytes, options: UploadOptions, services: Services) -> Response:
@@ -158,7 +160,16 @@ def _merged(query: UploadOptions, received: Received) -> UploadOptions:
     try:
         return UploadOptions.model_validate(everything)
     except ValidationError as error:
-        raise InvalidRequest(faults_of(error.errors(include_url=False), everything)) from error
+        raise InvalidRequest(faults_of(error.errors(include_url=False), _unpacked_json(everything))) from error
+
+
+def _unpacked_json(options: dict[str, Any]) -> dict[str, Any]:
+    """Options with those that are JSON as what they mean, so that a fault can name the place inside."""
+    found = dict(options)
+    for name in ("columns", "class_names"):
+        with suppress(ValueError, TypeError):
+            found[name] = orjson.loads(options.get(name, ""))
+    return found
 
 
 def _create(content: Content, choices: Choices, options: UploadOptions, services: Services) -> Response:

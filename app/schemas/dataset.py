@@ -123,7 +123,8 @@ class DatasetBody(BaseModel):
     target: str | None = Field(description="The column that jobs predict by default.", examples=["y"])
     columns: list[dict[str, Any]] = Field(
         description="Each column: its name and kind, how many values are missing; mean, std, min, max and quantiles of "
-        "numbers, categories with their counts, or the shape of arrays. Beyond 2⁵³ min and max are integers.",
+        "numbers (beyond 2⁵³ min and max are integers), categories with their counts, or the shape of arrays; and a "
+        "`note` where texts look like numbers.",
         examples=[
             [
                 {
@@ -167,7 +168,7 @@ class DatasetPreview(BaseModel):
     sha256: str = Field(description="Hash of the content.", examples=["9f86d081…"])
     target: str | None = Field(description="The column that jobs predict by default.", examples=["y"])
     columns: list[dict[str, Any]] = Field(
-        description="Each column with its inferred kind and statistics.",
+        description="Each column with its inferred kind and statistics, and a `note` where texts look like numbers.",
         examples=[[{"name": "x1", "kind": "numeric", "missing": 0, "mean": 0.01}]],
     )
     splits: dict[str, int] = Field(description="How many rows each split has.", examples=[{"train": 1000, "test": 0}])

@@ -37,44 +37,56 @@ SOLVER_LOSSES = MappingProxyType(
 SOLVER_OPTIONS = frozenset().union(*OPTIONS.values())
 
 
+class Inapplicable(ValueError):
+    """An option that does not go with the others: its name, and a message that says what does."""
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(message)
+        self.option = option
+
+
 def check(options: "Hyperparameters") -> None:
     """Refuse what does not go together.
 
-    Raises:  ValueError that says what does not apply, and what does
+    Raises:  Inapplicable
     """
     _check_loss(options)
     if options.solver != "sgd" and options.device == "cuda":
-        raise ValueError(f"the solver {options.solver} runs on the cpu: use device cpu or auto")
+        raise Inapplicable("device", f"the solver {options.solver} runs on the cpu: use device cpu or auto")
     if options.tf32 and (options.device == "cpu" or options.solver != "sgd" or options.sweep is not None):
-        raise ValueError("tf32 does not apply to what runs on the cpu: use the solver sgd, and device auto or cuda")
+        raise Inapplicable(
+            "tf32", "tf32 does not apply to what runs on the cpu: use the solver sgd, and device auto or cuda"
+        )
     if options.class_weights is not None and options.model != "softmax":
-        raise ValueError("class_weights do not apply to linear")
+        raise Inapplicable("class_weights", "class_weights do not apply to linear")
     if options.precondition == "whiten" and options.l1:
-        raise ValueError("precondition whiten does not apply with l1, which acts on the features' own weights")
+        raise Inapplicable(
+            "precondition", "precondition whiten does not apply with l1, which acts on the features' own weights"
+        )
     _check_early_stopping(options)
     _check_sweep(options)
     _check_optimality_gap(options)
     if options.nesterov and not options.momentum and not (options.sweep and options.sweep.momentum):
-        raise ValueError("nesterov needs a momentum above 0")
+        raise Inapplicable("nesterov", "nesterov needs a momentum above 0")
     for name in sorted(SOLVER_OPTIONS - OPTIONS[options.solver]):
         if name in options.model_fields_set and getattr(options, name) != type(options).model_fields[name].default:
-            raise ValueError(f"{name} does not apply to the solver {options.solver}")
+            raise Inapplicable(name, f"{name} does not apply to the solver {options.solver}")
 
 
 def _check_loss(options: "Hyperparameters") -> None:
     loss, suited = options.loss, LOSSES[options.model]
     if loss is not None and loss not in suited:
-        raise ValueError(f"loss {loss} does not apply to {options.model}: use {' or '.join(suited)}")
+        raise Inapplicable("loss", f"loss {loss} does not apply to {options.model}: use {' or '.join(suited)}")
     if options.solver == "exact" and options.model != "linear":
-        raise ValueError("the solver exact does not apply to softmax: use sgd or lbfgs")
+        raise Inapplicable("solver", "the solver exact does not apply to softmax: use sgd or lbfgs")
     if loss is not None and loss not in SOLVER_LOSSES[options.solver]:
-        raise ValueError(f"the solver {options.solver} does not apply to the loss {loss}: use sgd")
+        raise Inapplicable("solver", f"the solver {options.solver} does not apply to the loss {loss}: use sgd")
 
 
 def _check_early_stopping(options: "Hyperparameters") -> None:
     metric = options.early_stopping.metric if options.early_stopping else None
     if metric is not None and metric.endswith("accuracy") and options.model == "linear":
-        raise ValueError(f"early_stopping: {metric} does not apply to linear")
+        raise Inapplicable("early_stopping", f"early_stopping: {metric} does not apply to linear")
 
 
 def _check_sweep(options: "Hyperparameters") -> None:
@@ -87,20 +99,25 @@ def _check_sweep(options: "Hyperparameters") -> None:
     }
     for name, is_given in beside.items():
         if is_given and getattr(options.sweep, name) is not None:
-            raise ValueError(f"{name} is given twice: in the sweep and beside it")
+            raise Inapplicable(name, f"{name} is given twice: in the sweep and beside it")
     if options.early_stopping is not None:
-        raise ValueError("early_stopping does not apply to a sweep, whose candidates share their epochs")
+        raise Inapplicable(
+            "early_stopping", "early_stopping does not apply to a sweep, whose candidates share their epochs"
+        )
     if options.device == "cuda":
-        raise ValueError("a sweep is trained on the cpu: use device cpu or auto")
+        raise Inapplicable("device", "a sweep is trained on the cpu: use device cpu or auto")
 
 
 def _check_optimality_gap(options: "Hyperparameters") -> None:
     if not options.optimality_gap:
         return
     if options.loss == "absolute":
-        raise ValueError("optimality_gap does not apply to the loss absolute, whose optimum no solver here finds")
+        raise Inapplicable(
+            "optimality_gap", "optimality_gap does not apply to the loss absolute, whose optimum no solver here finds"
+        )
     is_penalised = options.l1 or options.l2 or (options.sweep and options.sweep.l2)
     if options.gradient_reduction == "sum" and is_penalised:
-        raise ValueError(
-            "optimality_gap does not apply to summed gradients with a penalty, which then has no objective of its own"
+        raise Inapplicable(
+            "optimality_gap",
+            "optimality_gap does not apply to summed gradients with a penalty, which then has no objective of its own",
         )

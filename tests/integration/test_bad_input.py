@@ -267,3 +267,50 @@ def test_a_diverging_job_ends_as_diverged_and_offers_a_rate_that_trains(server: 
     again = server.train(**spec, learning_rate=over["error"]["learning_rate_to_try"])
     assert again["status"] == "succeeded"
     assert server.history(again)[-1]["train_loss"] < server.history(again)[0]["train_loss"]
+
+
+def packed(server: RunningServer, path: str, body: Any, encoding: str = "gzip") -> httpx.Response:
+    headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
+    return server.client.post(path, content=gzip.compress(json.dumps(body).encode()), headers=headers)
+
+
+def test_every_json_body_may_be_compressed_and_no_other_coding_is_passed_over(server: RunningServer) -> None:
+    source = {"source": LINE, "name": "line-of-a-packed-body"}
+    spec = {"dataset": "line-of-a-packed-body", "model": "linear"}
+
+    assert packed(server, "/datasets", source).status_code == 201
+    assert packed(server, "/jobs?dry_run=true", spec).status_code == 200
+    assert packed(server, "/models/line-of-bad-input/evaluate", {"dataset": "line-of-bad-input"}).status_code == 200
+    for path, body in (("/datasets", source), ("/jobs", spec)):
+        assert packed(server, path, body, "br").status_code == 415
+    plain = server.client.post("/jobs", json=spec, headers={"Content-Encoding": "gzip"})
+    assert (plain.status_code, plain.json()["errors"][0]["location"]) == (422, "body")
+
+
+def test_a_packed_json_body_has_the_limits_of_a_plain_one(server: RunningServer) -> None:
+    reply = packed(server, "/jobs", {"dataset": "x" * (2 << 20), "model": "linear"})
+
+    assert reply.status_code == 413
+
+
+def test_a_kind_that_is_none_is_named_by_its_column_in_a_form_too(server: RunningServer) -> None:
+    fields = {"columns": '{"a.b": "foo", "c": "numeric"}'}
+    reply = server.client.post("/datasets", data=fields, files={"file": ("x.csv", b"a.b,c\n1,2\n")})
+
+    check(reply, 422, "columns.a.b")
+
+
+@pytest.mark.parametrize(
+    ("options", "location"),
+    [
+        ({"solver": "exact", "epochs": 3}, "epochs"),
+        ({"loss": "cross_entropy"}, "loss"),
+        ({"nesterov": True}, "nesterov"),
+        ({"sweep": {}}, "sweep"),
+        ({"sweep": {"l2": [0.1]}, "l2": 0.1}, "l2"),
+    ],
+)
+def test_options_that_contradict_each_other_name_the_one_to_change(
+    server: RunningServer, options: dict[str, Any], location: str
+) -> None:
+    check(job(server, **options), 422, location)

@@ -227,6 +227,7 @@ FAILING: dict[str, tuple[bytes, str, dict[str, Any], int, str]] = {
     "a delimiter of two characters": (b"a,b\n1,2\n", "csv", {"delimiter": ",,"}, 422, "delimiter"),
     "UTF-16 that is none": (b"a,b\n1,2\n", "csv", {"encoding": "utf-16"}, 422, "encoding"),
     "NUL bytes in rows that differ in length": (b"a,b\n1,\0\n2\n", "csv", {}, 422, "line 2"),
+    "a kind that is none": (b"a,b\n1,2\n", "csv", {"columns": '{"a": "foo"}'}, 422, "columns.a"),
     "a decimal mark that is none": (b"a,b\n1,2\n", "csv", {"decimal": ";"}, 422, "decimal"),
     "an encoding that is none": (b"a,b\n1,2\n", "csv", {"encoding": "klingon"}, 422, "encoding"),
     "what is not gzip": (b"a,b\n1,2\n", "csv", {"content_encoding": "gzip"}, 422, "file"),

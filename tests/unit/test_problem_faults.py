@@ -103,6 +103,33 @@ def test_a_fault_of_the_body_as_a_whole_is_located_there(app: ProblemDocuments, 
     assert [fault["location"] for fault in found["errors"]] == ["body"]
 
 
+class Contradiction(ValueError):
+    """As options of a training contradict each other: it says which of them is to be changed."""
+
+    option = "rate"
+
+
+class Nested(BaseModel):
+    inner: int = 1
+    rate: float = 1.0
+
+    @model_validator(mode="after")
+    def _contradicts(self) -> "Nested":
+        raise Contradiction("rate does not go with inner")
+
+
+class Outer(BaseModel):
+    deep: Nested
+
+
+def test_fields_that_contradict_each_other_are_located_where_the_error_says():
+    for kind, body, location in ((Nested, {}, "rate"), (Outer, {"deep": {}}, "deep.rate")):
+        with pytest.raises(ValidationError) as caught:
+            TypeAdapter(kind).validate_python(body)
+
+        assert list(faults_of(caught.value.errors(), body)) == [Fault(location, "rate does not go with inner")]
+
+
 def test_a_fault_of_a_body_that_was_read_by_hand_is_located_in_it_too():
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(Body).validate_python({"epochs": 13})

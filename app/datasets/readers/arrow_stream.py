@@ -22,5 +22,5 @@ def _batches(path: Path) -> Iterator[pa.RecordBatch]:
             for batch in stream:
                 batch.validate(full=True)
                 yield batch
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InvalidData(Fault("file", "not a whole Arrow stream; it is damaged or truncated")) from error

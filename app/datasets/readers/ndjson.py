@@ -1,5 +1,6 @@
 """NDJSON: one JSON object per line, read in blocks of lines."""
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,8 @@ def read(upload: Upload) -> Content:
 def _blocks(path: Path) -> Iterator[list[dict[str, object]]]:
     number = 0
     with path.open("rb") as file:
+        if file.read(len(BOM_UTF8)) != BOM_UTF8:
+            file.seek(0)
         while lines := file.readlines(BLOCK_BYTES):
             yield [_record(line, row) for row, line in enumerate(lines, number + 1) if line.strip()]
             number += len(lines)

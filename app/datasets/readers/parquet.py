@@ -22,6 +22,8 @@ def read(upload: Upload) -> Content:
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:
     try:
         with pq.ParquetFile(path, pre_buffer=False) as file:
-            yield from file.iter_batches(_BATCH_ROWS)
-    except (pa.ArrowException, OSError) as error:
+            for batch in file.iter_batches(_BATCH_ROWS):
+                batch.validate(full=True)  # a text need not be UTF-8 to lie in the file
+                yield batch
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InvalidData(Fault("file", "not a whole Parquet file; it is damaged or truncated")) from error

@@ -141,3 +141,14 @@ def test_a_target_of_another_dataset_must_hold_numbers_too(build: Build, values:
 
     with pytest.raises(InvalidSpec, match="where the target is a number"):
         target.encode(everything(build({"a": [1, 2], "y": values})))
+
+
+def test_why_a_column_is_no_target_is_told(build: Build):
+    dataset = build(b"a,when,no,c\n1,2020-01-01,,x\n2,2020-01-02,,y\n")
+    ignored = build(b"a,b\n1,2\n", columns={"b": "ignore"})
+
+    for given, message in (([], "the list is empty"), ("when", "holds date-times"), ("no", "no value"), ("c", "categ")):
+        with pytest.raises(InvalidSpec, match=message):
+            TargetEncoding.fit(dataset, given, "linear")
+    with pytest.raises(InvalidSpec, match="is declared ignore"):
+        TargetEncoding.fit(ignored, "b", "linear")

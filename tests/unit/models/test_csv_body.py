@@ -1,10 +1,14 @@
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from app.datasets.feature_encoding import CategoricalFeature, NumericFeature
 from app.datasets.readers.csv_dialect import CsvOptions
-from app.errors import Fault, OnelayerError
+from app.errors import Fault, InvalidData, InvalidInstances, InvalidRequest, OnelayerError
 from app.models.bodies import CSV, answer_body
 from app.models.prediction import PLAIN
 from app.models.predictor import Loaded, Predictor
@@ -81,3 +85,46 @@ def test_what_cannot_be_read_is_named_by_its_place(loaded: Loaded, case: str) ->
     faults: list[Fault] = list(caught.value.faults)
     assert (caught.value.status, faults[0].location) == (422, location)
     assert message in faults[0].message
+
+
+VALUES = [
+    "1",
+    "0",
+    "",
+    "NA",
+    '"NA"',
+    '""',
+    "x",
+    "é",
+    "1,5",
+    "yes",
+    "inf",
+    "nan",
+    '"',
+    "'",
+    "\0",
+    "\r",
+    "\n",
+    "1e999",
+    "\ufeff",
+]
+HEADERS = [["n", "b", "c"], ["c", "b", "n"], ["", "n", "b", "c"], ["n", "b"], ["n", "n", "b", "c"], ['"n"', "'b'", "c"]]
+
+
+@st.composite
+def nearly_csv(draw: st.DrawFn) -> bytes:
+    rows = [draw(st.sampled_from(HEADERS))]
+    rows += draw(st.lists(st.lists(st.sampled_from(VALUES), min_size=2, max_size=4), max_size=3))
+    delimiter, end = draw(st.sampled_from(",;\t|")), draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    body = end.join(delimiter.join(row) for row in rows) + end * draw(st.integers(0, 2))
+    return body.encode(draw(st.sampled_from(["utf-8", "utf-8-sig", "latin-1", "utf-16", "utf-16-le"])), "replace")
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=nearly_csv(), encoding=st.sampled_from([None, "latin-1", "utf-16"]), decimal=st.sampled_from([None, ","]))
+@example(body=b"n,b,c\n1,0,\0\n", encoding=None, decimal=None)
+def test_a_body_has_an_answer_or_is_refused(
+    loaded: Loaded, body: bytes, encoding: str | None, decimal: str | None
+) -> None:
+    with suppress(InvalidInstances, InvalidData, InvalidRequest):
+        assert np.isfinite(said(loaded, body, encoding=encoding, decimal=decimal)).all()

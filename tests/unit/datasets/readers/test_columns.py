@@ -103,7 +103,24 @@ def test_what_is_left_out_can_be_no_target_and_something_must_be_left(build: Bui
     )  # fmt: skip
 
 
+def test_a_target_that_no_model_predicts_is_refused_at_once(build: Build):
+    body = b"a,when,nothing\n1,2020-01-01,\n2,2020-01-02,\n"
+
+    for name, why in (("when", "holds date-times"), ("nothing", "has no value")):
+        assert fault(build, body, "csv", target=name) == ("target", f"the column {name!r} {why}; no model predicts it")
+    assert build(body, target="when", columns={"when": "categorical"}).description.target == "when"
+
+
 def test_text_that_python_alone_takes_for_a_number_is_refused_by_its_row(build: Build):
     body = written(pa.table({"a": ["1", "1_0"], "y": np.arange(2)}), "parquet")
 
     assert fault(build, body, "parquet", columns={"a": "numeric"}) == ("row 2, column a", "'1_0' is not a number")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kinds", [{}, {"a": "boolean"}, {"a": "ignore"}])
+def test_texts_that_are_no_utf_8_are_refused_whatever_they_are_declared(build: Build, form: str, kinds: dict[str, str]):
+    buffers = pa.array([b"\xff\xfe", b"x"]).buffers()
+    table = pa.table({"a": pa.Array.from_buffers(pa.string(), 2, [None, *buffers[1:]]), "b": [1, 2]})
+
+    assert fault(build, written(table, form), form, columns=kinds)[0] == "file"

@@ -299,3 +299,7 @@ def test_an_npz_may_have_numbers_of_any_type_and_byte_order(build: Build, kind: 
     dataset = build(npz(X=values.astype(kind), y=values[0].astype(kind)), "npz")
 
     assert dataset.read() == [{"x1": 0, "x2": 1, "y": 0}, {"x1": 1, "x2": 0, "y": 1}]
+
+
+def test_lines_of_json_may_begin_with_a_byte_order_mark(build: Build):
+    assert build(b'\xef\xbb\xbf{"a": 1}\n{"a": 2}\n', "ndjson").read() == [{"a": 1}, {"a": 2}]

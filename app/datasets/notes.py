@@ -1,0 +1,47 @@
+"""Notes: what a client should know of a column whose texts look like numbers, told from its commonest values."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from app.datasets.kinds import Kind
+
+MOST_LOOKED_AT = 20
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_GROUPED = r"[-+]?\d{1,3}(?:[,.'\s]\d{3})*(?:[.,]\d+)?"
+_KEPT = "and are kept as texts"
+_LOOKS = (
+    (r"[-+]?\d{1,3}(?:[,'\s]\d{3})+(?:\.\d+)?", f"with separated thousands, {_KEPT}; write them without separators"),
+    (r"[-+]?(?:\d+|\d{1,3}(?:\.\d{3})+),\d+", f"with a decimal comma, {_KEPT}; {{decimal}}"),
+    (rf"(?:{_NUMBER}|{_GROUPED})\s?%", f"with a percent sign, {_KEPT}; write them without it"),
+    (rf"[$€£¥]\s?{_GROUPED}|{_GROUPED}\s?[$€£¥]", f"with a currency, {_KEPT}; write them without it"),
+)
+UNNAMED = (
+    "it has no name, is taken for the numbers of the rows, and is no feature unless columns declares it another kind"
+)
+
+
+def note(column: dict[str, Any], is_csv: bool) -> str | None:
+    """What there is to say of a profiled column whose kind nobody declared."""
+    if column["kind"] != Kind.CATEGORICAL or "categories" not in column:
+        return None
+    levels = [str(entry["value"]).strip() for entry in column["categories"]]
+    return _of_texts(levels, is_csv) if any(map(str.isdigit, "".join(levels[:2]))) else None
+
+
+def _of_texts(levels: Sequence[str], is_csv: bool) -> str | None:
+    looked_at = levels[:MOST_LOOKED_AT]
+    plain = {level for level in looked_at if re.fullmatch(_NUMBER, level)}
+    for pattern, message in _LOOKS:
+        alike = sum(re.fullmatch(pattern, level) is not None for level in looked_at if level not in plain)
+        if alike and alike + len(plain) >= 0.9 * len(looked_at):
+            cure = "decimal=, reads them as numbers" if is_csv else "write them with a point"
+            return f"its values look like numbers {message.format(decimal=cure)}"
+    if len(plain) < 0.75 * len(looked_at):
+        return None
+    stranger = next((level for level in levels if not re.fullmatch(_NUMBER, level)), None)
+    if stranger is None:
+        return None if is_csv else "its values are numbers written as texts; declare it numeric to read them as numbers"
+    return (
+        f"most of its values are numbers, but {stranger[:40]!r} is not; leave it empty if it says that one is missing"
+    )

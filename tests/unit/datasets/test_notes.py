@@ -1,0 +1,51 @@
+import pytest
+
+from app.datasets.readers.csv_dialect import CsvOptions
+from tests.unit.datasets.conftest import Build
+
+SAID = {
+    "decimal commas": (["1,5", "2", "1.234,75"], "decimal=, reads them"),
+    "thousands": (["1,234", "12,345,678.9", "7"], "thousands"),
+    "thousands with spaces": (["1 234", "12 345 678"], "thousands"),
+    "percent": (["5%", "12.5 %"], "percent"),
+    "dollars": (["$1,234.50", "$ 7"], "currency"),
+    "euros": (["1.234,50 €", "7€"], "currency"),
+    "one that is missing": (["1", "2", "3", "?"], "but '?' is not"),
+}
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_a_column_of_texts_that_look_like_numbers_says_so(build: Build, case: str):
+    values, words = SAID[case]
+    body = "\n".join(["a;b", *(f"{value};x{number}" for number, value in enumerate(values))])
+
+    columns = build(body.encode(), csv=CsvOptions(delimiter=";")).description.columns
+
+    assert columns[0]["kind"] == "categorical"
+    assert words in columns[0]["note"]
+    assert "note" not in columns[1]
+
+
+QUIET = [
+    ["a1", "b2"],
+    ["2020-01", "2020-02"],
+    ["1-2", "3-4"],
+    ["A,5", "B,6"],
+    ["192.168.0.1", "10.0.0.1"],
+    ["1", "a", "b"],
+]
+
+
+@pytest.mark.parametrize("values", QUIET)
+def test_other_texts_have_no_note(build: Build, values: list[str]):
+    assert "note" not in build({"a": values}).description.columns[0]
+
+
+def test_who_declares_a_column_knows_it(build: Build):
+    assert "note" not in build(b"a;b\n1,5;2\n", columns={"a": "categorical"}).description.columns[0]
+    assert "note" not in build(b",a\n0,1\n", columns={"column1": "ignore"}).description.columns[0]
+    assert "no name" in build(b",a\n0,1\n").description.columns[0]["note"]
+
+
+def test_numbers_written_as_texts_are_told_where_the_format_has_types(build: Build):
+    assert "declare it numeric" in build({"a": ["007", "8"]}).description.columns[0]["note"]
