@@ -34,8 +34,8 @@ FLAT = {True: 1e-9, False: 2e-6}
 """Largest entry of the gradient at which it is over, in units of the first one; by whether sums are precise."""
 STILL = {True: 1e-15, False: 1e-8}
 """Relative gain of an iteration below which it is over, if the gradient is low too."""
-LOW = 1e-6
-"""Largest entry of the gradient that is low, in units of the first one, or of the slopes of single rows' losses."""
+LOW = {True: 1e-6, False: 1e-3}
+"""Largest entry of the gradient that is low, by whether sums are precise, in units of the first or of row slopes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ class Search:
         self._setting = setting
         self._objective = Objective(setting, setting.problem.train, precise)
         self._still = STILL[self._objective.precise] if still is None else still
+        self._is_hasty, self._was_still = still is not None, False
         validation = setting.problem.validation
         self._validation = None if validation is None else Objective(setting, validation)
         self._decay = setting.decay.astype(np.float64)[:, None]
@@ -92,15 +93,18 @@ class Search:
         """Whether it is over: the gradient has vanished, or nothing is gained any more, steepest descent included.
 
         Where nothing is gained but the gradient is no trifle, the curvature that was seen misleads, and is forgotten.
+        A search that takes small gains for none is over after two of them.
         """
         steepness = float(np.abs(self._slopes(point)).max())
         is_flat = steepness <= FLAT[self._objective.precise] * self._first_slope
-        is_low = steepness <= LOW * max(self._first_slope, self._row_slope)
+        is_low = steepness <= LOW[self._objective.precise] * max(self._first_slope, self._row_slope)
         is_still = gain <= self._still * abs(point.value)
-        if is_flat or (is_still and (is_low or not self._steps)):
+        is_done = self._was_still if self._is_hasty else is_low or not self._steps
+        if is_flat or (is_still and is_done):
             self._is_over = True
-        elif is_still:
+        elif is_still and not self._is_hasty:
             self._steps, self._changes = [], []
+        self._was_still = is_still
 
     def _slopes(self, point: Point) -> Matrix:
         """What vanishes at the optimum."""
