@@ -26,7 +26,9 @@ class TableHash:
     def update(self, batch: pa.RecordBatch) -> None:
         """Take in the rows of a batch, whose columns have their stored types."""
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            self._columns.setdefault(name, _ColumnHash()).update(column, self._rows)
+            if name not in self._columns:
+                self._columns[name] = _ColumnHash(column.type)
+            self._columns[name].update(column, self._rows)
         self._rows += len(batch)
 
     def digests(self) -> dict[str, bytes]:
@@ -44,29 +46,38 @@ def content_sha256(digests: Mapping[str, bytes], kinds: Mapping[str, str], split
 
 
 class _ColumnHash:
-    def __init__(self) -> None:
+    def __init__(self, kind: pa.DataType) -> None:
+        # Looked up once: wide tables come in short pieces, and a type takes as long to look up as a piece to hash.
+        self._fixed = _FIXED.get(kind)  # else it is text
         self._values = hashlib.sha256()
         self._lengths = hashlib.sha256()
         self._missing = hashlib.sha256()
         self._has_values = False
 
     def update(self, column: pa.Array, start: int) -> None:
-        self._has_values |= column.null_count < len(column)
-        if column.null_count:
+        missing = column.null_count
+        self._has_values |= missing < len(column)
+        if missing:
             positions = np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False)) + start
             self._missing.update(positions.astype("<i8").data)
-        if pa.types.is_string(column.type):
+        if self._fixed is not None:
+            self._values.update(self._fixed(column).data)
+        else:
             texts = pc.fill_null(column, "")
             self._lengths.update(pc.binary_length(texts).to_numpy(zero_copy_only=False).astype("<i4").data)
             self._values.update(_text_bytes(texts))
-            return
-        self._values.update(_FIXED[column.type](column).data)
 
     def digest(self) -> bytes:
         if not self._has_values:
             # Formats do not agree on the type of a column that is missing throughout.
             return self._missing.digest()
         return self._values.digest() + self._lengths.digest() + self._missing.digest()
+
+
+def _wholes(column: pa.Array) -> NDArray[np.float64]:
+    filled = pc.fill_null(column, 0) if column.null_count else column
+    values: NDArray[np.float64] = filled.to_numpy(zero_copy_only=False).astype("<f8")
+    return values
 
 
 def _floats(column: pa.Array) -> NDArray[np.float64]:
@@ -88,7 +99,7 @@ def _times(column: pa.Array) -> NDArray[np.int64]:
 
 
 _FIXED: Mapping[pa.DataType, Callable[[pa.Array], NDArray[Any]]] = {
-    pa.int64(): _floats,
+    pa.int64(): _wholes,
     pa.float64(): _floats,
     pa.bool_(): _booleans,
     pa.timestamp("us"): _times,

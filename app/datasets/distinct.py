@@ -46,6 +46,11 @@ def hashed_numbers(values: NDArray[np.float64]) -> Hashes:
     return _mixed((values + 0.0).view(np.uint64))
 
 
+def hashed_integers(values: NDArray[np.uint64]) -> Hashes:
+    """A hash of each whole number."""
+    return _mixed(values)
+
+
 def hashed_texts(values: Iterable[str]) -> Hashes:
     """A hash of each text, the same in every process."""
     return _mixed(np.fromiter((zlib.crc32(value.encode()) for value in values), np.uint64))

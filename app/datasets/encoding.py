@@ -5,8 +5,8 @@ own units, ones and zeros for categories, and pixels from 0 to 255. Training see
 centre) / scale; `fold` turns the weights that training found into weights that act on the raw design matrix.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
@@ -21,6 +21,7 @@ from app.datasets.feature_encoding import (
     Matrix,
     NumericFeature,
     feature_from_json,
+    told_apart,
 )
 from app.datasets.feature_statistics import (
     ArrayStatistics,
@@ -45,7 +46,7 @@ class Design(NamedTuple):
 
 @dataclass(frozen=True)
 class Encoding:
-    """The features of a model, its target, and the standardisation that training used (None without it)."""
+    """The features of a model, its target, and what training subtracted and divided by (None where it did not)."""
 
     features: tuple[Feature, ...]
     target: TargetEncoding
@@ -61,6 +62,7 @@ class Encoding:
         standardize: bool,
         max_categories: int | None = None,
         missing_indicator: bool = False,
+        centre: bool = False,
     ) -> Self:
         """Learn from training rows in one pass. Without `features`, every usable column but the target is one."""
         names = chosen_features(part.dataset, features, target.columns)
@@ -73,7 +75,13 @@ class Encoding:
                     statistics.add(values[statistics.name])
         fitted = tuple(statistics.feature() for statistics in learned)
         if not standardize:
-            return cls(fitted, target)
+            # Centred all the same, where `centre` asks for it or an offset would cost a column its digits.
+            plain, offsets = cls(fitted, target), np.concatenate([each.offsets(centre) for each in learned])
+            return (
+                replace(plain, mean=tuple(offsets.tolist()), std=tuple(plain.scale.tolist()))
+                if offsets.any()
+                else plain
+            )
         mean, std = (np.concatenate(each) for each in zip(*(each.mean_and_std() for each in learned), strict=True))
         # A constant column carries nothing: it becomes zero, and its weight is never scaled up.
         std[std <= 1e-12 * np.maximum(np.abs(mean), 1e-300)] = 1.0
@@ -85,7 +93,7 @@ class Encoding:
 
         No two are called alike: a level that is really called "unknown" leaves "town=unknown (2)" to the unseen ones.
         """
-        return _told_apart(name for feature in self.features for name in feature.names)
+        return told_apart(name for feature in self.features for name in feature.names)
 
     @cached_property
     def centre(self) -> Matrix:
@@ -143,6 +151,11 @@ class Encoding:
 
     def fold(self, weights: NDArray[Any], bias: NDArray[Any]) -> tuple[Matrix, Matrix]:
         """Weights (d, k) and bias (k,) that act on raw columns as the given ones act on the trained ones."""
+        weights, bias = self.fold_features(weights, bias)
+        return weights, bias + np.asarray(self.target.centre or 0.0)
+
+    def fold_features(self, weights: NDArray[Any], bias: NDArray[Any]) -> tuple[Matrix, Matrix]:
+        """The linear part of `fold`: the target stays centred."""
         folded = np.asarray(weights, np.float64) / self.scale[:, None]
         folded_bias = np.asarray(bias, np.float64) - self.centre @ folded
         start = 0
@@ -235,15 +248,3 @@ def _rows_of(array: NDArray[Any], rows: Rows) -> NDArray[Any]:
 
 def _unit(feature: Feature) -> float:
     return PIXEL_LEVELS if isinstance(feature, ArrayFeature) and feature.pixels else 1.0
-
-
-def _told_apart(names: Iterable[str]) -> list[str]:
-    """The names, each that was there before with a number behind it."""
-    found: dict[str, None] = {}
-    for name in names:
-        told, number = name, 1
-        while told in found:
-            number += 1
-            told = f"{name} ({number})"
-        found[told] = None
-    return list(found)

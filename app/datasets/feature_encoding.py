@@ -12,7 +12,7 @@ frequencies of the levels in place of a one (the mean, as for numbers), and fold
 the very weight that has the same effect.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any, ClassVar
@@ -154,3 +154,15 @@ def feature_from_json(given: dict[str, Any]) -> Feature:
 _FROM_KIND: Mapping[str, Callable[..., Feature]] = {
     feature.kind: feature for feature in (NumericFeature, CategoricalFeature, ArrayFeature)
 }
+
+
+def told_apart(names: Iterable[str]) -> list[str]:
+    """The names, each that was there before with a number behind it."""
+    found: dict[str, None] = {}
+    for name in names:
+        told, number = name, 1
+        while told in found:
+            number += 1
+            told = f"{name} ({number})"
+        found[told] = None
+    return list(found)

@@ -22,6 +22,7 @@ from app.datasets.feature_encoding import (
 )
 from app.datasets.kinds import as_numbers
 from app.datasets.moments import Moments
+from app.datasets.offsets import offsets
 from app.errors import Fault, InvalidSpec
 
 MOST_COUNTED = 1_000_000
@@ -41,6 +42,12 @@ class FeatureStatistics(Protocol):
 
     def mean_and_std(self) -> tuple[Matrix, Matrix]:
         """Of the columns that the feature encodes to, over the training rows."""
+
+    def offsets(self, always: bool) -> Matrix:
+        """What to subtract from these columns where they are not standardised (see `offsets`).
+
+        Of numbers alone: ones and zeros, bytes and arrays of float32 lose nothing.
+        """
 
 
 class NumberStatistics:
@@ -72,6 +79,11 @@ class NumberStatistics:
             return mean, std
         share = 1 - self._moments.count / self._rows
         return np.append(mean, share), np.append(std, (share * (1 - share)) ** 0.5)
+
+    def offsets(self, always: bool) -> Matrix:
+        """See `FeatureStatistics`."""
+        found = offsets(self._moments.mean, self._moments.std(), always)
+        return np.append(found, 0.0) if self._indicates else found
 
     @property
     def _indicates(self) -> bool:
@@ -116,6 +128,10 @@ class CategoryStatistics:
         mean = np.array([*counts, self._rows - sum(counts)]) / self._rows
         return mean, np.sqrt(mean * (1 - mean))
 
+    def offsets(self, always: bool) -> Matrix:
+        """See `FeatureStatistics`."""
+        return np.zeros(len(self._kept_counts()) + 1)
+
     def _levels(self) -> list[str]:
         """The levels that get a column, in order: the most frequent ones where there are too many."""
         if self._most is None or len(self._counts) <= self._most:
@@ -155,3 +171,7 @@ class ArrayStatistics:
         """See `FeatureStatistics`."""
         assert self._moments is not None
         return self._moments.mean, self._moments.std()
+
+    def offsets(self, always: bool) -> Matrix:
+        """See `FeatureStatistics`."""
+        return np.zeros(self._feature.width)

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from app.datasets.chunks import chunked
 from app.datasets.distinct import Distinct, hashed_texts
+from app.datasets.integer_profile import LargeIntegers
 from app.datasets.kinds import Kind, kind_of
-from app.datasets.number_profile import BINS, Profile, described_counts, numbers_profile
+from app.datasets.number_profile import BINS, EXACT_INTEGERS, Profile, described_counts, numbers_profile
 
 MOST_CATEGORIES = 1000
 """How many categories are listed, the most frequent first; `distinct` counts them all."""
@@ -90,7 +91,10 @@ class _Column:
 def _profile_of(file: pq.ParquetFile, position: int, kind: pa.DataType) -> ColumnProfile:
     if kind in _SIMPLE:
         return _SIMPLE[kind]()
-    return numbers_profile(kind, file.metadata.num_rows, _bounds(file, position))
+    rows, bounds = file.metadata.num_rows, _bounds(file, position)
+    if kind == pa.int64() and bounds is not None and max(map(abs, bounds)) > EXACT_INTEGERS:
+        return LargeIntegers(*bounds, rows)
+    return numbers_profile(kind, rows, bounds)
 
 
 def _bounds(file: pq.ParquetFile, position: int) -> tuple[int, int] | None:

@@ -30,6 +30,7 @@ class TableWriter:
         self._writer: pq.ParquetWriter | None = None
         self._checks = _Lane()
         self._writes = _Lane()
+        self._settled: pa.Schema | None = None
         self.hash = TableHash()
         self.rows = 0
 
@@ -51,13 +52,23 @@ class TableWriter:
     def _take(self, given: pa.RecordBatch) -> None:
         if len(given) == 0:
             return
-        batch = conformed(given, self._columns, self.rows)
+        batch = self._conformed(given)
         self.hash.update(batch)
         self.rows += len(batch)
         self._pending.append(batch)
         self._pending_bytes += batch.nbytes
         if self._pending_bytes >= max(_GROUP_BYTES, batch.num_columns * _COLUMN_BYTES):
             self._flush()
+
+    def _conformed(self, given: pa.RecordBatch) -> pa.RecordBatch:
+        """The batch in stored types; batches like one that had them already are not looked at column by column."""
+        if self._settled is not None and given.schema.equals(self._settled):
+            return given
+        batch = conformed(given, self._columns, self.rows)
+        # Numbers with a fraction are looked at each time, since they may be too large.
+        if batch.schema.equals(given.schema) and pa.float64() not in batch.schema.types:
+            self._settled = batch.schema
+        return batch
 
     def finish(self) -> None:
         """Write what is left. A table has at least one row."""

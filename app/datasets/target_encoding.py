@@ -1,5 +1,8 @@
 """Target encoding: how the target becomes y. Numbers for linear, class indices for softmax regression.
 
+Numbers are centred in float64 before they become float32 (see `offsets`): 100000001 and 100000003 are the same float32.
+Whoever folds the weights adds the centre to the bias.
+
 The classes are those of the whole dataset, not of the training rows alone, so that a rare class that falls
 into the validation rows still has an output. They stand in natural order: 2 before 10, "class 2" before
 "class 10".
@@ -7,7 +10,7 @@ into the validation rows still has an output. They stand in natural order: 2 bef
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -17,20 +20,28 @@ from numpy.typing import NDArray
 
 from app.datasets.dataset import Dataset
 from app.datasets.kinds import Kind, as_numbers
+from app.datasets.moments import Moments
+from app.datasets.offsets import offsets
 from app.datasets.profile import unpredictable
 from app.datasets.splitting import Part
 from app.errors import Fault, InvalidSpec
 
 MOST_CLASSES = 1000
 _EXACT_INTEGERS = 2.0**53
+LARGEST, LEAST_SPREAD = 1e30, 1e-30
+"""What float32 holds with room for a gradient: the largest distance from the centre, and the least spread."""
 
 
 @dataclass(frozen=True)
 class TargetEncoding:
-    """The target's columns, and its classes where it has any."""
+    """The target's columns, and its classes where it has any.
+
+    `centre` is what training subtracts from each column, nothing where it is empty. Models do not keep it.
+    """
 
     columns: tuple[str, ...]
     classes: tuple[str, ...] | None
+    centre: tuple[float, ...] = ()
 
     @classmethod
     def fit(cls, dataset: Dataset, target: str | Sequence[str] | None, model: str) -> Self:
@@ -63,6 +74,22 @@ class TargetEncoding:
         rows = np.arange(part.rows.start, part.rows.stop) if isinstance(part.rows, slice) else part.rows
         return Part(part.dataset, rows[present]), int((~present).sum())
 
+    def centred(self, part: Part, always: bool) -> Self:
+        """The same with the centre of the training rows, none of which misses its target; see `offsets`."""
+        if self.classes is not None:
+            return self
+        moments, low, high = Moments(len(self.columns)), np.inf, -np.inf
+        for _, columns in self._blocks(part):
+            numbers = _numbers(columns)
+            moments.add(numbers)
+            low, high = np.minimum(low, numbers.min(axis=0)), np.maximum(high, numbers.max(axis=0))
+        std = np.where(low == high, 0.0, moments.std())
+        for name, spread in zip(self.columns, std.tolist(), strict=True):
+            if 0 < spread < LEAST_SPREAD:
+                raise _out_of_range(f"the column {name!r} has a spread of {spread:.0e}, less than {LEAST_SPREAD:g}")
+        centre = np.where(low == high, low, offsets(moments.mean, std, always))
+        return replace(self, centre=tuple(centre.tolist()))
+
     def encode(self, part: Part) -> NDArray[Any]:
         """Shapes: (n, k) float32 for linear, (n,) int32 class indices for softmax. None may be missing."""
         y: NDArray[Any] = np.empty(len(part), np.int32)
@@ -74,7 +101,7 @@ class TargetEncoding:
 
     def _encoded(self, columns: Sequence[pa.ChunkedArray]) -> NDArray[Any]:
         if self.classes is None:
-            return np.column_stack([as_numbers(column).to_numpy() for column in columns])
+            return self._near(_numbers(columns))
         texts = as_classes(columns[0])
         codes = pc.index_in(texts, value_set=pa.array(self.classes, pa.string()))
         if codes.null_count:
@@ -84,6 +111,14 @@ class TargetEncoding:
             )
         indices: NDArray[Any] = codes.to_numpy()
         return indices
+
+    def _near(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self.centre:
+            numbers -= self.centre
+        for name, distance in zip(self.columns, np.abs(numbers).max(axis=0, initial=0.0).tolist(), strict=True):
+            if distance > LARGEST:
+                raise _out_of_range(f"the column {name!r} spreads as far as {distance:.0e}, beyond {LARGEST:g}")
+        return numbers
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` takes."""
@@ -108,6 +143,14 @@ class TargetEncoding:
                     message = f"its column {name!r} is {column.type}, where the target is a number"
                     raise InvalidSpec(Fault("validation.dataset", message))
             yield start, columns
+
+
+def _numbers(columns: Sequence[pa.ChunkedArray]) -> NDArray[np.float64]:
+    return np.column_stack([as_numbers(column).to_numpy() for column in columns])
+
+
+def _out_of_range(message: str) -> InvalidSpec:
+    return InvalidSpec(Fault("target", f"{message}, which training takes; give it in another unit"))
 
 
 def is_quantity(stored: pa.DataType) -> bool:

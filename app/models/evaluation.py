@@ -141,7 +141,8 @@ def _number_metrics(tally: Tally) -> dict[str, Any]:
     errors = y_hat - y
     mse = float((errors**2).mean())
     total = float(((y - y.mean(axis=0)) ** 2).sum())
-    r2 = 1 - float((errors**2).sum()) / total if total > 0 else None
+    # The mean of equal numbers need not be that number, but they have no variance to explain.
+    r2 = 1 - float((errors**2).sum()) / total if np.ptp(y, axis=0).any() else None
     return {"mse": mse, "rmse": mse**0.5, "mae": float(np.abs(errors).mean()), "r2": r2}
 
 

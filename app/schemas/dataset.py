@@ -123,7 +123,8 @@ class DatasetBody(BaseModel):
     target: str | None = Field(description="The column that jobs predict by default.", examples=["y"])
     columns: list[dict[str, Any]] = Field(
         description="Each column: its name and kind, how many values are missing; mean, std, min, max and quantiles of "
-        "numbers, categories with their counts, or the shape of arrays; and a `note` where texts look like numbers.",
+        "numbers (beyond 2⁵³ min and max are integers), categories with their counts, or the shape of arrays; and a "
+        "`note` where texts look like numbers.",
         examples=[
             [
                 {

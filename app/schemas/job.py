@@ -50,12 +50,18 @@ class ReplayBody(BaseModel):
 class OptimalityBody(BaseModel):
     """How near the optimum a training has ended.
 
-    All but the first are null unless `optimality_gap` was asked for, and where the time limit came before the optimum
-    was found.
+    `objective` and what follows are null unless `optimality_gap` was asked for, and where the time limit came before
+    the optimum was found.
     """
 
     gradient_norm: float = Field(
         description="Norm of the objective's gradient over all training rows.", examples=[0.0021]
+    )
+    converged: bool | None = Field(
+        None,
+        description="Of `lbfgs`: true where the gradient vanished or nothing was gained any more; false where `epochs` "
+        "ended it before, or an earlier epoch was kept. Null for other solvers.",
+        examples=[True],
     )
     objective: float | None = Field(
         None,

@@ -227,10 +227,11 @@ def _cross_entropy(z: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor,
 
 
 def _residual_loss(loss: str, r: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Values and slopes of a loss of the residuals r = ŷ − y, (m, k) (see `losses`)."""
+    """Values, in float64, and slopes of a loss of the residuals r = ŷ − y, (m, k) (see `losses`)."""
+    wide = r.double()
     if loss == "absolute":
-        return r.abs(), r.sign()
+        return wide.abs(), r.sign()
     if loss == "huber":
         slope = r.clamp(-1, 1)
-        return slope * (r - 0.5 * slope), slope
-    return (r * r, r + r) if loss == "mse" else (0.5 * r * r, r)
+        return slope * (wide - 0.5 * slope), slope
+    return (wide * wide, r + r) if loss == "mse" else (0.5 * wide * wide, r)

@@ -15,7 +15,8 @@ class Epoch:
     The losses are means over rows in the units of the loss, without the penalties; accuracies are in 0…1 and
     None for linear regression. `learning_rate` is that of the epoch's first minibatch. `fit` goes on from `state`.
     `options` are those that held, all defaults settled. In a sweep `candidate` is the number of the one that this
-    epoch belongs to, and `leaderboard` has them all, the best first.
+    epoch belongs to, and `leaderboard` has them all, the best first. A search for the optimum says whether it
+    has `converged`.
     """
 
     number: int
@@ -28,6 +29,7 @@ class Epoch:
     options: Hyperparameters
     candidate: int = 0
     leaderboard: list[dict[str, Any]] | None = None
+    converged: bool | None = None
 
     @property
     def parameters(self) -> Parameters:

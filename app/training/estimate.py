@@ -83,7 +83,7 @@ def iterations(options: Hyperparameters, work: Work) -> int:
     """Of L-BFGS, most likely, at most those that are asked for."""
     if work.pixels:
         likely = PIXEL_ITERATIONS
-    elif options.l1:
+    elif options.l1 or options.loss == "huber":
         likely = 200
     elif _is_whitened(options, work):
         likely = (4 if options.l2 else 2) if options.model == "linear" else 25

@@ -32,6 +32,8 @@ CLOSE = 0.01
 SETTLED = 1e-6
 """Standard errors by which the last Newton step moves a coefficient at most."""
 POLISHING_STEPS = 3
+ROUNDING = 1e-7
+"""Residuals, in standard deviations of the target, that are those of rounding to float32."""
 BLOCK_ENTRIES = 200_000
 SEPARATED = 1e-7
 """Mean of p(1 − p) over the rows that a coefficient acts on, below which those rows are predicted without a doubt."""
@@ -89,13 +91,28 @@ def _linear(rows: Rows, parameters: Parameters, to_raw: Matrix) -> Inference:
     if degrees <= 0:
         raise Refused(f"{rows.count} rows leave no degree of freedom beside {equations.rank} coefficients")
     inverse = equations.solve(np.eye(d + 1))
-    variances = np.maximum(squares / degrees, 1e-300)
+    variances = squares / degrees
+    check_residuals(variances, rows)
     step = equations.solve(slopes)
     _check_optimum(np.abs(step) / np.sqrt(_diagonal(inverse)[:, None] * variances))
     optimum = Parameters(parameters.weights + step[:-1], parameters.bias + step[-1])
     unit = np.sqrt(_diagonal(to_raw @ inverse @ to_raw.T))
     unit[~_determined_raw(equations.determined(), to_raw)] = np.nan
     return Inference(optimum, unit[:, None] * np.sqrt(variances), degrees)
+
+
+def check_residuals(variances: Matrix, rows: Rows) -> None:
+    """A target that leaves nothing unexplained tells nothing of how sure its coefficients are.
+
+    Raises:  Refused
+    """
+    spread = rows.y.var(axis=0, dtype=np.float64)
+    if (spread == 0).any():
+        raise Refused("the target is constant, so that there is nothing to explain and no error to measure")
+    if (variances <= ROUNDING**2 * spread).any():
+        raise Refused(
+            "the model explains the target exactly, up to rounding: no residuals are left to measure errors by"
+        )
 
 
 def _softmax(problem: Problem, parameters: Parameters, to_raw: Matrix) -> Inference:

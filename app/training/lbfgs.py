@@ -1,7 +1,8 @@
 """Limited-memory BFGS: quasi-Newton iterations over all rows, down to the optimum.
 
 Nocedal and Wright, "Numerical Optimization", 2006, algorithm 7.4 with the last 10 pairs of steps and gradient
-changes; steps are halved (or cut by a parabola through what is known) until the objective falls enough (Armijo).
+changes; steps are halved (or cut by a parabola through what is known) until the objective falls enough (Armijo), and
+lengthened while it still falls as steeply as before (Wolfe), so that no unit of the target is too large for them.
 All losses here are convex, so that a pair with positive curvature is the rule, and others are left out.
 
 With an l1 penalty the search goes orthant-wise: see `orthant`.
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.training.epoch import Epoch, Pause
-from app.training.objective import Measured, Objective, packed, unpacked
+from app.training.objective import Measured, Objective, packed, row_slope, unpacked
 from app.training.scaling import Scaling
 from app.training.setting import Setting
 from app.training.state import State
@@ -24,11 +25,17 @@ Matrix = NDArray[np.float64]
 PAIRS = 10
 SUFFICIENT = 1e-4
 """Share of the slope's promise that a step must keep (Armijo)."""
+FLATTER = 0.9
+"""Share of the slope that may be left after a step (Wolfe): where it is more, the step was too short."""
+LONGER = 10.0
+"""By what a step that was too short is lengthened."""
 TRIALS = 30
 FLAT = {True: 1e-9, False: 2e-6}
 """Largest entry of the gradient at which it is over, in units of the first one; by whether sums are precise."""
 STILL = {True: 1e-15, False: 1e-8}
-"""Relative gain of an iteration below which it is over."""
+"""Relative gain of an iteration below which it is over, if the gradient is low too."""
+LOW = 1e-6
+"""Largest entry of the gradient that is low, in units of the first one, or of the slopes of single rows' losses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,29 +67,40 @@ class Search:
         memory = resume.memory if resume else {}
         self._steps = list(memory["steps"]) if "steps" in memory else []
         self._changes = list(memory["changes"]) if "changes" in memory else []
-        self._first_slope = float(memory["first_slope"][0]) if "first_slope" in memory else None
+        self._first_slope, self._row_slope = map(float, memory.get("slopes", np.zeros(2)))
         self._scaling = Scaling.of(setting.problem.train)
         self._phi = memory["phi"] if "phi" in memory else self._scaling.inside(packed(setting.start))
         self._done = resume.epoch if resume else 0
+        self._is_over = precise is None and "is_over" in memory  # in another precision it goes on
 
     def run(self) -> Iterator[Epoch | Pause]:
         """An epoch for each iteration, until the gradient vanishes or the objective no longer falls."""
         point = yield from self._at(self._phi)
-        if self._first_slope is None:
+        if not self._first_slope:
             self._first_slope = max(float(np.abs(self._slopes(point)).max()), 1e-300)
+            self._row_slope = row_slope(self._setting.options.loss, point.measured.loss)
         for number in range(self._done + 1, (self._setting.options.epochs or 0) + 1):
-            if number > self._done + 1 and self._is_flat(point):
+            if self._is_over:
                 return
             before = point
             point, length = yield from self._improved(before)
             self._remember(point.phi - before.phi, point.gradient - before.gradient)
+            self._judge(point, before.value - point.value)
             yield (yield from self._epoch(number, point, length))
-            if before.value - point.value <= self._still * abs(point.value):
-                return
 
-    def _is_flat(self, point: Point) -> bool:
-        assert self._first_slope is not None
-        return float(np.abs(self._slopes(point)).max()) <= FLAT[self._objective.precise] * self._first_slope
+    def _judge(self, point: Point, gain: float) -> None:
+        """Whether it is over: the gradient has vanished, or nothing is gained any more, steepest descent included.
+
+        Where nothing is gained but the gradient is no trifle, the curvature that was seen misleads, and is forgotten.
+        """
+        steepness = float(np.abs(self._slopes(point)).max())
+        is_flat = steepness <= FLAT[self._objective.precise] * self._first_slope
+        is_low = steepness <= LOW * max(self._first_slope, self._row_slope)
+        is_still = gain <= self._still * abs(point.value)
+        if is_flat or (is_still and (is_low or not self._steps)):
+            self._is_over = True
+        elif is_still:
+            self._steps, self._changes = [], []
 
     def _slopes(self, point: Point) -> Matrix:
         """What vanishes at the optimum."""
@@ -105,20 +123,31 @@ class Search:
         """The next point and the length of the step there; the same point where none is better."""
         direction = -self._turned(point.gradient)
         slope = float((direction * point.gradient).sum())
+        best, reached, too_far = point, 0.0, np.inf
         length = self._first_length(point.gradient)
         for _ in range(TRIALS):
             with np.errstate(over="ignore", invalid="ignore"):
                 trial = yield from self._at(point.phi + length * direction)
             if trial.value <= point.value + SUFFICIENT * length * slope:
-                return trial, length
+                best, reached = trial, length
+                if float((direction * trial.gradient).sum()) >= FLATTER * slope:
+                    break
+                length = min(LONGER * length, 0.5 * (length + too_far))
+                continue
+            too_far = length
             excess = trial.value - point.value - length * slope
             parabola = -0.5 * slope * length * length / excess if np.isfinite(excess) and excess > 0 else 0.0
-            length = min(max(parabola, 0.1 * length), 0.5 * length)
-        return point, 0.0
+            length = 0.5 * (reached + length) if reached else min(max(parabola, 0.1 * length), 0.5 * length)
+        return best, reached
 
     def _first_length(self, slopes: Matrix) -> float:
-        """The length to try first: a whole step, once there are curvature pairs."""
-        return 1.0 if self._steps else min(1.0, 1.0 / max(float(np.abs(slopes).sum()), 1e-300))
+        """The length to try first: a whole step, once there are curvature pairs.
+
+        Before, that is at most 1 over the curvature of a linear model, whose columns have variance 1 here.
+        """
+        if self._steps or self._setting.options.model == "linear":
+            return 1.0
+        return min(1.0, 1.0 / max(float(np.abs(slopes).sum()), 1e-300))
 
     def _turned(self, gradient: Matrix) -> Matrix:
         """The inverse Hessian's estimate times the gradient: the two loops of algorithm 7.4."""
@@ -157,10 +186,13 @@ class Search:
             learning_rate=length,
             state=self._state(number, point),
             options=self._setting.options,
+            converged=self._is_over,
         )
 
     def _state(self, number: int, point: Point) -> State:
-        memory = {"phi": point.phi, "first_slope": np.array([self._first_slope], np.float64)}
+        memory = {"phi": point.phi, "slopes": np.array([self._first_slope, self._row_slope])}
         if self._steps:
             memory |= {"steps": np.array(self._steps), "changes": np.array(self._changes)}
+        if self._is_over:
+            memory |= {"is_over": np.ones(1)}
         return self._setting.state(number, unpacked(point.theta), None, **memory)

@@ -71,15 +71,16 @@ def cross_entropy(z, row, label, weight):  # type: ignore[no-untyped-def]
 
 @inlined
 def residual_loss(loss, r):  # type: ignore[no-untyped-def]
-    """Value and slope of a loss of the residual r = ŷ − y."""
+    """Value, in float64, and slope of a loss of the residual r = ŷ − y: targets of 1e20 have squares of 1e40."""
+    wide = np.float64(r)
     if loss == SQUARED:
-        return HALF * r * r, r
+        return 0.5 * wide * wide, r
     if loss == MSE:
-        return r * r, r + r
+        return wide * wide, r + r
     if loss == HUBER and abs(r) <= ONE:
-        return HALF * r * r, r
+        return 0.5 * wide * wide, r
     slope = ONE if r > ZERO else (-ONE if r < ZERO else r)
-    return abs(r) - (HALF if loss == HUBER else ZERO), slope
+    return abs(wide) - (0.5 if loss == HUBER else 0.0), slope
 
 
 @inlined
@@ -88,7 +89,7 @@ def residuals(z, row, targets, target_row, loss):  # type: ignore[no-untyped-def
 
     Columns after the targets' are padding, and become 0.
     """
-    total = ZERO
+    total = 0.0
     for c in range(z.shape[1]):
         z[row, c] -= targets[target_row, c] if c < targets.shape[1] else z[row, c]
         value, z[row, c] = residual_loss(loss, z[row, c])

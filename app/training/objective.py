@@ -4,6 +4,7 @@ Tables of a moderate size are summed in float64, so that an optimum can be found
 pixels, go through float32 products with padded columns, as in the large regime of SGD; their sums are float64.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -34,6 +35,12 @@ class Measured:
     loss: float
     accuracy: float
     gradient: Matrix
+
+
+def row_slope(loss: str | None, mean: float) -> float:
+    """What the slopes of the rows' losses are about, where they have this mean: √(2·loss), and 1 where that is most."""
+    slope = math.sqrt(4 * mean if loss == "mse" else 2 * mean)
+    return slope if loss in ("squared", "mse") else min(slope, 1.0)
 
 
 def is_quick(rows: Rows) -> bool:

@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from app.training.epoch import Pause
-from app.training.lbfgs import SUFFICIENT, TRIALS, Matrix, Point, Search
+from app.training.lbfgs import LONGER, SUFFICIENT, TRIALS, Matrix, Point, Search
 from app.training.setting import Setting
 from app.training.state import State
 
@@ -45,16 +45,23 @@ class OrthantSearch(Search):
         direction[direction * slopes > 0] = 0.0
         orthant = np.where((point.phi == 0) & (self._costs > 0), -np.sign(slopes), np.sign(point.phi))
         free = np.broadcast_to(self._costs == 0, point.phi.shape)
+        best, reached = point, 0.0
         length = self._first_length(slopes)
         for _ in range(TRIALS):
             phi = point.phi + length * direction
             with np.errstate(over="ignore", invalid="ignore"):
                 trial = yield from self._at(np.where(free | (np.sign(phi) == orthant), phi, 0.0))
             promised = float((slopes * (trial.phi - point.phi)).sum())
-            if trial.value <= point.value + SUFFICIENT * promised:
-                return trial, length
-            length *= 0.5
-        return point, 0.0
+            if trial.value <= point.value + SUFFICIENT * promised and trial.value <= best.value:
+                best, reached = trial, length
+                if self._steps or reached < self._first_length(slopes):
+                    break
+                length *= LONGER  # as long as it pays, since no curvature is known yet
+            elif reached:
+                break
+            else:
+                length *= 0.5
+        return best, reached
 
 
 def search(

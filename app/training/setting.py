@@ -136,6 +136,6 @@ def _start(
     if given is not None:
         return (given if frame is None else frame.unfold(given)), None
     weights = options.init.draw(problem.train.features, problem.outputs, options.seed)
-    if frame is not None and problem.train.y.ndim == 2:
-        weights *= np.float32(problem.train.y.std())  # whatever the units of the target
+    if (frame is not None or options.solver == "lbfgs") and problem.train.y.ndim == 2:
+        weights *= np.float32(problem.train.y.std(dtype=np.float64))  # whatever the units of the target
     return Parameters(weights, np.zeros(problem.outputs, np.float32)), None

@@ -27,7 +27,8 @@ def start_from(model_id: str, encoding: Encoding, storage: Storage) -> Parameter
     raw[known] = weights.weights[np.ix_(rows[rows >= 0], columns[columns >= 0])]
     bias[columns >= 0] = weights.bias[columns[columns >= 0]]
     scaled = raw * encoding.scale[:, None]
-    return Parameters(scaled.astype(np.float32), (bias + encoding.centre @ raw).astype(np.float32))
+    centred = bias + encoding.centre @ raw - np.asarray(encoding.target.centre or 0.0)
+    return Parameters(scaled.astype(np.float32), centred.astype(np.float32))
 
 
 def _positions(names: list[str], known: list[str]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

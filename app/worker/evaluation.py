@@ -8,7 +8,10 @@ from numpy.typing import NDArray
 from app.training.problem import Parameters, Problem, Rows
 
 BLOCK_ROWS = 16_384
-WILD = 1e10
+PRECISE_ENTRIES = 4_000_000
+"""Features up to which a linear model's outputs are computed in float64, as `POST /models/{model}/evaluate` does."""
+WILD, FAINT = 1e10, 1e-10
+"""Beyond these, parameters may have outputs that only float64 can hold."""
 
 
 def evaluate(problem: Problem, parameters: Parameters) -> dict[str, dict[str, float]]:
@@ -22,8 +25,10 @@ def _linear(rows: Rows, parameters: Parameters) -> dict[str, float]:
     squared = absolute = total = 0.0
     mean = rows.y.mean(axis=0, dtype=np.float64)
     for y_hat, y in _outputs(rows, parameters):
-        squared += float(((y_hat - y) ** 2).sum(dtype=np.float64))
-        absolute += float(np.abs(y_hat - y).sum(dtype=np.float64))
+        # In float64, as are the squares: those of residuals of 1e-24, or of 1e20, are no float32.
+        residuals = y_hat.astype(np.float64) - y
+        squared += float((residuals**2).sum())
+        absolute += float(np.abs(residuals).sum())
         total += float(((y - mean) ** 2).sum())
     mse = squared / rows.y.size
     metrics = {"mse": mse, "rmse": mse**0.5, "mae": absolute / rows.y.size}
@@ -42,9 +47,9 @@ def _softmax(rows: Rows, parameters: Parameters) -> dict[str, float]:
 
 
 def _outputs(rows: Rows, parameters: Parameters) -> Any:
-    # A training that diverged may leave weights whose outputs only float64 can hold.
-    wild = max(float(np.abs(part).max(initial=0.0)) for part in (parameters.weights, parameters.bias)) > WILD
-    precision = np.float64 if wild else np.float32
+    largest = max(float(np.abs(part).max(initial=0.0)) for part in (parameters.weights, parameters.bias))
+    quick = rows.y.ndim == 2 and rows.X.size <= PRECISE_ENTRIES
+    precision = np.float64 if quick or not FAINT < largest < WILD else np.float32
     weights: NDArray[Any] = (parameters.weights * rows.scale).astype(precision)
     bias: NDArray[Any] = parameters.bias.astype(precision)
     for chosen, X in rows.blocks(BLOCK_ROWS * rows.features):

@@ -37,7 +37,7 @@ from app.worker.checkpoint import Checkpoint, identity
 from app.worker.conclusion import inference, nearness
 from app.worker.evaluation import evaluate
 from app.worker.failure import told
-from app.worker.outcome import Outcome, divergence, out_of_time
+from app.worker.outcome import Outcome, divergence, finite_or_diverged, out_of_time
 from app.worker.preparation import Prepared, prepare
 from app.worker.progress import Progress
 from app.worker.receipt import receipt
@@ -89,7 +89,7 @@ class Execution:
         device = _device(spec, prepared.problem)
         record = receipt(prepared.dataset_sha256, spec, device, prepared.problem.train)
         outcome = self._train(spec, prepared.problem, device, identity(record, self._job.spec))
-        self._conclude(spec, prepared, outcome, record)
+        self._conclude(spec, prepared, finite_or_diverged(outcome), record)
 
     def _train(self, spec: Spec, problem: Problem, device: str, own: str) -> Outcome:
         self._device = device
@@ -103,8 +103,8 @@ class Execution:
                     return Outcome(Status.CANCELLED, progress.best, out_of_time(spec))
         except Diverged as diverged:
             return Outcome(Status.DIVERGED, diverged.parameters, divergence(diverged))
-        outcome = Outcome(Status.SUCCEEDED, progress.last)
-        if spec.optimality_gap and self._job.replay_of is None:
+        outcome = finite_or_diverged(Outcome(Status.SUCCEEDED, progress.last))
+        if spec.optimality_gap and self._job.replay_of is None and outcome.parameters is not None:
             return self._with_optimum(outcome, spec, problem, progress)
         return outcome
 
@@ -161,7 +161,7 @@ class Execution:
         if self._job.replay_of is not None:
             self._finish(outcome, receipt=record, replay=Replay(self._job, self._storage, weights, record))
             return
-        near = nearness(options, prepared, parameters, outcome.objectives)
+        near = nearness(options, prepared, parameters, outcome.objectives, self._progress)
         model_id = new_id()
         with self._storage.stage(is_due=True) as stage:
             _save(weights, stage.path, encoding, remembered)

@@ -1,13 +1,17 @@
 """How a training ended, and what the job tells of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from app.jobs.spec import Spec
 from app.jobs.status import Status
 from app.training.errors import Diverged
 from app.training.optimum import Objectives
 from app.training.problem import Parameters
+
+NOTHING_KEPT = "No model is kept, since no weights were finite."
 
 
 @dataclass
@@ -23,13 +27,29 @@ class Outcome:
 def divergence(diverged: Diverged) -> dict[str, Any]:
     """What a job tells whose loss or weights became non-finite."""
     rate = diverged.learning_rate_to_try
+    kept = "The last finite weights are kept as a partial model." if is_finite(diverged.parameters) else NOTHING_KEPT
     return {
         "code": "diverged",
         "detail": f"The loss or a weight became non-finite in epoch {diverged.epoch}; try learning_rate {rate:.3g}, "
-        'or "auto". The last finite weights are kept as a partial model.',
+        f'or "auto". {kept}',
         "epoch": diverged.epoch,
         "learning_rate_to_try": rate,
     }
+
+
+def finite_or_diverged(outcome: Outcome) -> Outcome:
+    """The same, without weights that are not finite: a training that ends with them has diverged."""
+    if outcome.parameters is None or is_finite(outcome.parameters):
+        return outcome
+    if outcome.status is Status.SUCCEEDED:
+        detail = "A weight became non-finite: the numbers are too large for float32. Use another unit or `standardize`."
+        return Outcome(Status.DIVERGED, error={"code": "diverged", "detail": f"{detail} {NOTHING_KEPT}"})
+    return replace(outcome, parameters=None)
+
+
+def is_finite(parameters: Parameters) -> bool:
+    """Whether every weight is a number."""
+    return bool(np.isfinite(parameters.weights).all() and np.isfinite(parameters.bias).all())
 
 
 def out_of_time(spec: Spec) -> dict[str, Any]:

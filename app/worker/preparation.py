@@ -44,7 +44,10 @@ def prepare(spec: Spec, job: JobRow, catalogue: Catalogue, storage: Storage) -> 
     target = TargetEncoding.fit(dataset, spec.target, spec.model)
     parts = split(dataset, spec.validation, spec.seed, other)
     training, _ = target.labelled(parts.train)
-    options = spec.max_categories, spec.missing_indicator
+    # Where these solvers end does not depend on where they start, so that moving the origin changes nothing else.
+    is_free = spec.solver != "sgd"
+    target = target.centred(training, always=is_free or bool(spec.standardize))
+    options = spec.max_categories, spec.missing_indicator, is_free
     encoding = Encoding.fit(training, spec.features, target, bool(spec.standardize), *options)
     rows = partial(_rows, catalogue.matrices, encoding)
     validation = None if parts.validation is None else rows(target.labelled(parts.validation)[0])

@@ -39,6 +39,13 @@ class Progress:
         """The parameters of the epoch with the least loss, on the validation rows where there are any."""
         return self._best
 
+    @property
+    def converged(self) -> bool | None:
+        """Whether a search for the optimum has ended there, and its last epoch is kept. None for other solvers."""
+        if self.epoch is None or self.epoch.converged is None:
+            return None
+        return self.epoch.converged and self.best_epoch in (None, self.epoch.number)
+
     def go_on_from(self, checkpoint: Checkpoint) -> None:
         """Count on from where an earlier attempt was."""
         self._done, self._spent = checkpoint.state.epoch, checkpoint.seconds

@@ -35,7 +35,7 @@ def statistics(rows: Rows, encoding: Encoding, options: Hyperparameters, paramet
     mean, low, high = (
         values * rows.scale * encoding.scale + encoding.centre for values in (total / rows.count, low, high)
     )
-    if encoding.mean is not None:
+    if options.standardize is not False and encoding.mean is not None:
         mean = np.asarray(encoding.mean)  # measured in double precision already
     return Statistics(mean, low, high, _uncertainty(rows, encoding, parameters) if _has_any(rows, options) else None)
 
@@ -83,7 +83,7 @@ def _folding(encoding: Encoding) -> Matrix:
     """A: how trained coefficients, the bias last, become raw ones. Shapes: (p, p)."""
     columns = len(encoding.names)
     identity = np.eye(columns + 1)
-    return np.vstack(encoding.fold(identity[:columns], identity[columns]))
+    return np.vstack(encoding.fold_features(identity[:columns], identity[columns]))
 
 
 def _distance(step: Matrix, errors: Matrix) -> float:

@@ -51,6 +51,40 @@ def r2(server: RunningServer, dataset: str, **spec: Any) -> tuple[float, dict[st
     return model["metrics"]["validation"]["r2"], job
 
 
+@pytest.mark.parametrize("options", [{"solver": "exact"}, {"solver": "lbfgs"}, {"standardize": False}], ids=str)
+def test_a_target_that_float32_cannot_hold_has_its_slope(server: RunningServer, options: dict[str, Any]) -> None:
+    records = [
+        {"a": a, "y": y} for a, y in zip([1, 2, 3, 4], [100000001, 100000003, 100000004, 100000007], strict=True)
+    ]
+    dataset = server.create_dataset({"type": "records", "records": records}, target="y")["id"]
+    job = server.train(dataset=dataset, model="linear", **options)
+    model = f"/models/{job['model_id']}"
+    found = server.client.get(f"{model}/coefficients").json()
+    assert found["coefficients"][0]["weight"] == pytest.approx(1.9, rel=0.02)
+    evaluated = server.client.post(f"{model}/evaluate", json={"dataset": dataset}).json()
+    kept = server.client.get(model).json()["metrics"]["train"]
+    assert evaluated["r2"] == pytest.approx(kept["r2"], rel=1e-6)
+    assert kept["r2"] > 0.95
+    if "solver" in options:
+        assert found["bias"][0]["standard_error"] == pytest.approx((0.35 * 1.5) ** 0.5, rel=1e-6)
+
+
+def test_the_huber_loss_on_house_prices_comes_to_its_optimum(server: RunningServer, housing: str) -> None:
+    spec = {"dataset": housing, "model": "linear", "solver": "lbfgs", "loss": "huber"}
+    job = server.train(**spec, optimality_gap=True)
+    near = job["optimality"]
+    assert (near["converged"], near["gap"] < 1e-6 * near["optimum"]) == (True, True)
+    assert server.train(**spec, epochs=5)["optimality"]["converged"] is False
+
+
+def test_a_constant_target_has_no_errors(server: RunningServer) -> None:
+    records = [{"a": a, "y": 5} for a in range(6)]
+    dataset = server.create_dataset({"type": "records", "records": records}, target="y")["id"]
+    job = server.train(dataset=dataset, model="linear", solver="exact")
+    inference = server.client.get(f"/models/{job['model_id']}/coefficients").json()["inference"]
+    assert (inference["available"], "constant" in inference["reason"]) == (False, True)
+
+
 def test_house_prices_with_defaults_are_as_good_as_least_squares(server: RunningServer, housing: str) -> None:
     for seed in range(10):
         exact, _ = r2(server, housing, solver="exact", seed=seed)

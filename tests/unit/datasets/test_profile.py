@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from app.datasets import distinct, number_profile, profile
+from app.datasets import distinct, integer_profile, number_profile, profile
 from app.datasets.number_profile import QUANTILES
 from app.datasets.profile import profile_array
 from tests.unit.datasets.conftest import Build
@@ -163,3 +163,37 @@ def test_a_late_fraction_among_whole_numbers_is_described(build: Build, monkeypa
     assert about["std"] == pytest.approx(values.std())
     assert about["distinct"] == 10
     assert list(about["quantiles"].values()) == pytest.approx(np.quantile(values, QUANTILES))
+
+
+IDS = 1_152_921_504_606_846_976
+
+
+def test_whole_numbers_beyond_what_float64_tells_apart_are_described_exactly(build: Build):
+    ids = pa.array([IDS + 1, None, IDS + 23, IDS + 74, IDS + 23])
+
+    about = build({"id": ids}).description.columns[0]
+
+    assert (about["distinct"], about["min"], about["max"]) == (3, IDS + 1, IDS + 74)
+    assert [type(about[name]) for name in ("min", "max")] == [int, int]
+    assert about["std"] == pytest.approx(np.std([1, 23, 74, 23]))
+    assert about["mean"] == pytest.approx(IDS + 30.25, rel=1e-15)
+    assert [level["value"] - IDS for level in about["categories"]] == [1, 23, 74]
+    assert sum(about["histogram"]["counts"]) == 4
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_integers_of_all_64_bits_are_counted(build: Build, monkeypatch: pytest.MonkeyPatch, sampled: bool):
+    if sampled:
+        monkeypatch.setattr(integer_profile, "SAMPLE_ROWS", 100)
+        monkeypatch.setattr(number_profile, "SAMPLE_ROWS", 100)
+    values = np.random.default_rng(5).integers(-(2**63), 2**63 - 1, 3000)
+    values[1::2] = values[::2] + 1
+
+    about = build({"id": values}).description.columns[0]
+
+    assert about["distinct"] == len(np.unique(values))
+    assert (about["min"], about["max"]) == (values.min(), values.max())
+    assert about["mean"] == pytest.approx(values.astype(float).mean(), abs=1e6)
+    near = 0.2 if sampled else 1e-3
+    assert about["quantiles"]["0.25"] == pytest.approx(np.quantile(values.astype(float), 0.25), rel=near)
+    assert ("quantiles_approximate" in about) == sampled

@@ -48,3 +48,12 @@ def test_a_target_that_is_no_number_is_refused(
         evaluate(predictor.load("line"), build({"a": [1, 2], "y": values}), "all")
 
     assert caught.value.faults[0].location == "dataset"
+
+
+def test_a_constant_target_has_no_variance_to_explain(add: Add, predictor: Predictor, build: Build) -> None:
+    """The mean of a thousand times 0.1 is not 0.1."""
+    add("line", weights=[[0.0]], bias=[0.2], features=[ONE])
+
+    found = evaluate(predictor.load("line"), build({"a": [1] * 1000, "y": [0.1] * 1000}), "all")
+
+    assert (found["r2"], found["mae"]) == (None, pytest.approx(0.1))

@@ -38,6 +38,16 @@ def test_p_values_and_quantiles_are_those_of_scipy(statistic: float, degrees: in
     assert quantile(0.95, degrees) == pytest.approx(law.ppf(0.975), rel=1e-9)
 
 
+@pytest.mark.parametrize(("noise", "reason"), [(None, "the target is constant"), (0.0, "explains the target exactly")])
+def test_where_nothing_is_left_to_explain_there_are_no_errors(noise: float | None, reason: str) -> None:
+    problem = line(rows=50, noise_std=noise or 0.0)
+    if noise is None:
+        problem = Problem(Rows(problem.train.X, np.full_like(problem.train.y, 3)), None, 1)
+    for solver in ("exact", "lbfgs"):
+        with pytest.raises(Refused, match=reason):
+            inferred(problem, model="linear", solver=solver)
+
+
 @pytest.mark.parametrize("problem", [line(rows=200, noise_std=1.0), several_targets(rows=150)])
 def test_linear_statistics_are_those_of_statsmodels(problem: Problem) -> None:
     parameters, found = inferred(problem, **LINEAR)

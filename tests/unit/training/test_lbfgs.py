@@ -1,5 +1,8 @@
 """L-BFGS: the optimum that scikit-learn and the exact solver find, and its history."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -9,6 +12,7 @@ from app.training.epoch import Epoch
 from app.training.fit import fit
 from app.training.hyperparameters import Hyperparameters
 from app.training.objective import Measured, Objective
+from app.training.optimum import Objectives, objectives
 from app.training.problem import Problem, Rows
 from app.training.setting import Setting
 from tests.unit.training.reference import blobs, epochs, several_targets, slopes
@@ -42,6 +46,53 @@ def test_the_huber_loss_is_minimised_better_than_by_steps() -> None:
     last = epochs(problem, Hyperparameters(model="linear", solver="lbfgs", loss="huber"))[-1]
     steps = epochs(problem, Hyperparameters(model="linear", loss="huber", epochs=100))[-1]
     assert last.train_loss <= steps.train_loss + 1e-6
+
+
+def house_prices(rows: int = 2000) -> Problem:
+    """Correlated features, and a target in hundreds of thousands with a heavy tail."""
+    generator = np.random.default_rng(4)
+    X = generator.normal(0, 1, (rows, 6)) @ generator.normal(0, 1, (6, 6))
+    y = 2e4 * X @ generator.normal(0, 1, 6) + 5e4 * generator.standard_t(2, rows)
+    X = (X - X.mean(0)) / X.std(0)
+    return Problem(Rows(X.astype(np.float32), y.astype(np.float32)[:, None]), None, 1)
+
+
+@pytest.mark.parametrize("options", [{}, {"precondition": "whiten"}, {"l2": 0.01}], ids=str)
+def test_the_huber_loss_of_targets_in_the_hundreds_of_thousands_comes_to_its_optimum(options: dict[str, Any]) -> None:
+    problem = house_prices()
+    done = epochs(problem, Hyperparameters(model="linear", solver="lbfgs", loss="huber", **options))
+    *_, found = objectives(problem, done[-1].parameters, done[-1].options)
+    assert isinstance(found, Objectives)
+    assert (done[-1].converged, found.gap <= 1e-8 * found.optimum) == (True, True)
+    assert done[min(30, len(done)) - 1].train_loss == pytest.approx(done[-1].train_loss, rel=0.02)
+
+
+@pytest.mark.parametrize("loss", ["squared", "mse", "huber"])
+@pytest.mark.parametrize("unit", [1e-20, 1e5, 1e15, 1e25])
+def test_no_unit_of_the_target_ends_the_search_early(loss: str, unit: float) -> None:
+    problem = several_targets(rows=200, outputs=1)
+    y = (problem.train.y.astype(np.float64) * unit).astype(np.float32)
+    scaled = Problem(replace(problem.train, y=y), None, 1)
+    last = epochs(scaled, Hyperparameters(model="linear", solver="lbfgs", loss=loss, precondition="none"))[-1]
+    assert last.converged
+    exact = epochs(scaled, Hyperparameters(model="linear", solver="exact"))[-1]
+    # The huber loss is squared for tiny targets, and absolute for huge ones.
+    near = 0.2 if loss == "huber" and unit > 1 else 1e-5
+    np.testing.assert_allclose(last.parameters.weights / unit, exact.parameters.weights / unit, rtol=near, atol=near)
+
+
+def test_a_search_that_its_iterations_end_says_so() -> None:
+    done = epochs(house_prices(200), Hyperparameters(model="linear", solver="lbfgs", loss="huber", epochs=4))
+    assert [epoch.converged for epoch in done] == [False] * 4
+    steps = epochs(house_prices(200), Hyperparameters(model="linear", epochs=1))
+    assert steps[-1].converged is None
+
+
+def test_what_goes_on_from_an_optimum_has_nothing_to_do() -> None:
+    problem, given = several_targets(rows=100), Hyperparameters(model="linear", solver="lbfgs")
+    last = epochs(problem, given)[-1]
+    assert last.converged
+    assert list(fit(problem, given, resume=last.state)) == []
 
 
 def test_the_objective_falls_from_row_to_row_and_the_search_ends_by_itself() -> None:

@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from structlog.testing import capture_logs
 
 from app.database import Database
 from app.datasets.catalogue import Catalogue
+from app.datasets.offsets import offsets
 from app.disk import Disk
 from app.errors import Fault, InvalidSpec, ModelNotFound, StorageFull
 from app.jobs import history
@@ -136,7 +138,31 @@ def test_the_saved_weights_act_on_rows_in_the_datasets_own_units(
     rows = np.array([[1.0, 2.0], [-0.5, 0.25]])
     X = np.column_stack([catalogue.open("line").column(name).to_numpy() for name in ("x1", "x2")])
     seen = (rows - X.mean(axis=0)) / X.std(axis=0) if standardize else rows
-    assert predict(loaded, rows).predictions == pytest.approx(seen @ [3.0, -3.0] + 3.0)
+    y = catalogue.open("line").column("y").to_numpy()
+    centre = offsets(y.mean(), y.std(), always=True) if standardize else 0.0
+    assert predict(loaded, rows).predictions == pytest.approx(seen @ [3.0, -3.0] + 3.0 + centre)
+
+
+def test_a_search_tells_whether_it_has_converged(queue: Queue, train: Train, claimed: Claimed):
+    first, second, third = (claimed(solver="lbfgs", validation=None) for _ in range(3))
+    train(first, [epoch(1, converged=False), epoch(2, converged=True)])
+    train(second, [epoch(1, converged=False), epoch(2, converged=False)])
+    train(third, [epoch(1, converged=False), epoch(2, converged=True, state=replace(state(2), best_epoch=1))])
+    assert [(queue.get(job.id).optimality or {})["converged"] for job, _ in (first, second, third)] == [
+        True, False, False,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("end", [[], [Diverged(2, parameters(np.inf), 0.01)]], ids=["succeeds", "diverges"])
+def test_weights_that_are_not_finite_make_no_model(
+    queue: Queue, registry: Registry, storage: Storage, train: Train, claimed: Claimed, end: list[Step]
+):
+    job, claim = claimed(optimality_gap=True)
+    train((job, claim), [epoch(1, state=state(1, np.inf)), *end])
+    found = queue.get(job.id)
+    assert (found.status, found.model_id, found.error["code"]) == ("diverged", None, "diverged")
+    assert "No model is kept" in found.error["detail"]
+    assert nothing_is_left(storage, registry)
 
 
 def test_a_loss_that_is_no_number_is_none_in_the_history(database: Database, train: Train, claimed: Claimed):
@@ -186,7 +212,7 @@ def test_a_job_whose_time_is_over_before_the_optimum_is_found_has_succeeded_with
     train((job, claim), [epoch(1), epoch(2)])
 
     found = queue.get(job.id)
-    assert (found.status, found.epoch, set(found.optimality or {})) == ("succeeded", 2, {"gradient_norm"})
+    assert (found.status, found.epoch, set(found.optimality or {})) == ("succeeded", 2, {"gradient_norm", "converged"})
 
 
 def test_a_job_is_cancelled_while_the_optimum_is_sought(
