@@ -1,11 +1,16 @@
 """How the loops are compiled: one decorator and one array type, so that each loop is compiled once.
 
-Numba keeps the machine code in NUMBA_CACHE_DIR, which the caller sets before this module is imported. NaN and
-infinity keep their meaning (`fastmath` without nnan and ninf), since divergence is seen by them. Never
-`parallel=True`: the GEMMs have a thread pool of their own.
+Numba keeps the machine code in NUMBA_CACHE_DIR, which the caller sets before this module is imported, in a folder for
+each state of these sources: numba itself looks at the file of a loop alone, and not at those that the loop takes its
+functions from, so that after an upgrade it would go on with what has changed. NaN and infinity keep their meaning
+(`fastmath` without nnan and ninf), since divergence is seen by them. Never `parallel=True`: the GEMMs have a thread
+pool of their own.
 """
 
+import hashlib
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -14,6 +19,19 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+_HERE = Path(__file__).parent
+
+
+def _cache_dir() -> str:
+    """Where machine code of these very sources is kept; where nothing can be written it is left to numba."""
+    base = Path(numba.config.CACHE_DIR or _HERE / "__pycache__")  # type: ignore[attr-defined]
+    sources = hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(_HERE.glob("*.py")))).hexdigest()
+    existing = next(folder for folder in (base, *base.parents) if folder.exists())
+    return str(base / sources[:16]) if os.access(existing, os.W_OK) else str(numba.config.CACHE_DIR)  # type: ignore[attr-defined]
+
+
+numba.config.CACHE_DIR = _cache_dir()  # type: ignore[attr-defined]
 
 REORDERED_SUMS = {"reassoc", "contract", "arcp", "nsz"}
 

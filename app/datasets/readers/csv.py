@@ -7,8 +7,9 @@ When a file cannot be read at all, `csv_faults` finds the rows and columns to bl
 
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,13 +19,14 @@ from app.datasets.kinds import MISSING, Kind
 from app.datasets.readers.content import Content, TypesChanged
 from app.datasets.readers.csv_dialect import Dialect, recognised
 from app.datasets.readers.csv_faults import ROW_BYTES, TOO_LONG, CsvFaults
-from app.datasets.readers.csv_types import cast, survey, without_missing
+from app.datasets.readers.csv_types import survey
 from app.datasets.readers.upload import Upload
 from app.errors import Fault, InvalidData
 
 BLOCK_BYTES = ROW_BYTES
 PIECE_BLOCKS = 1
 THREADS = min(4, os.cpu_count() or 1)
+_TEXTS = (pa.string(), pa.null())
 _DECLARED: Mapping[Kind, pa.DataType] = {
     Kind.NUMERIC: pa.float64(),
     Kind.CATEGORICAL: pa.string(),
@@ -53,8 +55,7 @@ class CsvTable:
         self.names = names
         declared = {name: _DECLARED[kind] for name, kind in columns.items() if kind in _DECLARED}
         self._types: dict[str, pa.DataType] = {name: kind for name, kind in declared.items() if name in self.names}
-        # Where "" and "NA" in quotes are no texts but missing values, as everywhere outside of quotes.
-        self._blanked = {name for name, kind in columns.items() if kind is Kind.BOOLEAN and name in names}
+        self._yes_or_no = {name for name, kind in columns.items() if kind is Kind.BOOLEAN}
         self._surveyed = False
         self._is_plain = False
         self._is_plain = CsvFaults(self).check_bytes()
@@ -70,22 +71,26 @@ class CsvTable:
             raise TypesChanged from error
 
     def _read_quoted(self) -> Iterator[pa.RecordBatch]:
-        """A text in quotes is what it is; in any other column "" and "NA" in quotes are missing values."""
+        """A text in quotes is what it is; in any other column "" and "NA" in quotes are missing values.
+
+        pyarrow knows one rule for all columns, hence a reader for each; both cut the file into the same blocks.
+        """
         types: Mapping[str, pa.DataType] = self._types
         if not self._surveyed:
-            with self.open(self._types, blank_quotes=True) as reader:
+            with self.open(types, blank_quotes=True) as reader:
                 types = {field.name: field.type for field in reader.schema}
-        texts = dict.fromkeys(self._blanked, pa.string())
-        with self.open({**types, **texts}) as reader:
-            for batch in reader:
-                yield self._typed(batch, types) if texts else batch
-
-    def _typed(self, batch: pa.RecordBatch, types: Mapping[str, pa.DataType]) -> pa.RecordBatch:
-        """Columns that were read as text in their types."""
-        columns = {name: batch.column(name) for name in self.names}
-        for name in self._blanked:
-            columns[name] = cast(without_missing(columns[name]), types[name], self.dialect.decimal)
-        return pa.RecordBatch.from_pydict(columns)
+        # Where all is missing so far, what is in quotes could be texts: it is refused, and all values decide.
+        texts = [name for name in self.names if types[name] in _TEXTS and name not in self._yes_or_no]
+        others = [name for name in self.names if name not in texts]
+        with ExitStack() as stack:
+            readers = [
+                stack.enter_context(self.open(types, only=names, blank_quotes=names is others))
+                for names in (texts, others)
+                if names
+            ]
+            for parts in zip(*readers, strict=True):
+                columns = {field.name: part.column(field.name) for part in parts for field in part.schema}
+                yield pa.RecordBatch.from_pydict({name: columns[name] for name in self.names})
 
     def _read_plain(self) -> Iterator[pa.RecordBatch]:
         """Where nothing is quoted every line is a row: pieces of the file are parsed side by side, in their order."""
@@ -124,9 +129,7 @@ class CsvTable:
             if self._surveyed:
                 CsvFaults(self).raise_conversion(self._types, reason)
             self._surveyed = True
-            found, marked = survey(self.text_batches(), self.names, self.dialect.decimal)
-            self._types = found | self._types
-            self._blanked |= {name for name in marked if self._types[name] != pa.string()}
+            self._types = survey(self.text_batches(), self.names, self.dialect.decimal) | self._types
         except pa.ArrowInvalid as error:
             CsvFaults(self).raise_structure(str(error))
             message = f"it cannot be read as CSV ({str(error).splitlines()[0][:200]}); are the quotes right?"
@@ -136,18 +139,23 @@ class CsvTable:
         self, kind: pa.DataType | None = None, threads: bool = True, **parse: object
     ) -> Iterator[pa.RecordBatch]:
         """The rows with every value as it stands in the file, missing ones as null."""
-        with self.open(dict.fromkeys(self.names, kind or pa.string()), threads, False, **parse) as reader:
+        with self.open(dict.fromkeys(self.names, kind or pa.string()), threads, (), False, **parse) as reader:
             yield from reader
 
     def open(
-        self, types: Mapping[str, pa.DataType], threads: bool = True, blank_quotes: bool = False, **parse: object
+        self,
+        types: Mapping[str, pa.DataType],
+        threads: bool = True,
+        only: Sequence[str] = (),
+        blank_quotes: bool = False,
+        **parse: object,
     ) -> csv.CSVStreamingReader:
-        """A streaming reader with these types; the types of other columns come from the first block."""
+        """A streaming reader of all columns, or some, with these types; others have those of the first block."""
         return csv.open_csv(
             self.path,
             self._reading(True, threads),
             self._parsing(not self._is_plain, **parse),
-            self._converting(types, blank_quotes),
+            self._converting(types, only, blank_quotes),
         )
 
     def _reading(self, at_start: bool, threads: bool) -> csv.ReadOptions:
@@ -169,9 +177,12 @@ class CsvTable:
             **more,
         )
 
-    def _converting(self, types: Mapping[str, pa.DataType], blank_quotes: bool = False) -> csv.ConvertOptions:
+    def _converting(
+        self, types: Mapping[str, pa.DataType], only: Sequence[str] = (), blank_quotes: bool = False
+    ) -> csv.ConvertOptions:
         return csv.ConvertOptions(
             column_types=types,
+            include_columns=list(only),
             null_values=MISSING,
             strings_can_be_null=True,
             quoted_strings_can_be_null=blank_quotes,

@@ -82,6 +82,8 @@ def recognised(path: Path, options: CsvOptions, limit: int) -> Recognised:
         SPELLED.get(options.delimiter or "", options.delimiter) or told or _delimiter(head, quoted_by, options.decimal)
     )
     rows = _rows(head, delimiter, quoted_by)
+    if not rows[0]:
+        raise InvalidData(Fault("file", "its first row is empty; it is no text"))
     header = _has_header(rows) if options.header is None else options.header
     names = named(rows[0]) if header else [f"x{number}" for number in range(1, len(rows[0]) + 1)]
     if header:

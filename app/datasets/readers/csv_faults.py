@@ -24,6 +24,7 @@ TOO_LONG = "straddling object"
 _NO_ROWS = "Empty CSV file"
 _NOT_TEXT = "invalid UTF8"
 _RAGGED = "Expected "
+_NO_COMMENTS = "lines of comment are not read, take them out"
 _NO_TEXT = "the file is no text, or its encoding has to be said (encoding=utf-16-le)"
 _NOT_UTF8 = "not UTF-8 text; save the file as UTF-8, or say which encoding it has"
 
@@ -95,9 +96,13 @@ class CsvFaults:
             if len(found) >= _MOST:
                 break
         width, header = len(self._table.names), self._table.dialect.header
+        if header and found and self._table.names[0].startswith("#"):
+            message = "the first line begins with # and names other columns than the rows have"
+            yield Fault("header", f"{message}; {_NO_COMMENTS}")
+            return
         says = "the header names" if header else "the first row has"
         for number, actual, text in found[:_MOST]:
-            hint = "; lines of comment are not read, take them out" if _is_comment(text, self._table.names) else ""
+            hint = f"; {_NO_COMMENTS}" if text.startswith("#") else ""
             # The header is row 1 of the file; the first row of data is row 1 to people.
             yield Fault(f"row {number - header}", f"it has {actual} values, but {says} {width} columns{hint}")
 
@@ -133,10 +138,6 @@ class CsvFaults:
 
 
 _WORDS = {pa.float64(): "a number", pa.int64(): "a whole number"}
-
-
-def _is_comment(row: str, names: list[str]) -> bool:
-    return row.startswith("#") or names[0].startswith("#")
 
 
 def _misfits(column: pa.Array, kind: pa.DataType, decimal: str) -> Iterator[tuple[int, str]]:

@@ -15,26 +15,24 @@ _MISSING = pa.array(MISSING)
 _TYPES = (pa.int64(), pa.bool_(), *TIME_TYPES, pa.float64())
 
 
-def survey(
-    batches: Iterable[pa.RecordBatch], names: Sequence[str], decimal: str
-) -> tuple[dict[str, pa.DataType], set[str]]:
+def survey(batches: Iterable[pa.RecordBatch], names: Sequence[str], decimal: str) -> dict[str, pa.DataType]:
     """The narrowest type that all values of each column have, text where no other does.
 
-    Beside them the columns that have quoted spellings of a missing value. They are missing if the column is no text.
+    What spells a missing value in spite of quotes says nothing of the type, unless there is nothing else.
     """
     possible = {name: list(_TYPES) for name in names}
-    filled, marked = set(), set()
+    filled, quoted = set(), set()
     for batch in batches:
         for name, types in possible.items():
             column = without_missing(batch.column(name))
             if column.null_count > batch.column(name).null_count:
-                marked.add(name)
+                quoted.add(name)
             if column.null_count < len(column):
                 filled.add(name)
                 types[:] = [kind for kind in types if _reads_as(column, kind, decimal)]
     # Nothing but missing values in quotes: somebody meant these texts.
-    texts = dict.fromkeys(marked - filled, pa.string())
-    return {name: _narrowest(types, name in filled) for name, types in possible.items()} | texts, marked
+    texts = dict.fromkeys(quoted - filled, pa.string())
+    return {name: _narrowest(types, name in filled) for name, types in possible.items()} | texts
 
 
 def without_missing(column: pa.Array) -> pa.Array:
@@ -43,24 +41,17 @@ def without_missing(column: pa.Array) -> pa.Array:
     return pc.if_else(spelled, None, column) if pc.any(spelled).as_py() else column
 
 
-def cast(column: pa.Array, kind: pa.DataType, decimal: str = ".") -> pa.Array:
-    """Texts as values of a type. Raises `ArrowInvalid`."""
-    if kind == pa.string():
-        return column
-    texts = pc.utf8_trim_whitespace(column)
-    if decimal != "." and kind == pa.float64():
-        if pc.any(pc.match_substring(texts, ".")).as_py():
-            raise pa.ArrowInvalid(f"a number has a point, not {decimal!r}")
-        texts = pc.replace_substring(texts, decimal, ".")
-    return pc.cast(texts, kind)
-
-
 def casts_to(kind: pa.DataType, decimal: str = ".") -> Callable[[pa.Array], bool]:
     """A test whether every text of a column reads as a value of `kind`."""
 
     def test(column: pa.Array) -> bool:
+        texts = pc.utf8_trim_whitespace(column)
+        if decimal != "." and kind == pa.float64():
+            if pc.any(pc.match_substring(texts, ".")).as_py():
+                return False
+            texts = pc.replace_substring(texts, decimal, ".")
         try:
-            cast(column, kind, decimal)
+            pc.cast(texts, kind)
         except pa.ArrowInvalid:
             return False
         return True

@@ -36,6 +36,7 @@ def test_text_that_is_no_utf_16_is_refused_and_not_read_as_chinese(build: Build,
 BAD = {
     "a NUL in a ragged file": (b"a,b\n1,\0\n2\n", "line 2", "NUL byte"),
     "a NUL in the header": (b"a\0,b\n1,2\n", "header", "NUL byte"),
+    "nothing but NULs": (b"\0\r\0\n\0\0", "file", "no text"),
     "NULs in a column of texts": (b"a,b\n1,x\n2,y\0\n", "row 2, column b", "encoding=utf-16-le"),
     "Latin-1 in a ragged file": (b"a,b\n1,2\n3,\xe9\n4\n", "line 3", "encoding"),
     "half a character at the end": (b"a,b\n1,x\n2\n3,\xc3", "line 4", "encoding"),

@@ -96,3 +96,14 @@ def test_the_readme_lists_what_is_missing():
     readme = (Path(__file__).resolve().parents[4] / "README.md").read_text()
 
     assert [mark for mark in MISSING if mark and f"`{mark}`" not in readme] == []
+
+
+def test_rows_stay_together_over_many_blocks_though_texts_are_read_apart(build: Build, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(csv, "BLOCK_BYTES", 512)
+    lines = [f'{row},"{"NA" if row % 3 else "x" * (row % 50)}",{row}.5,"a\n{row}"' for row in range(1000)]
+
+    rows = build("\n".join(["n,t,f,u", *lines]).encode()).read()
+
+    assert [row["n"] for row in rows] == list(range(1000))
+    assert all(row["f"] == row["n"] + 0.5 and row["u"] == f"a\n{row['n']}" for row in rows)
+    assert all(row["t"] == ("NA" if row["n"] % 3 else "x" * (row["n"] % 50)) for row in rows)

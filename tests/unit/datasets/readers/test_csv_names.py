@@ -47,7 +47,7 @@ BAD = {
     "two names alike": (b"a,b,a\n1,2,3\n", "header, column 3", "rename one"),
     "no name between names": (b"a,,c\n1,2,3\n", "header, column 2", "give it one"),
     "no name at all": (b" , \n1,2\n", "header, column 1", "header=false"),
-    "a comment before the header": (b"# from the shop, today\na,b,c\n1,2,3\n", "row 1", "lines of comment"),
+    "a comment before the header": (b"# from the shop, today\na,b,c\n1,2,3\n", "header", "lines of comment"),
     "a comment among the rows": (b"a,b\n1,2\n# half of it\n3,4\n", "row 2", "lines of comment"),
     "a delimiter and nothing else": (b"sep=;\n", "file", "no row"),
     "a thousand blank lines": (b"\n" * 3000 + b"a\n1\n", "file", "blank"),
