@@ -6,6 +6,7 @@ zero: blue pulls down, red pushes up.
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,8 +138,9 @@ def _spread(loaded: Loaded) -> tuple[Matrix, str]:
     """What makes coefficients of different units comparable, and its name: a number's standard deviation, one level."""
     levels = np.array([f.kind == "categorical" for f in loaded.encoding.features for _ in f.names])
     level = ", or of one level" if levels.any() else ""
-    if loaded.encoding.std is not None:
-        return np.where(levels, 1.0, loaded.encoding.std), f"one standard deviation{level}"
+    scale, plain = loaded.encoding.scale, replace(loaded.encoding, mean=None, std=None).scale
+    if (scale != plain).any():  # columns that were centred alone have the scale that all have
+        return np.where(levels, 1.0, scale), f"one standard deviation{level}"
     if loaded.statistics is None:
         return np.ones(len(levels)), "one unit"
     # Without a standard deviation, a quarter of the range does nearly as well.
