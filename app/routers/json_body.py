@@ -13,8 +13,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from app.errors import Fault, InvalidRequest, TooLarge
-from app.models.unpacking import unpacked
 from app.routers.guard import GuardedRoute, Handler
+from app.routers.unpacking import unpacked
 
 # A text that never ends is taken until the end: looking again from each of its quotes would take for ever.
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)

@@ -1,6 +1,6 @@
 """Lanes: the threads in which uploads become datasets, few at a time, so that they leave the processor to others.
 
-Each takes much of one core for as long as it lasts. Thirty of them side by side are no sooner done than one after the
+Each keeps the processor busy for as long as it lasts. Thirty of them side by side are no sooner done than one after the
 other, and everyone else waits for all thirty. What is large has a lane of its own: nobody small waits behind it.
 """
 

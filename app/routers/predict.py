@@ -23,10 +23,10 @@ from app.models.bodies import CSV, NPY, READERS, answer_body, answer_records, an
 from app.models.prediction import PLAIN, Answer, Wish
 from app.models.predictor import Loaded
 from app.models.replies import JSON, WRITERS, chosen
-from app.models.unpacking import unpacked
 from app.problems import faults_of
 from app.routers.guard import GuardedRoute
 from app.routers.json_body import check_width
+from app.routers.unpacking import unpacked
 from app.schemas.predict import BodyOptions, PredictOptions, PredictReply, PredictRequest
 from app.schemas.problem import problems
 from app.services import Services

@@ -20,13 +20,13 @@ from app.datasets.readers.csv_dialect import CsvOptions
 from app.datasets.readers.upload import Upload
 from app.datasets.synthetic import SyntheticLinear, SyntheticSoftmax
 from app.errors import Fault, InvalidRequest, TooLarge
-from app.models.unpacking import unpacked
 from app.problems import faults_of
 from app.routers.dependencies import ServicesDep
 from app.routers.guard import GuardedRoute
 from app.routers.json_body import check, check_width
 from app.routers.lanes import Lanes
 from app.routers.reception import Received, receive_body, receive_multipart
+from app.routers.unpacking import unpacked
 from app.schemas.dataset import (
     DatasetBody,
     DatasetPreview,

@@ -4,7 +4,7 @@ import zlib
 import pytest
 
 from app.errors import InvalidRequest, TooLarge, UnsupportedMediaType
-from app.models.unpacking import unpacked
+from app.routers.unpacking import unpacked
 
 
 @pytest.mark.parametrize("encoding", ["gzip", " GZIP ", "x-gzip"])
