@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     )
     workers: int = Field(1, ge=0, le=64, description="Training workers started and supervised by the server.")
     threads: int | None = Field(
-        None, ge=1, description="Threads of one worker's matrix products; by default one core is left to the server."
+        None, ge=1, description="Threads that train together in one worker; by default one core is left to the server."
     )
     upload_limit_mib: int = Field(8192, ge=1, description="Largest upload, as sent, in MiB.")
     unpacked_limit_mib: int = Field(65536, ge=1, description="Largest upload once decompressed, in MiB.")
@@ -122,7 +122,7 @@ class Settings(BaseSettings):
 
     @property
     def resolved_threads(self) -> int:
-        """Threads of one worker: products stall badly when another process wants one of their cores."""
+        """Threads of one worker: they wait for each other, long where another process wants one of their cores."""
         return self.threads or max(1, ((os.cpu_count() or 1) - 1) // max(1, self.workers))
 
     @cached_property

@@ -18,10 +18,10 @@ from app.training.compiled import CompiledEngine
 from app.training.epoch import Epoch
 from app.training.estimate import Work, seconds
 from app.training.fit import fit
-from app.training.gemm import GemmEngine
 from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Problem, Rows
 from app.training.setting import Setting
+from app.training.tiled import TiledEngine
 
 
 def fastest(work: Callable[[], object], repeats: int = 5) -> float:
@@ -86,7 +86,7 @@ def ratios() -> None:
 
 def cost_model() -> None:
     """A step in either regime, in nanoseconds."""
-    print("   d    k batch   compiled predicted       gemm predicted   chosen, fastest")
+    print("   d    k batch   compiled predicted      tiled predicted   chosen, fastest")
     for features in (2, 20, 200, 784, 2000):
         for outputs in (1, 3, 10, 40):
             for batch in (1, 16, 64, 256, 1024):
@@ -102,11 +102,11 @@ def _print_step(shape: cost.Shape) -> None:
     steps = min(rows // shape.batch, max(2, 40_000 // shape.batch))
     rates = np.full(steps, 1e-3, np.float32)
     measured = []
-    for engine in (CompiledEngine(setting, 1), GemmEngine(setting, 1)):
+    for engine in (CompiledEngine(setting, 1), TiledEngine([setting], 1)):
         engine.begin(1)
         measured.append(fastest(lambda e=engine: e.descend(0, steps, rates), 3) / steps * 1e9)  # type: ignore[misc]
-    predicted = cost.compiled_step(shape), cost.gemm_step(shape)
-    chosen, best = ("compiled" if first <= second else "gemm" for first, second in (predicted, measured))
+    predicted = cost.compiled_step(shape), cost.tiled_step(shape)
+    chosen, best = ("compiled" if first <= second else "tiled" for first, second in (predicted, measured))
     print(
         f"{shape.features:4} {shape.outputs:4} {shape.batch:5} {measured[0]:10.0f} {predicted[0]:9.0f} "
         f"{measured[1]:10.0f} {predicted[1]:9.0f}   {chosen}{'' if chosen == best else ', ' + best}"

@@ -115,6 +115,9 @@ class JobBody(BaseModel):
                 "seed": 0,
                 "device": "cpu",
                 "threads": 2,
+                "shuffle": "rows",
+                "machine": "x86_64",
+                "vector_bits": 256,
                 "versions": {"torch": "2.13.0"},
             }
         ],

@@ -3,11 +3,12 @@
 Numba keeps the machine code in NUMBA_CACHE_DIR, which the caller sets before this module is imported, in a folder for
 each state of these sources: numba itself looks at the file of a loop alone, and not at those that the loop takes its
 functions from, so that after an upgrade it would go on with what has changed. NaN and infinity keep their meaning
-(`fastmath` without nnan and ninf), since divergence is seen by them. Never `parallel=True`: the GEMMs have a thread
-pool of their own.
+(`fastmath` without nnan and ninf), since divergence is seen by them. Never `parallel=True`: that would be a
+second pool of threads beside that of NumPy's products (see `team`).
 """
 
 import hashlib
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,9 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+LINE_BYTES = 64
+"""Of a cache line."""
 
 _HERE = Path(__file__).parent
 
@@ -48,6 +52,14 @@ def frozen(array: NDArray[Any]) -> NDArray[Any]:
     view = np.asarray(array).view()
     view.flags.writeable = False
     return view
+
+
+def aligned(*shape: int) -> NDArray[np.float32]:
+    """Zeros that begin at a cache line. Where vectors lie across two lines, tiles take half as long again."""
+    size = math.prod(shape)
+    octets = np.zeros(4 * size + LINE_BYTES, np.uint8)
+    start = -octets.ctypes.data % LINE_BYTES
+    return octets[start : start + 4 * size].view(np.float32).reshape(shape)
 
 
 def _fetched(typing, array, row, column):  # type: ignore[no-untyped-def]

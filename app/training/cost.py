@@ -1,18 +1,17 @@
-"""What a minibatch step costs in nanoseconds: the choice between the regimes, and the pauses.
+"""What a minibatch step costs in nanoseconds: the choice between the regimes, how many threads share it, the pauses.
 
-    compiled   24 + 0.13·dk + n·(9 + 0.043·d + 0.076·dk + (13 + 4k if k > 1))
-    gemm       5200 + 0.6·dK + n·(8 + 0.15·d + 0.033·dK + (1.8·K if k > 1))        K = k padded to a multiple of 16
+    compiled    36 + 0.31·dk + n·(8.5 + 0.37·d + 0.19·dk + (31 + 7k if k > 1))
+    tiled      600 + 0.6·dk  + n·(10 + 0.44·d + 0.055·dk + (4k if k > 1))
 
-Fitted to `python -m benchmarks.training cost` with OPENBLAS_NUM_THREADS=1 on an AMD EPYC (Zen 5): 100 shapes from
-2×1 to 2000×40, batches of 1 to 1024, typical error 15 %; where the choice is not the faster regime it costs at most
-22 %. With two idle cores the products of `gemm` take 0.6 times as long, which moves the border little.
+Fitted to `python -m benchmarks.training cost` with one thread on an AMD EPYC (Zen 3): 100 shapes from 2×1 to 2000×40,
+batches of 1 to 1024, typical error 12 %; where the choice is not the faster regime it costs at most 34 %. A Zen 5
+takes about half the time in either regime.
 """
 
 from dataclasses import dataclass
 
-PADDING = 16
-"""Columns that a GEMM is padded to: 256×784 · 784×10 took 97 µs, and 38 µs with 16 columns."""
-
+MEETING_NANOSECONDS = 10_000
+"""Work that a meeting of threads has to be worth, which takes each of them about 1000 where all have a core."""
 PAUSE_NANOSECONDS = 1e8
 CUDA_STEP_NANOSECONDS = 40_000
 """The kernels of one step replayed from a graph. An assumption until `python -m benchmarks cuda` has measured it."""
@@ -29,37 +28,36 @@ class Shape:
     batch: int
 
 
-def padded(outputs: int) -> int:
-    """Columns of the large regime: a lone output is a matrix-vector product and needs none."""
-    return 1 if outputs == 1 else -(-outputs // PADDING) * PADDING
-
-
 def compiled_step(shape: Shape) -> float:
     """Nanoseconds of a step in the small regime."""
     d, k, products = shape.features, shape.outputs, shape.features * shape.outputs
-    classes = 13 + 4 * k if k > 1 else 0
-    return 24 + 0.13 * products + shape.batch * (9 + 0.043 * d + 0.076 * products + classes)
+    classes = 31 + 7 * k if k > 1 else 0
+    return 36 + 0.31 * products + shape.batch * (8.5 + 0.37 * d + 0.19 * products + classes)
 
 
-def gemm_step(shape: Shape) -> float:
-    """Nanoseconds of a step in the large regime."""
-    columns = padded(shape.outputs)
-    products = shape.features * columns
-    classes = 1.8 * columns if columns > 1 else 0
-    return 5200 + 0.6 * products + shape.batch * (8 + 0.15 * shape.features + 0.033 * products + classes)
+def tiled_step(shape: Shape) -> float:
+    """Nanoseconds of a step in the large regime, by one thread."""
+    d, k, products = shape.features, shape.outputs, shape.features * shape.outputs
+    classes = 4 * k if k > 1 else 0
+    return 600 + 0.6 * products + shape.batch * (10 + 0.44 * d + 0.055 * products + classes)
 
 
 def small(shape: Shape) -> bool:
     """Whether the small regime is the faster one."""
-    return compiled_step(shape) <= gemm_step(shape)
+    return compiled_step(shape) <= tiled_step(shape)
+
+
+def members(shape: Shape, threads: int) -> int:
+    """Threads that share a step of the large regime, so that each has some work between two meetings."""
+    return max(1, min(threads, shape.batch, int(tiled_step(shape) / MEETING_NANOSECONDS)))
 
 
 def steps_between_pauses(shape: Shape) -> int:
     """Steps of about a tenth of a second."""
-    return max(1, int(PAUSE_NANOSECONDS / min(compiled_step(shape), gemm_step(shape))))
+    return max(1, int(PAUSE_NANOSECONDS / min(compiled_step(shape), tiled_step(shape))))
 
 
 def cuda_is_faster(shape: Shape, steps: int) -> bool:
     """Whether `steps` steps are over sooner on CUDA, its start included."""
-    on_cpu = steps * min(compiled_step(shape), gemm_step(shape))
+    on_cpu = steps * min(compiled_step(shape), tiled_step(shape))
     return on_cpu > CUDA_START_NANOSECONDS + steps * CUDA_STEP_NANOSECONDS

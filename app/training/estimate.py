@@ -1,24 +1,24 @@
 """How long a training is likely to take, before it has begun. Nanoseconds a row, unless said otherwise.
 
-    exact      12 + 3w + 0.014·w² + 8k, and 0.1·d³ once             w = d + k
-    lbfgs      an evaluation of loss and gradient, times the iterations, two more for the start; each 120 000 beside
-        float64    0.8·d + 0.12·dk + (80 if classes)                up to 4 million entries
-        float32    5 + 0.5·d + 0.028·dK + (2K if classes)           d at 0.35 for pixels, which take less memory
-    sgd        a step of `cost`, and 5 for each row's place in the permutation; 12 000 an epoch
-    sweep      a step of `cost` for all candidates' K columns, 15 000 beside, and 3.5·K
-    whitening  20 + 4d + 0.04·d²                                    once, where `preconditioning` has it
-    learning_rate "auto"    4 + 4d once, and 2 for each of at most 2 million entries
-    measuring  a row that is not trained on: 0.15·d + 0.02·dK + 2K
+    exact      26 + 6.5w + 0.03·w² + 17k, and 0.2·d³ once           w = d + k
+    lbfgs      an evaluation of loss and gradient, times the iterations, two more for the start; each 250 000 beside
+        float64    5 + 1.3·d + 0.19·dk + (130 if classes)           up to 4 million entries
+        float32    5 + 0.4·d + 0.046·dk + (3k if classes)           d at 0.15 for pixels, which take less memory
+    sgd        a step of `cost`, and 5 for each row's place in the permutation; 40 000 an epoch of each candidate
+    sweep      a tiled step of `cost` for all candidates' outputs together
+    whitening  44 + 9d + 0.09·d²                                    once, where `preconditioning` has it
+    learning_rate "auto"    9 + 9d once, and 4 for each of at most 2 million entries
+    measuring  a row that is not trained on: 10 + 0.1·d + 0.023·dk + 2.5k
 
 How often L-BFGS iterates depends on the data: over thirty tables and Fashion-MNIST the medians are those of ITERATIONS,
 but a table may take a fifth or five times of them. Fitted to `python -m benchmarks.training cost` with one thread on
-an AMD EPYC (Zen 5): typical error 20 %, at most a factor of 2, given the iterations.
+an AMD EPYC (Zen 3), where a first run takes up to twice as long as a later one.
 """
 
 from dataclasses import dataclass
 
 from app.training import cost
-from app.training.cost import Shape, padded
+from app.training.cost import Shape
 from app.training.hyperparameters import Hyperparameters
 from app.training.preconditioning import whitens
 
@@ -26,10 +26,9 @@ PRECISE_ENTRIES = 4_000_000
 """As in `objective`."""
 SAMPLED_ENTRIES = 2_000_000
 """As in `learning_rate`."""
-START_SECONDS = 2e-4
-EVALUATION_NANOSECONDS = 120_000
-EPOCH_NANOSECONDS = 12_000
-SWEEP_STEP_NANOSECONDS = 15_000
+START_SECONDS = 1e-3
+EVALUATION_NANOSECONDS = 250_000
+EPOCH_NANOSECONDS = 40_000
 WIDEST_SOLVED = 1000
 """As in `optimum`."""
 PIXEL_ITERATIONS = 200
@@ -69,8 +68,8 @@ def seconds(options: Hyperparameters, work: Work, device: str = "cpu") -> float:
 def _exact(_: Hyperparameters, work: Work) -> float:
     d, k = work.shape.features, work.shape.outputs
     width = d + k
-    return 1e-9 * ((work.rows + work.measured_rows) * 8 * k + work.rows * (12 + 3 * width + 0.014 * width**2)) + (
-        1e-10 * d**3
+    return 1e-9 * ((work.rows + work.measured_rows) * 17 * k + work.rows * (26 + 6.5 * width + 0.03 * width**2)) + (
+        2e-10 * d**3
     )
 
 
@@ -95,20 +94,16 @@ def iterations(options: Hyperparameters, work: Work) -> int:
 def _evaluation(work: Work, precise: bool | None = None) -> float:
     d, k = work.shape.features, work.shape.outputs
     if work.is_precise if precise is None else precise:
-        return 3 + 0.8 * d + 0.12 * d * k + (80 if k > 1 else 0)
-    columns = padded(k)
-    return 5 + (0.35 if work.pixels else 0.5) * d + 0.028 * d * columns + (2 * columns if k > 1 else 0)
+        return 5 + 1.3 * d + 0.19 * d * k + (130 if k > 1 else 0)
+    return 5 + (0.15 if work.pixels else 0.4) * d + 0.046 * d * k + (3 * k if k > 1 else 0)
 
 
 def _sgd(options: Hyperparameters, work: Work) -> float:
     candidates = len(options.sweep.candidates(options.seed)) if options.sweep else 1
     shape = Shape(work.shape.features, work.shape.outputs * candidates, work.shape.batch)
-    step = min(cost.compiled_step(shape), cost.gemm_step(shape))
-    if options.sweep:
-        columns = padded(shape.outputs)
-        step = cost.gemm_step(shape) + SWEEP_STEP_NANOSECONDS + 3.5 * columns * shape.batch
+    step = cost.tiled_step(shape) if options.sweep else min(cost.compiled_step(shape), cost.tiled_step(shape))
     steps = -(-work.rows // shape.batch)
-    epoch = EPOCH_NANOSECONDS + steps * step + work.rows * 5 + _measuring(work, candidates)
+    epoch = EPOCH_NANOSECONDS * candidates + steps * step + work.rows * 5 + _measuring(work, candidates)
     return 1e-9 * ((options.epochs or 1) * epoch + (_rate(work) if options.is_rate_open else 0.0))
 
 
@@ -118,12 +113,12 @@ def _on_cuda(options: Hyperparameters, work: Work) -> float:
 
 
 def _measuring(work: Work, candidates: int = 1) -> float:
-    d, columns = work.shape.features, padded(work.shape.outputs * candidates)
-    return work.measured_rows * (0.15 * d + 0.02 * d * columns + 2 * columns)
+    d, outputs = work.shape.features, work.shape.outputs * candidates
+    return work.measured_rows * (10 + 0.1 * d + 0.023 * d * outputs + 2.5 * outputs)
 
 
 def _rate(work: Work) -> float:
-    return work.rows * (4 + 4 * work.shape.features) + 2 * min(work.entries, SAMPLED_ENTRIES) * 10
+    return work.rows * (9 + 9 * work.shape.features) + 4 * min(work.entries, SAMPLED_ENTRIES) * 10
 
 
 def _is_whitened(options: Hyperparameters, work: Work) -> bool:
@@ -133,7 +128,7 @@ def _is_whitened(options: Hyperparameters, work: Work) -> bool:
 
 
 def _whitening(features: int) -> float:
-    return 20 + 4 * features + 0.04 * features**2
+    return 44 + 9 * features + 0.09 * features**2
 
 
 def _gap(options: Hyperparameters, work: Work) -> float:

@@ -14,7 +14,6 @@ from app.training.compiled import CompiledEngine
 from app.training.engine import RUNNING, TRAIN, VALIDATION, Engine
 from app.training.epoch import Epoch, Pause
 from app.training.errors import Diverged
-from app.training.gemm import GemmEngine
 from app.training.hyperparameters import Hyperparameters
 from app.training.learning_rate import smaller_rate
 from app.training.orthant import search
@@ -24,6 +23,8 @@ from app.training.problem import Parameters, Problem, Rows, ShapeError
 from app.training.setting import Setting
 from app.training.state import State
 from app.training.sweeping import Sweeping
+from app.training.team import threads
+from app.training.tiled import TiledEngine
 
 __all__ = ["Diverged", "Epoch", "Parameters", "Pause", "Problem", "Rows", "ShapeError", "State", "fit"]
 
@@ -100,7 +101,7 @@ def _engine(setting: Setting, device: str) -> Engine:
     steps = pace(cost.steps_between_pauses(shape), setting)
     if cost.small(shape) and _widened_bytes(problem) <= LARGEST_WIDENED:
         return CompiledEngine(setting, steps)
-    return GemmEngine(setting, steps)
+    return TiledEngine([setting], steps, cost.members(shape, threads()))
 
 
 def _widened_bytes(problem: Problem) -> int:

@@ -1,4 +1,4 @@
-"""The compiled loops: permutations, epochs of small problems, what large steps do beside their GEMMs.
+"""The compiled loops of small problems: permutations, whole epochs, and the step that all regimes take.
 
 Arguments travel in plain tuples, which cost a compiled call nothing:
 
@@ -12,11 +12,10 @@ import math
 
 import numpy as np
 
-from app.training.compilation import compiled, fetched, frozen, inlined
+from app.training.compilation import LINE_BYTES, compiled, fetched, frozen, inlined
 from app.training.losses import CROSS_ENTROPY, cross_entropy, residual_loss, residuals
 
 ONE, ZERO = np.float32(1), np.float32(0)
-LINE_BYTES = 64
 ROWS_AHEAD = 8
 """How far before its copying a row of a large problem is asked for."""
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -85,8 +84,8 @@ def moved(w, v, g, rate, update):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def step(state, rate, scales, update):  # type: ignore[no-untyped-def]
-    """One SGD step on theta, in place; threshold (the l1) and decay (the l2) act on the weights alone.
+def step_span(arrays, span, rate, scale, update):  # type: ignore[no-untyped-def]
+    """One SGD step on theta[first…last−1], in place; threshold (the l1) and decay (the l2) are the penalties.
 
     g ← scale·gradient + decay·w
     v ← momentum·v + g
@@ -94,17 +93,22 @@ def step(state, rate, scales, update):  # type: ignore[no-untyped-def]
     w ← sign(w)·max(|w| − rate·threshold, 0) the proximal step of l1; threshold = l1/(1 − momentum)
 
     No branch: those two steps are one for (along_gradient, along_velocity) = (0, 1) and (1, momentum). A NaN
-    stays one.
+    stays one. Unsigned indices are seen not to count from the end, and the loop is vectorised.
     """
-    theta, velocity, gradient, decay, _ = state
-    scale, bias_scale, penalised = scales
-    momentum, along_gradient, along_velocity, _ = update
-    unpenalised = momentum, along_gradient, along_velocity, ZERO
-    for i in range(penalised):
+    theta, velocity, gradient, decay = arrays
+    for i in range(np.uint64(span[0]), np.uint64(span[1])):
         slope = scale * gradient[i] + decay[i] * theta[i]
         theta[i], velocity[i] = moved(theta[i], velocity[i], slope, rate, update)
-    for i in range(penalised, theta.size):
-        theta[i], velocity[i] = moved(theta[i], velocity[i], bias_scale * gradient[i], rate, unpenalised)
+
+
+@inlined
+def step(state, rate, scale, penalised, update):  # type: ignore[no-untyped-def]
+    """The step on all of theta = [W | b]: the weights, and the bias without threshold; its decay is 0."""
+    theta, velocity, gradient, decay, _ = state
+    momentum, along_gradient, along_velocity, _ = update
+    arrays = theta, velocity, gradient, decay
+    step_span(arrays, (0, penalised), rate, scale, update)
+    step_span(arrays, (penalised, theta.size), rate, scale, (momentum, along_gradient, along_velocity, ZERO))
 
 
 @compiled
@@ -205,7 +209,7 @@ def descend(rows, order, span, rates, state, update, loss, totals):  # type: ign
             softmax_slopes(z, order, start, stop, labels, shares, totals)
             backward(X, order, start, stop, z, gradient)
             scale = ONE if summed else ONE / np.float32(stop - start)
-            step(state, rates[s], (scale, scale, penalised), update)
+            step(state, rates[s], scale, penalised, update)
     else:
         for s in range(first, last):
             start, stop = s * batch_size, min((s + 1) * batch_size, order.size)
@@ -217,7 +221,7 @@ def descend(rows, order, span, rates, state, update, loss, totals):  # type: ign
                 residual_slopes(z, order, start, stop, targets, loss, totals)
                 backward(X, order, start, stop, z, gradient)
             scale = ONE if summed else ONE / np.float32(stop - start)
-            step(state, rates[s], (scale, scale, penalised), update)
+            step(state, rates[s], scale, penalised, update)
 
 
 @compiled
@@ -237,43 +241,6 @@ def survey(rows, order, span, state, loss, totals):  # type: ignore[no-untyped-d
 
 
 @compiled
-def gather(X, order, start, stop, out):  # type: ignore[no-untyped-def]
-    """Copy the rows order[start…stop−1] of X, float32 or uint8, into the float32 block `out`."""
-    for i in range(start, stop):
-        approach(X, order, min(i + ROWS_AHEAD, order.size), min(i + ROWS_AHEAD + 1, order.size))
-        row = order[i]
-        for j in range(X.shape[1]):
-            out[i - start, j] = X[row, j]
-
-
-@compiled
-def answer(z, biases, scale, chosen, truth, loss, totals):  # type: ignore[no-untyped-def]
-    """Products z = XW of the rows chosen = (order, start, stop) become scale·z + b, then the slopes.
-
-    The slopes' sums are added to the second of `biases`, the bias's gradient.
-    """
-    order, start, stop = chosen
-    targets, labels, shares = truth
-    bias, bias_gradient = biases
-    for i in range(stop - start):
-        for c in range(z.shape[1]):
-            z[i, c] = scale * z[i, c] + bias[c]
-    if loss == CROSS_ENTROPY:
-        softmax_slopes(z, order, start, stop, labels, shares, totals)
-    else:
-        residual_slopes(z, order, start, stop, targets, loss, totals)
-    for i in range(stop - start):
-        for c in range(z.shape[1]):
-            bias_gradient[c] += z[i, c]
-
-
-@compiled
-def finish(state, rate, scales, update):  # type: ignore[no-untyped-def]
-    """The step, called by itself."""
-    step(state, rate, scales, update)
-
-
-@compiled
 def finite(values):  # type: ignore[no-untyped-def]
     """Whether a flat vector holds no NaN and no infinity."""
     for value in values:  # noqa: SIM110 — a generator is not compiled
@@ -283,8 +250,8 @@ def finite(values):  # type: ignore[no-untyped-def]
 
 
 def warm() -> None:
-    """Compile every loop, or load it from the cache: about 6 s the first time, 0.3 s later."""
-    from app.training import sweep_kernels
+    """Compile every loop, or load it from the cache: about 20 s the first time, half a second later."""
+    from app.training import tiled_kernels
 
     truth = frozen(np.zeros((2, 1), np.float32)), frozen(np.zeros(2, np.int32)), frozen(np.ones(1, np.float32))
     theta, velocity, gradient, decay = (np.zeros(2, np.float32) for _ in range(4))
@@ -295,9 +262,5 @@ def warm() -> None:
     permute_by_blocks(order, 0, 1, 1, 2)
     descend(rows, order, (0, 1, 2, False, 2), np.zeros(1, np.float32), state, update, CROSS_ENTROPY, totals)
     survey(rows, order, (0, 2), state, CROSS_ENTROPY, totals)
-    for features in (np.float32, np.uint8):
-        gather(frozen(np.zeros((2, 1), features)), order, 0, 2, np.zeros((2, 1), np.float32))
-    answer(z, (theta[1:], gradient[1:]), ONE, (order, 0, 2), truth, CROSS_ENTROPY, totals)
-    finish(state, ZERO, (ONE, ONE, 1), update)
     finite(theta)
-    sweep_kernels.warm()
+    tiled_kernels.warm()

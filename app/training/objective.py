@@ -1,7 +1,7 @@
 """The objective over all rows, with its gradient: 1/n Σ loss(xᵢW + b, yᵢ) + ½ Σ decayⱼ Wⱼ².
 
 Tables of a moderate size are summed in float64, so that an optimum can be found to many digits. Larger data, and
-pixels, go through float32 products with padded columns, as in the large regime of SGD; their sums are float64.
+pixels, go through float32 products in tiles, as in the large regime of SGD; their sums are float64.
 """
 
 import math
@@ -11,20 +11,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.training import kernels
-from app.training.cost import padded
+from app.training import cost, tiled_kernels
+from app.training.compilation import aligned
 from app.training.epoch import Pause
-from app.training.gemm import MINUS_INFINITY
 from app.training.losses import CODES, CROSS_ENTROPY
 from app.training.pieces import answers
 from app.training.problem import Parameters, Rows
 from app.training.setting import Setting
+from app.training.team import Team, threads
+from app.training.tiled import NO_GRADIENT, flat_size, given, scratch, views
 
 Matrix = NDArray[np.float64]
 
 PRECISE_ENTRIES = 4_000_000
 """Features up to which float64 is used."""
 BLOCK_ENTRIES = 800_000
+"""Features of a block that is summed in float64."""
+TILED_ENTRIES = 4_000_000
+"""Features of a block whose sums are float32, before they are added in float64: long enough to wake threads for."""
+PAUSE_ENTRIES = 12_800_000
+"""Features between two pauses."""
 PAUSE = Pause()
 
 
@@ -59,49 +65,55 @@ class Objective:
         self._loss = CODES[str(setting.options.loss)]
         self._targets, self._labels, self._shares = answers(rows, setting)
         self.precise = is_quick(rows) if precise is None else precise
-        d, k = rows.features, setting.problem.outputs
-        self._block = min(rows.count, max(1, BLOCK_ENTRIES // d))
+        entries = BLOCK_ENTRIES if self.precise else TILED_ENTRIES
+        self._block = min(rows.count, max(1, entries // rows.features))
         if not self.precise:
-            columns = padded(k)
-            self._widened = np.empty((self._block, d), np.float32)
-            self._z = np.empty((self._block, columns), np.float32)
-            self._weights = np.zeros((d, columns), np.float32)
-            self._bias = np.zeros(columns, np.float32)
-            self._sequence = np.arange(self._block, dtype=np.int32)
+            self._lay_out_tiles(setting.problem.outputs)
+
+    def _lay_out_tiles(self, outputs: int) -> None:
+        features, count = self._rows.features, self._rows.count
+        self._team = Team(cost.members(cost.Shape(features, outputs, self._block), threads()))
+        self._scratch = [scratch(features, outputs, count) for _ in range(self._team.size)]
+        self._given = given(self._rows.X, (self._targets, self._labels, self._shares))
+        self._theta = aligned(flat_size(features, outputs))
+        self._gradients = aligned(self._team.size, self._theta.size)
+        self._sums = np.zeros((self._team.size, 1, 2))
+        self._sequence = np.arange(self._block, dtype=np.int32)
 
     def at(self, theta: Matrix, gradient: bool = True) -> Iterator[Measured | Pause]:
         """Loss, hits and gradient at theta: pauses, then what was measured."""
         sums, slopes = np.zeros(2), np.zeros(theta.shape)
         add = self._add_precise if self.precise else self._add
-        if not self.precise:
-            self._take(theta)
+        pause = PAUSE_ENTRIES // (self._block * self._rows.features)
         for start in range(0, self._rows.count, self._block):
             add(theta, slice(start, min(start + self._block, self._rows.count)), sums, slopes if gradient else None)
             self._rows.passed(self._block)
-            if start // self._block % 16 == 15:
+            if not (start // self._block + 1) % max(1, pause):
                 yield PAUSE
         loss, accuracy = sums / self._rows.count
         yield Measured(float(loss), float(accuracy), slopes / self._rows.count)
 
-    def _take(self, theta: Matrix) -> None:
-        k = theta.shape[1]
-        if self._loss == CROSS_ENTROPY:
-            self._bias[k:] = MINUS_INFINITY
-        self._weights[:, :k], self._bias[:k] = theta[:-1], theta[-1]
-
     def _add(self, theta: Matrix, chosen: slice, sums: Matrix, slopes: Matrix | None) -> None:
-        rows, m, k = self._rows, chosen.stop - chosen.start, theta.shape[1]
-        X, z, scale = self._widened[:m], self._z[:m], np.float32(rows.scale)
-        if rows.X.dtype == np.float32:
-            X = rows.X[chosen]
-        else:
-            np.copyto(X, rows.X[chosen])
-        np.matmul(X, self._weights, out=z)
-        truth, bias_slope = (self._targets[chosen], self._labels[chosen], self._shares), np.zeros_like(self._bias)
-        kernels.answer(z, (self._bias, bias_slope), scale, (self._sequence, 0, m), truth, self._loss, sums)
+        rows, k, count = self._rows, theta.shape[1], chosen.stop - chosen.start
+        W, b = views(self._theta, rows.features, k)
+        W[:, : rows.features], b[:] = theta[:-1].T, theta[-1]
+        octets, are_wide, targets, labels, shares = self._given
+        part_of = octets[chosen], are_wide, targets[chosen], labels[chosen], shares
+        model = W, b, np.float32(rows.scale), self._loss, k
+        self._sums.fill(0)
+
+        def part(member: int) -> None:
+            share = self._sequence, *self._team.share(member, count)
+            gradient = NO_GRADIENT if slopes is None else self._gradients[member]
+            tiled_kernels.differentiate(part_of, share, model, self._scratch[member], gradient, self._sums[member])
+
+        self._team.run(part)
+        sums += self._sums.sum(axis=0)[0]
         if slopes is not None:
-            slopes[:-1] += (X.T @ z)[:, :k] * rows.scale
-            slopes[-1] += bias_slope[:k]
+            for gradient in self._gradients:
+                weights, bias = views(gradient, rows.features, k)
+                slopes[:-1] += weights[:, : rows.features].T * rows.scale
+                slopes[-1] += bias
 
     def _add_precise(self, theta: Matrix, chosen: slice, sums: Matrix, slopes: Matrix | None) -> None:
         X = self._rows.X[chosen].astype(np.float64) * self._rows.scale

@@ -15,7 +15,8 @@ from app.training.pieces import pace
 from app.training.problem import Parameters
 from app.training.setting import Setting
 from app.training.state import State
-from app.training.sweep_engine import SweepEngine
+from app.training.team import threads
+from app.training.tiled import TiledEngine
 
 PAUSE = Pause()
 
@@ -55,7 +56,8 @@ class Sweeping:
         shape = cost.Shape(
             setting.problem.train.features, setting.problem.outputs * len(self._candidates), setting.batch_size
         )
-        self._engine = SweepEngine([candidate.setting for candidate in self._candidates], pace(_steps(shape), setting))
+        settings = [candidate.setting for candidate in self._candidates]
+        self._engine = TiledEngine(settings, pace(_steps(shape), setting), cost.members(shape, threads()))
         for candidate in self._left(diverged=True):
             self._engine.drop(candidate.number)
 
@@ -85,7 +87,7 @@ class Sweeping:
         assert options.lr_schedule is not None, "it is settled"
         factors = schedules.rates(options.lr_schedule, 1.0, number, options.epochs or 0, steps)
         rates = np.array([0.0 if c.diverged_in is not None else c.setting.rate for c in self._candidates])
-        return np.outer(rates, factors).astype(np.float32)
+        return np.outer(factors, rates).astype(np.float32)
 
     def _measure(self) -> Iterator[Pause]:
         problem, block = self._setting.problem, self._engine.pace * self._setting.batch_size
@@ -101,7 +103,7 @@ class Sweeping:
         """Note each candidate's measurements; drop those that diverged."""
         kept = None
         for candidate in self._left():
-            epoch = self._epoch(candidate, number, float(rates[candidate.number, 0]))
+            epoch = self._epoch(candidate, number, float(rates[0, candidate.number]))
             parameters = epoch.state.parameters
             figures = [epoch.train_loss, epoch.validation_loss or 0.0, *parameters.bias]
             if np.isfinite(figures).all() and np.isfinite(parameters.weights).all():
@@ -161,7 +163,7 @@ class Sweeping:
 
 
 def _steps(shape: cost.Shape) -> int:
-    return max(1, int(cost.PAUSE_NANOSECONDS / cost.gemm_step(shape)))
+    return max(1, int(cost.PAUSE_NANOSECONDS / cost.tiled_step(shape)))
 
 
 def _stacked(all_parameters: list[Parameters]) -> Parameters:

@@ -1,6 +1,5 @@
 """The receipt of a job: what it takes to run it again and get the same bits."""
 
-import os
 import platform
 from functools import cache
 from importlib.metadata import version
@@ -8,6 +7,8 @@ from typing import Any
 
 from app.jobs.spec import Spec
 from app.training.problem import Rows
+from app.training.team import threads
+from app.training.vectors import LANES
 
 _PACKAGES = ("numba", "numpy", "onelayer", "pyarrow", "torch")
 
@@ -18,10 +19,11 @@ def receipt(dataset_sha256: str, spec: Spec, device: str | None, rows: Rows) -> 
         "dataset_sha256": dataset_sha256,
         "seed": spec.seed,
         "device": device,
-        "threads": int(os.environ.get("OPENBLAS_NUM_THREADS", os.cpu_count() or 1)),
+        "threads": threads(),
         "shuffle": "rows" if rows.pages is None else "blocks",
         **({"tf32": spec.tf32} if device == "cuda" else {}),
         "machine": platform.machine(),
+        "vector_bits": 32 * LANES,
         "versions": _versions(),
     }
 

@@ -9,7 +9,7 @@ from app.training.hyperparameters import Hyperparameters
 from tests.unit.training.reference import blobs, epochs_of, several_targets, trained_by_reference
 
 
-@pytest.mark.parametrize("regime", ["compiled", "gemm"])
+@pytest.mark.parametrize("regime", ["compiled", "tiled"])
 @settings(max_examples=25, deadline=None)
 @given(
     rows=st.integers(1, 60),

@@ -8,11 +8,11 @@ from app.training.compiled import CompiledEngine
 from app.training.engine import Engine
 from app.training.epoch import Epoch
 from app.training.fit import fit, run
-from app.training.gemm import GemmEngine
 from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Problem, Rows
 from app.training.setting import Setting
 from app.training.state import State
+from app.training.tiled import TiledEngine
 
 Array = NDArray[np.float64]
 
@@ -100,7 +100,9 @@ def setting_of(problem: Problem, given: Hyperparameters) -> Setting:
 
 def engine_of(regime: str, setting: Setting) -> Engine:
     """The engine of a regime, whatever the cost model says."""
-    return {"compiled": CompiledEngine, "gemm": GemmEngine}[regime](setting, 1_000_000)
+    if regime == "compiled":
+        return CompiledEngine(setting, 1_000_000)
+    return TiledEngine([setting], 1_000_000, {"tiled": 1, "team": 3}[regime])
 
 
 def epochs_of(

@@ -32,7 +32,7 @@ def test_named_classes_have_their_weight_and_the_others_one() -> None:
         resolve({"maybe": 1.0}, imbalanced())
 
 
-@pytest.mark.parametrize("regime", ["compiled", "gemm"])
+@pytest.mark.parametrize("regime", ["compiled", "tiled"])
 def test_a_weighted_class_trains_as_if_its_rows_were_repeated(regime: str) -> None:
     problem = imbalanced(200)
     twice = np.concatenate([np.arange(200), np.flatnonzero(problem.train.y)])
@@ -44,7 +44,7 @@ def test_a_weighted_class_trains_as_if_its_rows_were_repeated(regime: str) -> No
     assert weighted.train_loss * 200 == pytest.approx(plain.train_loss * len(twice), rel=1e-5)
 
 
-@pytest.mark.parametrize("regime", ["compiled", "gemm"])
+@pytest.mark.parametrize("regime", ["compiled", "tiled"])
 def test_the_weighted_loss_is_that_of_torch(regime: str) -> None:
     problem = blobs(rows=90)
     given = Hyperparameters(

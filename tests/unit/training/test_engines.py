@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from app.training import fit as fit_module
-from app.training import gemm, kernels
+from app.training import kernels, tiled, tiled_kernels
 from app.training.compiled import CompiledEngine
-from app.training.gemm import GemmEngine
 from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Problem, Rows
+from app.training.tiled import TiledEngine
 from tests.unit.training.reference import (
     blobs,
     engine_of,
+    epochs,
     epochs_of,
     line,
     setting_of,
@@ -22,7 +23,7 @@ from tests.unit.training.reference import (
     trained_by_reference,
 )
 
-REGIMES = ("compiled", "gemm")
+REGIMES = ("compiled", "tiled", "team")
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "full batch": {"batch_size": 10_000},
@@ -166,42 +167,65 @@ def test_equal_logits_count_as_the_first_class_and_not_as_a_hit_for_all(regime: 
     assert engine.report().totals[1, 1] == (problem.train.y == 0).sum()
 
 
-def test_a_minibatch_larger_than_the_buffers_is_summed_over_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gemm, "STEP_ENTRIES", 6 * 17)
-    monkeypatch.setattr(gemm, "MEASURED_ENTRIES", 6 * 5)
-    problem = blobs(rows=101, pixels=True)
+@pytest.mark.parametrize("regime", ["tiled", "team"])
+@pytest.mark.parametrize("features", [1, 7, 16, 33, 1100])
+@pytest.mark.parametrize("classes", [2, 3, 4, 6, 7, 12])
+def test_whatever_is_left_beside_whole_tiles_and_blocks_is_trained_too(
+    regime: str, features: int, classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiled, "FEWEST_ROWS", 5)
+    monkeypatch.setattr(tiled, "MOST_ROWS", 5)
+    problem = blobs(rows=101, features=features, classes=classes, pixels=classes % 2 == 0)
     given = Hyperparameters(model="softmax", epochs=2, batch_size=60, momentum=0.5, train_metrics="running")
-    done = epochs_of("gemm", problem, given, rate=0.1)
-    W, b, history = trained_by_reference(problem, given, rate=0.1)
+    done = epochs_of(regime, problem, given, rate=0.001)
+    W, b, history = trained_by_reference(problem, given, rate=0.001)
     np.testing.assert_allclose(done[-1].parameters.weights, W, rtol=2e-4, atol=2e-5)
     np.testing.assert_allclose(done[-1].parameters.bias, b, rtol=2e-4, atol=2e-5)
     np.testing.assert_allclose([epoch.train_loss for epoch in done], history, rtol=1e-4)
 
 
+def test_splits_of_pixels_and_of_numbers_are_measured_alike() -> None:
+    pixels = blobs(rows=60, pixels=True).train
+    numbers = Rows(pixels.X.astype(np.float32), pixels.y, pixels.scale)
+    given = Hyperparameters(model="softmax", epochs=1, train_metrics="full", learning_rate=1e-6)
+    for train, validation in ((pixels, numbers), (numbers, pixels)):
+        done = epochs_of("tiled", Problem(train, validation, 3), given, rate=1e-6)[0]
+        assert done.train_loss == done.validation_loss
+
+
 def test_every_loop_is_compiled_once_whatever_it_is_given(tmp_path: Any) -> None:
     kernels.warm()
-    loops = ("permute", "descend", "survey", "gather", "answer", "finish", "finite")
-    before = {name: len(getattr(kernels, name).signatures) for name in loops}
+    loops = [kernels.permute, kernels.descend, kernels.survey, kernels.finite]
+    loops += [tiled_kernels.descend, tiled_kernels.differentiate]
     np.save(tmp_path / "X.npy", blobs().train.X)
     mapped = Rows(np.load(tmp_path / "X.npy", mmap_mode="r"), blobs().train.y)
     for regime in REGIMES:
         for problem in (blobs(), blobs(pixels=True), several_targets(), line(), Problem(mapped, mapped, 3)):
             model = "linear" if problem.train.y.ndim == 2 else "softmax"
             epochs_of(regime, problem, Hyperparameters(model=model, epochs=1, momentum=0.5), rate=0.01)
-    assert {name: len(getattr(kernels, name).signatures) for name in loops} == before
-    assert before == dict.fromkeys(loops, 1) | {"gather": 2}
+    for options in ({"sweep": {"l2": [0.0, 0.1]}}, {"solver": "lbfgs"}):
+        epochs(blobs(pixels=True), Hyperparameters(model="softmax", epochs=1, **options))
+    assert [len(loop.signatures) for loop in loops] == [1] * len(loops)
 
 
-def test_the_two_regimes_take_the_same_rows_in_the_same_order() -> None:
+def test_all_regimes_take_the_same_rows_in_the_same_order() -> None:
     problem = blobs(rows=97)
     given = Hyperparameters(model="softmax", epochs=1, batch_size=97, seed=11)
-    first, second = (epochs_of(regime, problem, given, rate=0.1)[0] for regime in REGIMES)
-    np.testing.assert_allclose(first.parameters.weights, second.parameters.weights, rtol=1e-5, atol=1e-6)
+    first, *others = (epochs_of(regime, problem, given, rate=0.1)[0] for regime in REGIMES)
+    for other in others:
+        np.testing.assert_allclose(first.parameters.weights, other.parameters.weights, rtol=1e-5, atol=1e-6)
+
+
+def test_a_team_of_the_same_size_gives_the_same_bits() -> None:
+    given = Hyperparameters(model="softmax", epochs=3, batch_size=50, momentum=0.5)
+    first, second = (epochs_of("team", blobs(rows=500, pixels=True), given, rate=0.1)[-1] for _ in range(2))
+    assert first.parameters.weights.tobytes() == second.parameters.weights.tobytes()
+    assert first.train_loss == second.train_loss
 
 
 def test_a_wide_problem_and_a_narrow_one_go_to_different_regimes() -> None:
     wide = Problem(Rows(np.ones((600, 784), np.uint8), np.zeros(600, np.int32), 1 / 255), None, 10)
     setting = setting_of(wide, Hyperparameters(model="softmax", batch_size=256))
-    assert isinstance(fit_module._engine(setting, "cpu"), GemmEngine)
+    assert isinstance(fit_module._engine(setting, "cpu"), TiledEngine)
     setting = setting_of(line(), Hyperparameters(model="linear", batch_size=10))
     assert isinstance(fit_module._engine(setting, "cpu"), CompiledEngine)

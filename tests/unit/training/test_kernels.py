@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from app.training import kernels
+from app.training.compilation import compiled
 from app.training.losses import exponential
 
 
@@ -56,13 +57,18 @@ def test_the_exponential_is_right_to_float32() -> None:
     assert math.isnan(evaluate(np.float32(np.nan)))
 
 
+@compiled
+def stepped(state, rate, scale, penalised, update):
+    kernels.step(state, rate, scale, penalised, update)
+
+
 @pytest.mark.parametrize("l1", [0.0, 0.1])
 def test_a_step_does_not_hide_a_number_that_is_none(l1: float) -> None:
     theta, velocity, gradient, decay = (np.ones(3, np.float32) for _ in range(4))
     gradient[:2] = np.nan, np.inf
     state = theta, velocity, gradient, decay, np.zeros((1, 1), np.float32)
     zero, one = np.float32(0), np.float32(1)
-    kernels.finish(state, one, (one, one, 2), (zero, zero, one, np.float32(l1)))
+    stepped(state, one, one, 2, (zero, zero, one, np.float32(l1)))
     assert math.isnan(theta[0])
     assert not math.isfinite(theta[1])
     assert not kernels.finite(theta)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from app.training import kernels, sweep_kernels
 from app.training.epoch import Epoch
 from app.training.errors import Diverged
 from app.training.fit import fit
@@ -28,14 +27,6 @@ def curves(problem: Problem, **options: Any) -> dict[int, list[Epoch]]:
     for epoch in epochs(problem, Hyperparameters(**options)):
         found.setdefault(epoch.candidate, []).append(epoch)
     return found
-
-
-def test_the_loops_are_compiled_once_when_the_worker_starts() -> None:
-    kernels.warm()
-    loops = (sweep_kernels.answer_all, sweep_kernels.step_all)
-    epochs(validated("softmax"), Hyperparameters(model="softmax", epochs=1, sweep={"l2": [0.0, 0.1]}))
-    epochs(validated("linear"), Hyperparameters(model="linear", epochs=1, sweep={"l2": [0.0, 0.1]}))
-    assert [len(loop.signatures) for loop in loops] == [1, 1]
 
 
 def test_the_grid_has_every_combination_and_a_random_sweep_some_of_them() -> None:
@@ -92,7 +83,7 @@ def test_each_candidate_trains_as_if_it_were_alone(kind: str, train_metrics: str
     found = curves(problem, sweep=sweep, **shared)
     assert len(found) == 8
     for number, given in enumerate(Sweep(**sweep).candidates(0)):
-        alone = epochs_of("gemm", problem, Hyperparameters(**{**shared, **given}), given["learning_rate"])
+        alone = epochs_of("tiled", problem, Hyperparameters(**{**shared, **given}), given["learning_rate"])
         for ours, theirs in zip(found[number], alone, strict=True):
             assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-4)
             assert ours.validation_loss == pytest.approx(theirs.validation_loss, rel=1e-4)
@@ -104,7 +95,7 @@ def test_the_best_on_validation_becomes_the_model() -> None:
     problem = validated("softmax")
     options = {"model": "softmax", "epochs": 5, "batch_size": 16}
     last = epochs(problem, Hyperparameters(sweep={"learning_rate": [1e-5, 0.1, 1e-4]}, **options))[-1]
-    alone = epochs_of("gemm", problem, Hyperparameters(learning_rate=0.1, **options), 0.1)[-1]
+    alone = epochs_of("tiled", problem, Hyperparameters(learning_rate=0.1, **options), 0.1)[-1]
     assert last.candidate == 1
     np.testing.assert_allclose(last.parameters.weights, alone.parameters.weights, rtol=1e-4, atol=1e-5)
     assert last.leaderboard is not None
@@ -121,7 +112,7 @@ def test_a_candidate_that_diverges_is_dropped_and_the_others_go_on() -> None:
     assert found[0][-1].leaderboard is not None
     assert found[0][-1].leaderboard[1]["diverged_in_epoch"] >= 1
     alone = epochs_of(
-        "gemm", problem, Hyperparameters(model="linear", epochs=40, batch_size=16, learning_rate=0.01), 0.01
+        "tiled", problem, Hyperparameters(model="linear", epochs=40, batch_size=16, learning_rate=0.01), 0.01
     )
     np.testing.assert_allclose(found[0][-1].parameters.weights, alone[-1].parameters.weights, rtol=1e-4)
 

@@ -1,0 +1,103 @@
+"""Threads that train together: they meet after each part of a step, within compiled loops and without Python.
+
+A step of a minibatch takes some tens of microseconds, as long as it takes to wake a thread. So the members of a team
+are woken once for a whole slice of an epoch, and wait for each other by looking at each other's count of meetings.
+Who has looked in vain for a while lets others have his core, which matters where there are fewer cores than members.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from app.training.compilation import inlined
+
+LOOKS = 2000
+"""At the others, before the core is offered: some 10 µs."""
+LINE_NUMBERS = 8
+"""int64 of a cache line: each member's count has one to itself."""
+
+offer_core = types.ExternalFunction("sched_yield", types.int32())
+
+
+def threads() -> int:
+    """Those that a training may use: as many as NumPy's products do."""
+    return int(os.environ.get("OPENBLAS_NUM_THREADS") or os.cpu_count() or 1)
+
+
+class Team:
+    """Members 0…size−1, of which 0 is the thread that calls."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.meetings = np.zeros((size, LINE_NUMBERS), np.int64)
+        self._others = ThreadPoolExecutor(size - 1, "training") if size > 1 else None
+        if self._others is not None:  # now all threads are there, and no member will wait for one that cannot start
+            all_here = Barrier(size)
+            waiting = [self._others.submit(all_here.wait) for _ in range(size - 1)]
+            all_here.wait()
+            for future in waiting:
+                future.result()
+
+    def share(self, member: int, count: int) -> tuple[int, int]:
+        """Which of so many things are a member's: from the first up to, but without, the second."""
+        return count * member // self.size, count * (member + 1) // self.size
+
+    def run(self, work: Callable[[int], None]) -> None:
+        """Have every member do `work(member)`, at the same time."""
+        others = [] if self._others is None else [self._others.submit(work, m) for m in range(1, self.size)]
+        work(0)
+        for future in others:
+            future.result()
+
+
+def _counted(builder: Any, context: Any, kind: Any, array: Any, member: Any) -> Any:
+    """The address of a member's count."""
+    held = context.make_array(kind)(context, builder, array)
+    zero = ir.Constant(member.type, 0)
+    return cgutils.get_item_pointer(context, builder, kind, held, [member, zero], wraparound=False)  # type: ignore[no-untyped-call]
+
+
+def _announce(typing: Any, meetings: Any, member: Any, count: Any) -> Any:
+    """Say that a member is at its so-manieth meeting; what it wrote before can be read by who hears it."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        place = _counted(builder, context, meetings, *arguments[:2])
+        builder.store_atomic(arguments[2], place, "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(meetings, types.intp, types.int64), generate
+
+
+def _heard(typing: Any, meetings: Any, member: Any) -> Any:
+    """At which meeting a member is."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.load_atomic(_counted(builder, context, meetings, *arguments), "acquire", 8)
+
+    return types.int64(meetings, types.intp), generate
+
+
+announce: Callable[..., None] = intrinsic(_announce)
+heard: Callable[..., Any] = intrinsic(_heard)
+
+
+@inlined
+def meet(meetings, member):  # type: ignore[no-untyped-def]
+    """Go on when all members have come here."""
+    size = meetings.shape[0]
+    if size > 1:
+        count = meetings[member, 0] + 1
+        announce(meetings, member, count)
+        for other in range(size):
+            looks = 0
+            while heard(meetings, other) < count:
+                looks += 1
+                if looks > LOOKS:
+                    offer_core()

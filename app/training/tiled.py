@@ -1,0 +1,172 @@
+"""The large regime: minibatches in compiled tiles, by a team of threads, for one training or all candidates of a sweep.
+
+Weights are stored by output, with the features padded to whole vectors; nothing is allocated in the loop, and rows are
+read where they lie, pixels as bytes. The scale of the features enters behind the products.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.training import tiled_kernels
+from app.training.compilation import aligned, frozen
+from app.training.engine import Report
+from app.training.losses import CODES
+from app.training.pieces import Answers, answers, permute, update_of
+from app.training.problem import Parameters, Rows
+from app.training.setting import Setting
+from app.training.team import Team
+from app.training.tiles import FEATURES, ROWS, padded
+
+BLOCK_BYTES = 1 << 17
+"""Rows that are worked on at a time, which the second-level cache holds beside their outputs and the gradient."""
+FEWEST_ROWS, MOST_ROWS = 16, 256
+"""Rows of a block at least, where they are wide, and at most."""
+MEASURED_ROWS = 1 << 16
+"""Rows that are measured by one call."""
+
+NO_GRADIENT = np.empty(0, np.float32)
+
+Scratch = tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
+Given = tuple[NDArray[np.uint8], bool, NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]
+
+
+def scratch(features: int, outputs: int, longest: int) -> Scratch:
+    """What a member works in: a block of rows, their outputs, and notes. There are never more than `longest` rows."""
+    width = padded(features, FEATURES)
+    size = max(FEWEST_ROWS, min(MOST_ROWS, BLOCK_BYTES // (4 * width)))
+    size = padded(min(longest, size), ROWS)
+    block = aligned(size, width)
+    return block, block.view(np.uint8), np.zeros((outputs, size), np.float32), np.zeros((3, size), np.float32)
+
+
+def flat_size(features: int, outputs: int) -> int:
+    """Numbers of a flat vector of weights and biases."""
+    return padded(outputs * padded(features, FEATURES) + outputs, FEATURES)
+
+
+def views(flat: NDArray[Any], features: int, outputs: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """W (outputs × D), padding included, and b (outputs) within a flat vector."""
+    width = padded(features, FEATURES)
+    weights = outputs * width
+    return flat[:weights].reshape(outputs, width), flat[weights : weights + outputs]
+
+
+def given(X: NDArray[Any], truth: Answers) -> Given:
+    """Rows as the kernels take them: their bytes, and whether four of them are a number."""
+    return frozen(X.view(np.uint8)), X.dtype == np.float32, *truth
+
+
+class TiledEngine:
+    """Minibatch SGD of a large problem on the CPU; `settings` are the candidates of a sweep, or a lone training's.
+
+    `members` of a team share each step; the bits depend on how many they are.
+
+    Shapes:  theta = [W (C·k × D) | b (C·k)]; rows c·k … (c+1)·k − 1 are candidate c's, and columns from d on are 0
+    """
+
+    def __init__(self, settings: list[Setting], pace: int, members: int = 1) -> None:
+        self.pace = pace
+        self._settings, self._setting = settings, settings[0]
+        problem = self._setting.problem
+        self._k, self._features = problem.outputs, problem.train.features
+        self._splits = [rows for rows in (problem.train, problem.train, problem.validation) if rows is not None]
+        self._rows = [given(rows.X, answers(rows, self._setting)) for rows in self._splits]
+        self._order = np.empty(problem.train.count, np.int32)
+        longest = max(rows.count for rows in self._splits)
+        self._sequence = np.arange(min(longest, MEASURED_ROWS), dtype=np.int32)
+        outputs = len(settings) * self._k
+        self._team = Team(members)
+        self._scratch = [scratch(self._features, outputs, longest) for _ in range(members)]
+        self._sums = np.zeros((3, self._team.size, len(settings), 2))
+        self._lay_out_parameters(outputs)
+
+    def _lay_out_parameters(self, outputs: int) -> None:
+        size = flat_size(self._features, outputs)
+        theta, velocity, decay = (aligned(size) for _ in range(3))
+        updates = np.array([update_of(setting) for setting in self._settings], np.float32)
+        self._state = theta, velocity, aligned(self._team.size, size), decay, updates
+        for number, setting in enumerate(self._settings):
+            self._put(theta, number, setting.start)
+            if setting.velocity is not None:
+                self._put(velocity, number, setting.velocity)
+            self._views(decay, number)[0][:, : self._features] = setting.decay
+        self._model = views(theta, self._features, outputs)
+
+    def _views(self, flat: NDArray[np.float32], number: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """A candidate's W (k × D) and b (k) within a flat vector."""
+        weights, bias = views(flat, self._features, len(self._settings) * self._k)
+        own = slice(number * self._k, (number + 1) * self._k)
+        return weights[own], bias[own]
+
+    def _put(self, flat: NDArray[np.float32], number: int, parameters: Parameters) -> None:
+        weights, bias = self._views(flat, number)
+        weights[:, : self._features], bias[:] = parameters.weights.T, parameters.bias
+
+    def _model_for(self, rows: Rows) -> tuple[object, ...]:
+        return *self._model, np.float32(rows.scale), CODES[str(self._setting.options.loss)], self._k
+
+    def begin(self, epoch: int) -> None:
+        """See `Engine`."""
+        permute(self._order, self._setting, epoch)
+        self._sums.fill(0)
+
+    def descend(self, first: int, last: int, rates: NDArray[np.float32]) -> None:
+        """See `Engine`; in a sweep rates[s, c] is candidate c's at step s."""
+        summed = self._setting.options.gradient_reduction == "sum"
+        epoch = self._order, rates.reshape(len(rates), -1), (first, last, self._setting.batch_size, summed)
+        model = self._model_for(self._splits[0])
+
+        def steps(member: int) -> None:
+            place, sums = (self._team.meetings, member), self._sums[0, member]
+            tiled_kernels.descend(self._rows[0], epoch, self._state, model, self._scratch[member], place, sums)
+
+        self._team.run(steps)
+
+    def measure(self, split: int, start: int, stop: int) -> None:
+        """See `Engine`."""
+        for first in range(start, stop, MEASURED_ROWS):
+            self._measure(split, slice(first, min(first + MEASURED_ROWS, stop)))
+
+    def _measure(self, split: int, chosen: slice) -> None:
+        octets, are_wide, targets, labels, shares = self._rows[split]
+        rows = octets[chosen], are_wide, targets[chosen], labels[chosen], shares
+        model, count = self._model_for(self._splits[split]), chosen.stop - chosen.start
+
+        def part(member: int) -> None:
+            share = self._sequence, *self._team.share(member, count)
+            sums = self._sums[split, member]
+            tiled_kernels.differentiate(rows, share, model, self._scratch[member], NO_GRADIENT, sums)
+
+        self._team.run(part)
+
+    @property
+    def totals(self) -> NDArray[np.float64]:
+        """Sums of losses and of hits, (3, candidates, 2), as in a `Report`."""
+        summed: NDArray[np.float64] = self._sums.sum(axis=1)
+        return summed
+
+    def report(self) -> Report:
+        """See `Engine`."""
+        velocity = self.velocity(0) if self._setting.options.momentum else None
+        return Report(self.totals[:, 0], self.parameters(0), velocity)
+
+    def parameters(self, number: int) -> Parameters:
+        """W and b of a candidate."""
+        return self._copied(self._state[0], number)
+
+    def velocity(self, number: int) -> Parameters:
+        """The velocity of a candidate."""
+        return self._copied(self._state[1], number)
+
+    def _copied(self, flat: NDArray[np.float32], number: int) -> Parameters:
+        weights, bias = self._views(flat, number)
+        return Parameters(weights[:, : self._features].T.copy(order="C"), bias.copy())
+
+    def drop(self, number: int) -> None:
+        """Let a candidate that diverged rest at 0."""
+        theta, velocity, gradients, decay, _ = self._state
+        for flat in (theta, velocity, *gradients, decay):
+            weights, bias = self._views(flat, number)
+            weights[:], bias[:] = 0, 0

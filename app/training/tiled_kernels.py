@@ -1,0 +1,212 @@
+"""The compiled loops of the large regime: minibatches in blocks of rows that the caches hold, outputs by column.
+
+Several candidates of a sweep stand side by side, k outputs each, and share the rows. A lone training is one candidate.
+The members of a team (see `team`) take a share of each minibatch's rows, and then a share of the parameters.
+
+    rows     the bytes of X (n, d or 4d) and whether they are float32 rather than uint8; targets (n, k) float32,
+             labels (n,) int32, of which one is empty; shares (k,), the classes' weights
+    model    W (K, D), b (K,), the features' scale, the loss, k             K = candidates·k, D = d padded
+    scratch  block (B, D) float32, its bytes, Z (K, B), notes (3, B)        a member's own
+    state    theta, velocity (P,), gradients (members, P), decay (P,): weights first, then biases, then padding;
+             updates (candidates, 4): momentum, along_gradient, along_velocity, threshold
+    chosen   order (n,) int32, start, stop: the rows order[start…stop−1]
+"""
+
+import math
+
+import numpy as np
+
+from app.training.compilation import LINE_BYTES, compiled, fetched, frozen, inlined
+from app.training.kernels import ONE, ROWS_AHEAD, ZERO, step_span
+from app.training.losses import CROSS_ENTROPY, exponential, residual_loss
+from app.training.team import LINE_NUMBERS, meet
+from app.training.tiles import FEATURES, ROWS, backward, forward
+
+
+@compiled
+def gather(octets, are_wide, chosen, block, block_octets):  # type: ignore[no-untyped-def]
+    """Copy rows into a block, as float32; those that come next are asked for meanwhile."""
+    order, start, stop = chosen
+    for i in range(start, stop):
+        ahead = order[min(i + ROWS_AHEAD, order.size - 1)]
+        for j in range(0, octets.shape[1], LINE_BYTES):
+            fetched(octets, ahead, j)
+        row = order[i]
+        if are_wide:
+            for j in range(octets.shape[1]):
+                block_octets[i - start, j] = octets[row, j]
+        else:
+            for j in range(octets.shape[1]):
+                block[i - start, j] = octets[row, j]
+
+
+@compiled
+def find_best(Z, first, count, k, top, best):  # type: ignore[no-untyped-def]
+    """The largest logit of each row, and the first class that has it."""
+    for i in range(count):
+        top[i], best[i] = Z[first, i], ZERO
+    for c in range(1, k):
+        for i in range(count):
+            better = Z[first + c, i] > top[i]
+            best[i] = np.float32(c) if better else best[i]
+            top[i] = Z[first + c, i] if better else top[i]
+
+
+@compiled
+def exponentiate(Z, first, count, k, top, total):  # type: ignore[no-untyped-def]
+    """Logits become e^(z − top), and `total` their sums."""
+    total[:count] = ZERO
+    for c in range(k):
+        for i in range(count):
+            Z[first + c, i] = exponential(Z[first + c, i] - top[i])
+            total[i] += Z[first + c, i]
+
+
+@compiled
+def softmax_slopes(Z, first, chosen, labels, shares, notes, totals):  # type: ignore[no-untyped-def]
+    """Logits of one candidate become weight·(softmax − onehot(label)); adds loss and hits to `totals` (see `losses`).
+
+    Column by column of Z rather than row by row: the loops run along the rows, which LLVM vectorises.
+    """
+    order, start, stop = chosen
+    count, k, loss, hits = stop - start, shares.size, 0.0, 0
+    top, best, total = notes[0], notes[1], notes[2]
+    find_best(Z, first, count, k, top, best)
+    for i in range(count):
+        label = labels[order[start + i]]
+        loss -= shares[label] * (Z[first + label, i] - top[i])
+        hits += best[i] == np.float32(label)
+    exponentiate(Z, first, count, k, top, total)
+    for i in range(count):
+        weight = shares[labels[order[start + i]]]
+        loss += weight * math.log(total[i])
+        total[i] = weight / total[i]
+    for c in range(k):
+        for i in range(count):
+            Z[first + c, i] *= total[i]
+    for i in range(count):
+        label = labels[order[start + i]]
+        Z[first + label, i] -= shares[label]
+    totals[0] += loss
+    totals[1] += hits
+
+
+@compiled
+def residual_slopes(Z, first, chosen, targets, loss, totals):  # type: ignore[no-untyped-def]
+    """Predictions of one candidate become the loss's slopes; adds the losses to `totals`."""
+    order, start, stop = chosen
+    total = 0.0
+    for c in range(targets.shape[1]):
+        for i in range(stop - start):
+            residual = Z[first + c, i] - targets[order[start + i], c]
+            value, Z[first + c, i] = residual_loss(loss, residual)
+            total += value
+    totals[0] += total
+
+
+@inlined
+def answer(rows, chosen, model, scratch, totals):  # type: ignore[no-untyped-def]
+    """Outputs of a block of rows, turned into slopes in Z; losses and hits go to totals (candidates, 2)."""
+    octets, are_wide, targets, labels, shares = rows
+    _, start, stop = chosen
+    W, b, scale, loss, k = model
+    block, block_octets, Z, notes = scratch
+    gather(octets, are_wide, chosen, block, block_octets)
+    forward(block, stop - start, W, Z)
+    for c in range(W.shape[0]):
+        for i in range(stop - start):
+            Z[c, i] = scale * Z[c, i] + b[c]
+    for candidate in range(totals.shape[0]):
+        if loss == CROSS_ENTROPY:
+            softmax_slopes(Z, candidate * k, chosen, labels, shares, notes, totals[candidate])
+        else:
+            residual_slopes(Z, candidate * k, chosen, targets, loss, totals[candidate])
+
+
+@compiled
+def differentiate(rows, chosen, model, scratch, gradient, totals):  # type: ignore[no-untyped-def]
+    """Losses and hits of rows are added to `totals`; the gradient (P,) is set, unless it is empty.
+
+    The gradient is Σᵢ z_ic x_ij, without the features' scale, and Σᵢ z_ic for the biases.
+    """
+    order, start, stop = chosen
+    block, _, Z, _ = scratch
+    outputs, features = model[0].shape
+    gradient[:] = ZERO
+    for first in range(start, stop, block.shape[0]):
+        last = min(first + block.shape[0], stop)
+        answer(rows, (order, first, last), model, scratch, totals)
+        if gradient.size > 0:
+            backward(block, last - first, Z, gradient[: outputs * features].reshape(outputs, features))
+            for c in range(outputs):
+                total = ZERO
+                for i in range(last - first):
+                    total += Z[c, i]
+                gradient[outputs * features + c] += total
+
+
+@inlined
+def share_of(member, members, start, stop):  # type: ignore[no-untyped-def]
+    """A member's part of start…stop−1."""
+    size = stop - start
+    return start + size * member // members, start + size * (member + 1) // members
+
+
+@inlined
+def overlap(first, size, span):  # type: ignore[no-untyped-def]
+    """What first…first+size−1 and a span have in common."""
+    return max(first, span[0]), min(first + size, span[1])
+
+
+@compiled
+def move(state, span, rates, sizes, scales):  # type: ignore[no-untyped-def]
+    """The step of every candidate, with its own rate and update, for the parameters of a span."""
+    theta, velocity, gradients, decay, updates = state
+    arrays, (weights, biases) = (theta, velocity, gradients[0], decay), sizes
+    for other in range(1, gradients.shape[0]):
+        for i in range(np.uint64(span[0]), np.uint64(span[1])):
+            gradients[0, i] += gradients[other, i]
+    for c in range(rates.size):
+        momentum, along_gradient, along_velocity, threshold = updates[c]
+        for part in range(2):
+            first, size = (c * weights, weights) if part == 0 else (rates.size * weights + c * biases, biases)
+            update = momentum, along_gradient, along_velocity, threshold if part == 0 else ZERO
+            step_span(arrays, overlap(first, size, span), rates[c], scales[part], update)
+
+
+@compiled
+def descend(rows, epoch, state, model, scratch, place, totals):  # type: ignore[no-untyped-def]
+    """A member's part in some steps of an epoch.
+
+    epoch  order (n,), rates (steps, candidates), and the span: first, last, batch_size, summed
+    place  the team's meetings, and which member this is
+    """
+    order, rates, (first, last, batch_size, summed) = epoch
+    theta, _, gradients, _, _ = state
+    weights, _, scale, _, k = model
+    meetings, member = place
+    members, sizes = meetings.shape[0], (k * weights.shape[1], k)
+    own = share_of(member, members, 0, theta.size)
+    for s in range(first, last):
+        start, stop = s * batch_size, min((s + 1) * batch_size, order.size)
+        mine = share_of(member, members, start, stop)
+        differentiate(rows, (order, mine[0], mine[1]), model, scratch, gradients[member], totals)
+        meet(meetings, member)
+        share = ONE if summed else ONE / np.float32(stop - start)
+        move(state, own, rates[s], sizes, (scale * share, share))
+        meet(meetings, member)
+
+
+def warm() -> None:
+    """Compile the loops, or load them from the cache."""
+    truth = frozen(np.zeros((2, 1), np.float32)), frozen(np.zeros(2, np.int32)), frozen(np.ones(1, np.float32))
+    order, size = np.zeros(2, np.int32), FEATURES + 1
+    theta, velocity, decay = np.zeros((3, size), np.float32)
+    state = theta, velocity, np.zeros((1, size), np.float32), decay, np.zeros((1, 4), np.float32)
+    model = theta[:-1].reshape(1, FEATURES), theta[-1:], ONE, CROSS_ENTROPY, 1
+    epoch, totals = (order, np.zeros((1, 1), np.float32), (0, 1, 2, False)), np.zeros((1, 2))
+    block = np.zeros((ROWS, FEATURES), np.float32)
+    scratch = block, block.view(np.uint8), np.zeros((1, ROWS), np.float32), np.zeros((3, ROWS), np.float32)
+    rows, meetings = (frozen(np.zeros((2, 4), np.uint8)), True, *truth), np.zeros((1, LINE_NUMBERS), np.int64)
+    descend(rows, epoch, state, model, scratch, (meetings, 0), totals)
+    differentiate(rows, (order, 0, 2), model, scratch, np.zeros(size, np.float32), totals)

@@ -1,0 +1,187 @@
+"""A processor's vector of float32 as one value of a compiled loop, and the sums of products that tiles are made of.
+
+A tile is a few vectors that stay in registers while a loop runs: `sums[a][c]`, a tuple of tuples. Six to twelve of them
+hide the latency of a multiply-add, and each number that is loaded is used several times. LLVM does not find this by
+itself in a loop over rows, so the instructions are spelt out; it translates them for every processor, also for one
+whose vectors are shorter.
+
+Counts are told by types: a `Count` is a tuple of so many zeros.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import binding, ir  # type: ignore[import-untyped]
+from numba.core import cgutils, types
+from numba.core.datamodel import models
+from numba.extending import intrinsic, register_model
+
+LANES = 16 if binding.get_host_cpu_features().get("avx512f") else 8
+"""Numbers of a vector: 512 bits where the processor has them, else 256."""
+
+ONE, TWO, THREE, FOUR, FIVE = ((0,) * size for size in range(1, 6))
+"""Counts."""
+
+_LLVM_TYPE = ir.VectorType(ir.FloatType(), LANES)
+_NUMBER = ir.IntType(32)
+
+
+class Vector(types.Type):
+    """LANES numbers of float32."""
+
+    def __init__(self) -> None:
+        super().__init__(name=f"float32x{LANES}")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, _LLVM_TYPE)  # type: ignore[no-untyped-call]
+
+
+VECTOR = Vector()
+
+
+def _place(context: Any, builder: Any, kind: Any, array: Any, row: Any, column: Any) -> Any:
+    """The address of array[row, column]."""
+    held = context.make_array(kind)(context, builder, array)
+    return cgutils.get_item_pointer(context, builder, kind, held, [row, column], wraparound=False)  # type: ignore[no-untyped-call]
+
+
+def _vector_at(builder: Any, place: Any) -> Any:
+    return builder.bitcast(place, _LLVM_TYPE.as_pointer())
+
+
+def _load(builder: Any, kind: Any, place: Any) -> Any:
+    """LANES numbers from an address on; bytes become float32."""
+    if kind.dtype == types.uint8:
+        octets = ir.VectorType(ir.IntType(8), LANES)
+        numbers = builder.load(builder.bitcast(place, octets.as_pointer()), align=1)
+        return builder.uitofp(builder.zext(numbers, ir.VectorType(_NUMBER, LANES)), _LLVM_TYPE)
+    return builder.load(_vector_at(builder, place), align=4)
+
+
+def _everywhere(builder: Any, number: Any) -> Any:
+    """One number in every lane."""
+    nothing = ir.Constant(_LLVM_TYPE, ir.Undefined)
+    first = builder.insert_element(nothing, number, ir.Constant(_NUMBER, 0))
+    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(_NUMBER, LANES), [0] * LANES))
+
+
+def _multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """a·b + c, rounded once."""
+    shape = ir.FunctionType(_LLVM_TYPE, [_LLVM_TYPE] * 3)
+    function = cgutils.get_or_insert_function(builder.module, shape, f"llvm.fma.v{LANES}f32")  # type: ignore[no-untyped-call]
+    return builder.call(function, [a, b, c])
+
+
+def _total(builder: Any, vector: Any) -> Any:
+    """The sum of a vector's numbers, in any order."""
+    number = ir.FloatType()
+    shape = ir.FunctionType(number, [number, _LLVM_TYPE])
+    name = f"llvm.vector.reduce.fadd.v{LANES}f32"
+    function = cgutils.get_or_insert_function(builder.module, shape, name)  # type: ignore[no-untyped-call]
+    return builder.call(function, [ir.Constant(number, 0.0), vector], fastmath=("reassoc",))
+
+
+def _after(builder: Any, number: Any, steps: Any) -> Any:
+    return builder.add(number, ir.Constant(number.type, steps))
+
+
+def _opened(builder: Any, tile: Any, kind: Any) -> Any:
+    """The vectors of a tile, as lists."""
+    outer = [builder.extract_value(tile, a) for a in range(kind.count)]
+    return [[builder.extract_value(inner, c) for c in range(kind.dtype.count)] for inner in outer]
+
+
+def _closed(context: Any, builder: Any, vectors: Any, kind: Any) -> Any:
+    """A tile of these vectors."""
+    return context.make_tuple(builder, kind, [context.make_tuple(builder, kind.dtype, inner) for inner in vectors])
+
+
+def _zeros(typing: Any, outer: Any, inner: Any) -> Any:
+    """A tile of zeros: `outer` times `inner` vectors, both a `Count`."""
+    kind = types.UniTuple(types.UniTuple(VECTOR, inner.count), outer.count)  # type: ignore[no-untyped-call]
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        zero = ir.Constant(_LLVM_TYPE, [0.0] * LANES)
+        return _closed(context, builder, [[zero] * inner.count] * outer.count, kind)
+
+    return kind(outer, inner), generate
+
+
+def _add_products(typing: Any, sums: Any, X: Any, i: Any, W: Any, c: Any, j: Any) -> Any:
+    """sums[a][b] + X[i + a, j…]·W[c + b, j…], lane by lane."""
+    rows, classes = sums.count, sums.dtype.count
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        held, x_array, row, w_array, first, column = arguments
+        tile = _opened(builder, held, sums)
+        features = [
+            _load(builder, X, _place(context, builder, X, x_array, _after(builder, row, a), column))
+            for a in range(rows)
+        ]
+        for b in range(classes):
+            weights = _load(builder, W, _place(context, builder, W, w_array, _after(builder, first, b), column))
+            for a in range(rows):
+                tile[a][b] = _multiply_add(builder, features[a], weights, tile[a][b])
+        return _closed(context, builder, tile, sums)
+
+    return sums(sums, X, types.intp, W, types.intp, types.intp), generate
+
+
+def _add_totals(typing: Any, sums: Any, z: Any, c: Any, i: Any) -> Any:
+    """z[c + b, i + a] += the total of sums[a][b]."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        held, array, first, row = arguments
+        for a, inner in enumerate(_opened(builder, held, sums)):
+            for b, vector in enumerate(inner):
+                place = _place(context, builder, z, array, _after(builder, first, b), _after(builder, row, a))
+                builder.store(builder.fadd(builder.load(place), _total(builder, vector)), place)
+        return context.get_dummy_value()
+
+    return types.void(sums, z, types.intp, types.intp), generate
+
+
+def _add_slopes(typing: Any, sums: Any, X: Any, i: Any, j: Any, z: Any, c: Any) -> Any:
+    """sums[a][b] + z[c + b, i]·X[i, j + a·LANES…], lane by lane."""
+    vectors, classes = sums.count, sums.dtype.count
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        held, x_array, row, column, z_array, first = arguments
+        tile = _opened(builder, held, sums)
+        features = [
+            _load(builder, X, _place(context, builder, X, x_array, row, _after(builder, column, a * LANES)))
+            for a in range(vectors)
+        ]
+        for b in range(classes):
+            place = _place(context, builder, z, z_array, _after(builder, first, b), row)
+            slope = _everywhere(builder, builder.load(place))
+            for a in range(vectors):
+                tile[a][b] = _multiply_add(builder, slope, features[a], tile[a][b])
+        return _closed(context, builder, tile, sums)
+
+    return sums(sums, X, types.intp, types.intp, z, types.intp), generate
+
+
+def _add_vectors(typing: Any, sums: Any, G: Any, c: Any, j: Any) -> Any:
+    """G[c + b, j + a·LANES…] += sums[a][b]."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        held, array, first, column = arguments
+        for a, inner in enumerate(_opened(builder, held, sums)):
+            for b, vector in enumerate(inner):
+                row, start = _after(builder, first, b), _after(builder, column, a * LANES)
+                place = _vector_at(builder, _place(context, builder, G, array, row, start))
+                builder.store(builder.fadd(builder.load(place, align=4), vector), place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(sums, G, types.intp, types.intp), generate
+
+
+zeros: Callable[..., Any] = intrinsic(_zeros)
+add_products: Callable[..., Any] = intrinsic(_add_products)
+add_totals: Callable[..., None] = intrinsic(_add_totals)
+add_slopes: Callable[..., Any] = intrinsic(_add_slopes)
+add_vectors: Callable[..., None] = intrinsic(_add_vectors)

@@ -1,0 +1,73 @@
+"""Threads that meet within compiled loops."""
+
+import numpy as np
+import pytest
+
+from app.training.compilation import compiled
+from app.training.team import Team, meet
+
+ROUNDS = 20_000
+
+
+@compiled
+def pass_notes(meetings, member, notes, rounds):
+    """Each round everybody writes the round's number down and, once all have met, counts whom he finds behind."""
+    behind = 0
+    for number in range(1, rounds + 1):
+        notes[member, 0] = number
+        meet(meetings, member)
+        for other in range(notes.shape[0]):
+            behind += notes[other, 0] != number
+        meet(meetings, member)
+    return behind
+
+
+@compiled
+def stroll(meetings, member, notes, rounds):
+    """The same without meeting."""
+    behind = 0
+    for number in range(1, rounds + 1):
+        notes[member, 0] = number
+        for other in range(notes.shape[0]):
+            behind += notes[other, 0] != number
+    return behind
+
+
+def found_behind(size: int, loop: object) -> int:
+    team, notes, found = Team(size), np.zeros((size, 8), np.int64), [0] * size
+
+    def work(member: int) -> None:
+        found[member] = loop(team.meetings, member, notes, ROUNDS)
+
+    for _ in range(3):
+        notes[:] = 0
+        team.run(work)
+    return sum(found)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_nobody_goes_on_before_all_have_come(size: int) -> None:
+    assert found_behind(size, pass_notes) == 0
+
+
+def test_without_meeting_they_would_not_find_each_other() -> None:
+    assert found_behind(3, stroll) > 0
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+@pytest.mark.parametrize("count", [0, 1, 5, 100])
+def test_everything_is_somebodys(size: int, count: int) -> None:
+    team = Team(size)
+    shares = [team.share(member, count) for member in range(size)]
+    assert [n for first, last in shares for n in range(first, last)] == list(range(count))
+    sizes = [last - first for first, last in shares]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_what_a_member_raises_reaches_the_caller() -> None:
+    def work(member: int) -> None:
+        if member == 1:
+            raise MemoryError("of member 1")
+
+    with pytest.raises(MemoryError, match="of member 1"):
+        Team(3).run(work)

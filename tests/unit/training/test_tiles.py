@@ -1,0 +1,48 @@
+"""The products by tiles, against NumPy's in float64."""
+
+import numpy as np
+import pytest
+
+from app.training.compilation import aligned
+from app.training.tiles import FEATURES, ROWS, backward, forward, padded
+
+
+def drawn(seed: int, *shape: int) -> np.ndarray:
+    array = aligned(*shape)
+    array[:] = np.random.default_rng(seed).standard_normal(shape)
+    return array
+
+
+@pytest.mark.parametrize("outputs", range(1, 14))
+@pytest.mark.parametrize("width", [FEATURES, 5 * FEATURES, 1024 + FEATURES])
+@pytest.mark.parametrize("count", [1, 3, 4, 10])
+def test_both_products_are_numpys(outputs: int, width: int, count: int) -> None:
+    height = padded(10, ROWS)
+    X, W, Z = drawn(0, height, width), drawn(1, outputs, width), drawn(2, outputs, height)
+    forward(X, count, W, Z)
+    expected = W.astype(np.float64) @ X.astype(np.float64).T
+    np.testing.assert_allclose(Z[:, :count], expected[:, :count], rtol=1e-5, atol=1e-4)
+    before = drawn(3, outputs, width)
+    G = before.copy()
+    backward(X, count, Z, G)
+    expected = Z[:, :count].astype(np.float64) @ X[:count].astype(np.float64)
+    np.testing.assert_allclose(G - before, expected, rtol=1e-5, atol=2e-3)
+
+
+def test_what_is_no_number_stays_one() -> None:
+    X, W, Z = drawn(0, ROWS, FEATURES), drawn(1, 3, FEATURES), aligned(3, ROWS)
+    X[1, 0], X[2, 0] = np.nan, np.inf
+    forward(X, 3, W, Z)
+    assert np.isfinite(Z[:, 0]).all()
+    assert np.isnan(Z[:, 1]).all()
+    assert not np.isfinite(Z[:, 2]).any()
+
+
+@pytest.mark.parametrize("shape", [(1,), (3, 5), (7, 16)])
+def test_arrays_begin_at_a_cache_line_and_are_zero(shape: tuple[int, ...]) -> None:
+    for _ in range(20):
+        array = aligned(*shape)
+        assert array.ctypes.data % 64 == 0
+        assert array.shape == shape
+        assert not array.any()
+        assert array.flags.c_contiguous
