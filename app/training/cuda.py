@@ -1,10 +1,10 @@
 """The CUDA engine: data on the device, steps recorded in a CUDA graph, one wait of the host an epoch.
 
-The same mathematics as on the CPU, in torch operations. An epoch of up to RECORDED_STEPS steps is one graph; a longer
-one replays a graph of that many steps, and another of those that are left. What a step needs it finds on the device:
-its place in the epoch, the permutation (drawn there, a function of seed and epoch) and the learning rates; so one
-recording serves all epochs. Rows that do not fit come in blocks (see `cuda_rows`). Only where an epoch takes several
-replays does the host wait in between, for the replay before the last, so that a job can be stopped.
+The same mathematics as on the CPU, in torch operations. An epoch is worked off in blocks of at most RECORDED_STEPS
+steps: a few large kernels lay a block's rows ready in the epoch's order (drawn on the device, a function of seed and
+epoch), a graph has the steps (see `cuda_steps`), and a few more sum up the losses. One recording serves all blocks of
+its length and all epochs, since what differs lies in the block. Fashion-MNIST's epoch is one block. Only where an
+epoch takes several does the host wait in between, for the replay before the last, so that a job can be stopped.
 
 The device is an argument: with "cpu" the very same steps run one by one, and can be checked where there is no GPU.
 """
@@ -18,87 +18,81 @@ import torch
 from numpy.typing import NDArray
 
 from app.training import pieces
-from app.training.cuda_recording import Recorder, Steps
-from app.training.cuda_rows import BLOCK_BYTES, Resident, Source, Streamed, budget, tensor
-from app.training.engine import Report
+from app.training.cuda_recording import Recorder, Replay
+from app.training.cuda_rows import Resident, Source, Streamed, budget, tensor
+from app.training.cuda_steps import Block, Steps, losses
+from app.training.engine import RUNNING, Report
 from app.training.errors import DeviceFull
 from app.training.problem import Parameters, Rows
 from app.training.setting import Setting
 
+BLOCK_BYTES = 256 << 20
+"""Of a block of rows, unless one minibatch is larger."""
 MEASURED_ENTRIES = 32_000_000
 """Features that are widened and measured at a time: 128 MB."""
 RECORDED_STEPS = 1000
-"""About 15 000 kernels: some 0.2 s to record, and less than 0.1 s to run."""
+"""About 4000 kernels: a few hundredths of a second to record, and less to run."""
 
 
 class CudaEngine:
     """Minibatch SGD on one torch device.
 
     `budget_bytes` is what rows may take there, by default most of its free memory.
-
-    Shapes:  weights (d, k), bias (k,), and their velocities, float32
     """
 
     def __init__(self, setting: Setting, device: str = "cuda", budget_bytes: float | None = None) -> None:
         self._setting, self._batch, self._count = setting, setting.batch_size, setting.problem.train.count
         self._device = torch.device(device)
-        self._scale, self._paged = setting.problem.train.scale, setting.problem.train.pages is not None
-        self._recordings: dict[tuple[int, int], Steps] = {}
+        self._paged = setting.problem.train.pages is not None
+        self._recordings: dict[tuple[int, int], Replay] = {}
+        row_bytes = 4 * (setting.problem.train.features + 1)
+        self.pace = max(1, min(pieces.pace(RECORDED_STEPS, setting), BLOCK_BYTES // (self._batch * row_bytes)))
+        self._height = min(self.pace * self._batch, self._count)
         with full_device_told():
             self._lay_out_rows(budget(self._device) if budget_bytes is None else budget_bytes)
-            self._lay_out_parameters()
+            self._block = Block(setting, self._height, self._device)
+            self._steps = Steps(setting, self._block, self._device)
             self._lay_out_epoch()
 
     def _lay_out_rows(self, left: float) -> None:
         problem = self._setting.problem
         splits = [problem.train] if problem.validation is None else [problem.train, problem.validation]
-        self.pace = pieces.pace(RECORDED_STEPS, self._setting)
-        if sum(rows.X.nbytes for rows in splits) > left:
-            self.pace = max(1, min(self.pace, BLOCK_BYTES // (self._batch * problem.train.X.strides[0])))
-        self._height = min(self.pace * self._batch, max(1, MEASURED_ENTRIES // problem.train.features))
+        self._measured = min(self._height, max(1, MEASURED_ENTRIES // problem.train.features))
         sources: list[Source] = []
         for rows in splits:
             fits = rows.X.nbytes <= left
             left -= rows.X.nbytes if fits else 0
             sources.append(Resident(rows, self._device) if fits else self._streamed(rows))
         self._sources = [sources[0], *sources]
+        self._scales = [splits[0].scale, *(rows.scale for rows in splits)]
         answers = [self._answers(rows) for rows in splits]
         self._y = [answers[0], *answers]
 
     def _streamed(self, rows: Rows) -> Streamed:
-        return Streamed(rows, self._device, min(self.pace * self._batch, rows.count))
+        return Streamed(rows, self._device, min(self._height, rows.count))
 
     def _answers(self, rows: Rows) -> torch.Tensor:
         y = tensor(rows.y)
         return (y.long() if y.ndim == 1 else y).to(self._device)
 
-    def _lay_out_parameters(self) -> None:
-        setting = self._setting
-        self._weights, self._bias = self._on_device(setting.start)
-        still = torch.zeros_like(self._weights), torch.zeros_like(self._bias)
-        self._velocities = still if setting.velocity is None else self._on_device(setting.velocity)
-        self._decay = torch.from_numpy(setting.decay[:, None].copy()).to(self._device)
-        outputs = setting.problem.outputs
-        shares = np.ones(outputs, np.float32) if setting.class_weights is None else setting.class_weights
-        self._shares = torch.from_numpy(shares.copy()).to(self._device)
-
     def _lay_out_epoch(self) -> None:
-        """What the recorded steps read and write beside the parameters; none of it ever moves."""
-        device, is_cuda = self._device, self._device.type == "cuda"
+        setting, device = self._setting, self._device
         steps = -(-self._count // self._batch)
+        self._put(self._steps.theta, setting.start)
+        if setting.velocity is not None:
+            self._put(self._steps.velocity, setting.velocity)
         self._totals = torch.zeros(3, 2, dtype=torch.float64, device=device)
-        self._order = torch.arange(self._count, device=device)
-        self._host_order = np.arange(0)
-        self._place = torch.zeros(1, dtype=torch.int64, device=device)
-        self._span = torch.arange(self._batch, device=device)
+        self._order, self._host_order = torch.arange(self._count, device=device), np.arange(0)
         self._rates = torch.zeros(steps, device=device)
-        self._given_rates = torch.zeros(steps, pin_memory=is_cuda)
-        state = [self._weights, self._bias, *self._velocities, self._totals, self._place]
-        self._recorder = Recorder(device, state)
+        self._given_rates = torch.zeros(steps, pin_memory=device.type == "cuda")
+        weights = setting.class_weights
+        self._class_weights = None if weights is None else torch.from_numpy(weights.copy()).to(device)
+        self._recorder = Recorder(device, [self._steps.theta, self._steps.velocity])
 
-    def _on_device(self, parameters: Parameters) -> tuple[torch.Tensor, torch.Tensor]:
-        weights, bias = (torch.from_numpy(array.copy()) for array in (parameters.weights, parameters.bias))
-        return weights.to(self._device), bias.to(self._device)
+    def _put(self, theta: torch.Tensor, parameters: Parameters) -> None:
+        d = self._block.features
+        theta[:d].copy_(torch.from_numpy(parameters.weights.astype(np.float32)))
+        theta[d].copy_(torch.from_numpy(parameters.bias.astype(np.float32)))
 
     def begin(self, epoch: int) -> None:
         """See `Engine`."""
@@ -117,83 +111,84 @@ class CudaEngine:
 
     def descend(self, first: int, last: int, rates: NDArray[np.float32]) -> None:
         """See `Engine`."""
-        batch, stop = self._batch, min(last * self._batch, self._count)
         if first == 0:
             # The copy of an epoch before is over, since the report of that epoch was waited for.
             self._given_rates.numpy()[:] = rates
             self._rates.copy_(self._given_rates, non_blocking=True)
-        self._place.fill_(first)
-        self._sources[0].bring(self._host_order, first * batch, stop)
-        whole, rest = divmod(stop - first * batch, batch)
+        for start in range(first, last, self.pace):
+            self._descend(start, min(start + self.pace, last))
+
+    def _descend(self, first: int, last: int) -> None:
+        """The steps first…last−1, which are a block."""
+        rows = slice(first * self._batch, min(last * self._batch, self._count))
+        whole, rest = divmod(rows.stop - rows.start, self._batch)
         with full_device_told(), products(self._setting.options.tf32):
+            y = self._lay_ready(rows, first, last)
             if (whole, rest) not in self._recordings:
-                steps, few = partial(self._steps, whole, rest), partial(self._steps, min(whole, 1), rest)
+                steps, few = (partial(self._steps.take, number, rest) for number in (whole, min(whole, 1)))
                 self._recordings[whole, rest] = self._recorder.recorded(steps, few)
             self._recordings[whole, rest]()
+            self._add_up(RUNNING, self._block.outputs[: len(y)], y)
 
-    def _steps(self, whole: int, rest: int) -> None:
-        """So many whole minibatches, and one of `rest` rows if there are any."""
-        for _ in range(whole):
-            self._step(self._span)
-        if rest:
-            self._step(self._span[:rest])
+    def _lay_ready(self, rows: slice, first: int, last: int) -> torch.Tensor:
+        """Fill the block; the answers of its rows."""
+        block, chosen = self._block, self._order[rows]
+        features = block.X[: len(chosen), : block.features]
+        self._sources[0].fill(features, chosen, self._host_order[rows])
+        if self._scales[0] != 1:
+            features.mul_(self._scales[0])
+        y = self._y[0].index_select(0, chosen)
+        block.rates[: last - first].copy_(self._rates[first:last])
+        block.answer(y, self._weights_of(y, self._rates[first:last]))
+        return y
 
-    def _step(self, span: torch.Tensor) -> None:
-        """The step at the place that the device has, which then goes on by one."""
-        places = span + self._place * self._batch
-        chosen, rate = self._order.index_select(0, places), self._rates.index_select(0, self._place)
-        X = self._sources[0].minibatch(places, chosen).float()
-        slope = self._score(0, X, self._y[0].index_select(0, chosen))
-        share = 1.0 if self._setting.options.gradient_reduction == "sum" else 1 / len(span)
-        gradient = (X.T @ slope).mul_(self._scale * share).addcmul_(self._weights, self._decay)
-        self._move(self._weights, self._velocities[0], gradient, rate)
-        self._move(self._bias, self._velocities[1], slope.sum(0).mul_(share), rate)
-        if self._setting.threshold:
-            size = (self._weights.abs() - rate * self._setting.threshold).relu_()
-            self._weights.copy_(size.copysign_(self._weights))
-        self._place.add_(1)
-
-    def _move(self, w: torch.Tensor, velocity: torch.Tensor, gradient: torch.Tensor, rate: torch.Tensor) -> None:
-        """The step of `kernels.step` without its penalties."""
-        along_gradient, along_velocity = self._setting.directions
-        velocity.mul_(self._setting.options.momentum or 0.0).add_(gradient)
-        w.addcmul_(velocity, rate, value=-along_velocity)
-        if along_gradient:
-            w.addcmul_(gradient, rate, value=-along_gradient)
+    def _weights_of(self, y: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
+        """What each row's slope counts in its step, (m,)."""
+        count = len(y)
+        weights = torch.ones(count, device=self._device)
+        if self._steps.contain_rates:
+            weights.copy_(rates.repeat_interleave(self._batch)[:count])
+        if self._setting.options.gradient_reduction != "sum":
+            whole = count - count % self._batch
+            weights[:whole].div_(self._batch)
+            weights[whole:].div_(max(1, count - whole))
+        if self._setting.options.loss == "mse":
+            weights.mul_(2)
+        return weights if self._class_weights is None else weights.mul_(self._class_weights[y])
 
     def measure(self, split: int, start: int, stop: int) -> None:
         """See `Engine`."""
+        d, scale = self._block.features, self._scales[split]
+        weights, bias = self._steps.theta[:d], self._steps.theta[d]
         with full_device_told(), products(self._setting.options.tf32):
-            for first in range(start, stop, self._height):
-                last = min(first + self._height, stop)
-                X = self._sources[split].between(first, last).float()
-                self._score(split, X, self._y[split][first:last])
+            for first in range(start, stop, self._measured):
+                last = min(first + self._measured, stop)
+                X, y = self._sources[split].between(first, last).float(), self._y[split][first:last]
+                z = torch.addmm(bias, X, weights, alpha=scale)
+                self._add_up(split, torch.log_softmax(z, 1) if self._block.is_softmax else z - y, y)
 
-    def _score(self, split: int, X: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Add losses and hits of a block to the totals; the slopes of the loss at its outputs."""
-        z = torch.addmm(self._bias, X, self._weights, alpha=self._scale)
-        if self._setting.options.model == "softmax":
-            losses, slope = _cross_entropy(z, y)
-            weights = self._shares[y][:, None]
-            losses, slope = losses * weights, slope * weights
-            self._totals[split, 1] += (z.argmax(1) == y).sum()
-        else:
-            losses, slope = _residual_loss(str(self._setting.options.loss), z - y)
-        self._totals[split, 0] += losses.sum(dtype=torch.float64)
-        return slope
+    def _add_up(self, split: int, outputs: torch.Tensor, y: torch.Tensor) -> None:
+        """Add the losses of log-probabilities, and the hits, or the losses of residuals to the totals."""
+        if not self._block.is_softmax:
+            self._totals[split, 0] += losses(str(self._setting.options.loss), outputs).sum()
+            return
+        at_label = outputs.gather(1, y[:, None])[:, 0]
+        if self._class_weights is not None:
+            at_label = at_label * self._class_weights[y]
+        self._totals[split, 0] -= at_label.sum(dtype=torch.float64)
+        self._totals[split, 1] += (outputs.argmax(1) == y).sum()
 
     def report(self) -> Report:
         """See `Engine`."""
-        moving = bool(self._setting.options.momentum)
-        tensors = [self._weights, self._bias, *(self._velocities if moving else ())]
+        moving, steps = bool(self._setting.options.momentum), self._steps
+        tensors = [steps.theta, *([steps.velocity] if moving else [])]
         packed = torch.cat([self._totals.ravel(), *(tensor.ravel().double() for tensor in tensors)]).cpu().numpy()
-        parameters = [self._parameters(block) for block in np.split(packed[6:], 2 if moving else 1)]
+        parameters = [self._parameters(block) for block in np.split(packed[6:], len(tensors))]
         return Report(packed[:6].reshape(3, 2), parameters[0], parameters[1] if moving else None)
 
     def _parameters(self, packed: NDArray[np.float64]) -> Parameters:
-        d, k = self._weights.shape
-        weights, bias = packed[: d * k].reshape(d, k), packed[d * k :]
-        return Parameters(weights.astype(np.float32), bias.astype(np.float32))
+        d, theta = self._block.features, packed.reshape(self._steps.theta.shape).astype(np.float32)
+        return Parameters(theta[:d].copy(), theta[d].copy())
 
 
 @contextmanager
@@ -215,23 +210,3 @@ def products(tf32: bool) -> Iterator[None]:
         yield
     finally:
         matmul.fp32_precision = before
-
-
-def _cross_entropy(z: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Losses (m,) and softmax(z) − onehot(labels)."""
-    log_probabilities = torch.log_softmax(z, 1)
-    at_label = log_probabilities.gather(1, labels[:, None])
-    slope = log_probabilities.exp_()
-    losses = -at_label
-    return losses, slope.scatter_add_(1, labels[:, None], torch.full_like(at_label, -1.0))
-
-
-def _residual_loss(loss: str, r: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Values, in float64, and slopes of a loss of the residuals r = ŷ − y, (m, k) (see `losses`)."""
-    wide = r.double()
-    if loss == "absolute":
-        return wide.abs(), r.sign()
-    if loss == "huber":
-        slope = r.clamp(-1, 1)
-        return slope * (wide - 0.5 * slope), slope
-    return (wide * wide, r + r) if loss == "mse" else (0.5 * wide * wide, r)

@@ -1,7 +1,7 @@
 """Steps recorded once and replayed: a CUDA graph launches them all at once, so that no gap is left between them.
 
-What is recorded works on tensors that stay where they are, and reads what changes (the place in the epoch, the
-permutation, the rates) from the device. Elsewhere than on CUDA the same steps are simply run.
+What is recorded works on tensors that stay where they are; what changes (the rows of a block, the rates) is put there
+before. Elsewhere than on CUDA the same steps are simply run.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ import torch
 
 from app.training.cuda_rows import has_streams
 
-Steps = Callable[[], None]
+Replay = Callable[[], None]
 
 WARM_UPS = 3
 """Runs before the recording, in which cuBLAS and the allocator settle, as torch's notes on graphs have it."""
@@ -26,7 +26,7 @@ class Recorder:
         self._stream = torch.cuda.Stream(device) if has_streams(device) else None  # type: ignore[no-untyped-call]
         self._launched: list[torch.cuda.Event] = []
 
-    def recorded(self, steps: Steps, first: Steps) -> Steps:
+    def recorded(self, steps: Replay, first: Replay) -> Replay:
         """`steps` as something to call again and again; `first` is a short part of them that is as good to warm up."""
         if self._stream is None:
             return steps
@@ -36,7 +36,7 @@ class Recorder:
         with torch.cuda.stream(self._stream):
             for _ in range(WARM_UPS):
                 first()
-                self._restore(before)  # else it would go on to places that there are not
+                self._restore(before)
         here.wait_stream(self._stream)
         with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
             steps()

@@ -1,15 +1,16 @@
-"""Where the CUDA engine has its rows: on the device, or, where they do not fit there, in blocks on their way to it.
+"""Where the CUDA engine has its rows: on the device, or, where they do not fit there, in parts on their way to it.
 
-Both give the same minibatches of the same permutation, so that the weights do not depend on how much memory is free.
+Both fill the engine's block with the same rows of the same permutation, so that the weights do not depend on how much
+memory is free.
 
-    host    rows of the coming block, gathered in the epoch's order      one of two pinned buffers
-      │ copied on a stream of its own, while the steps of the block before are computed
+    host    rows of the coming part, gathered in the epoch's order       one of two pinned buffers
+      │ copied on a stream of its own, while the steps of the part before are computed
     device  one of two landing buffers
-      │ copied once more, where the steps are computed
+      │ copied once more, and widened, where the steps are computed
     device  the block that the recorded steps read
 
 A buffer is written again once what reads it is over; events on the device say so, and the host waits for one only when
-it is two blocks ahead. Where the device is the CPU, which is for tests, the same copies follow one another.
+it is two parts ahead. Where the device is the CPU, which is for tests, the same copies follow one another.
 """
 
 import warnings
@@ -21,8 +22,6 @@ from numpy.typing import NDArray
 
 from app.training.problem import Rows
 
-BLOCK_BYTES = 256 << 20
-"""Of a block on its way, unless one minibatch is larger."""
 SHARE = 0.8
 """Of the device's free memory that rows may take: minibatches, permutation and cuBLAS need some as well."""
 UPLOAD_ENTRIES = 16_000_000
@@ -31,11 +30,8 @@ UPLOAD_ENTRIES = 16_000_000
 class Source(Protocol):
     """The features of one split."""
 
-    def bring(self, order: NDArray[np.int64], first: int, last: int) -> None:
-        """Have the places first…last−1 of the order ready for `minibatch`."""
-
-    def minibatch(self, places: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-        """The rows at some places of the order, which are those chosen. Shapes: (m,), (m,) → (m, d)."""
+    def fill(self, out: torch.Tensor, chosen: torch.Tensor, order: NDArray[np.int64]) -> None:
+        """Put rows into `out` (m, d) float32: those that `chosen` names on the device, and `order` on the host."""
 
     def between(self, start: int, stop: int) -> torch.Tensor:
         """The rows start…stop−1 as they lie."""
@@ -50,12 +46,9 @@ class Resident:
         for chosen, block in rows.blocks(UPLOAD_ENTRIES):
             self._X[chosen].copy_(tensor(block))
 
-    def bring(self, order: NDArray[np.int64], first: int, last: int) -> None:
+    def fill(self, out: torch.Tensor, chosen: torch.Tensor, order: NDArray[np.int64]) -> None:
         """See `Source`."""
-
-    def minibatch(self, places: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-        """See `Source`."""
-        return self._X.index_select(0, chosen)
+        out.copy_(self._X.index_select(0, chosen))
 
     def between(self, start: int, stop: int) -> torch.Tensor:
         """See `Source`."""
@@ -73,28 +66,22 @@ class Streamed:
         self._pinned = [torch.empty(shape, dtype=kind, pin_memory=device.type == "cuda") for _ in range(2)]
         self._landing = [torch.empty(shape, dtype=kind, device=device) for _ in range(2)]
         self._block = torch.empty(shape, dtype=kind, device=device)
-        self._first = torch.zeros(1, dtype=torch.int64, device=device)
         if self._has_streams:
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
             self._landed, self._taken = _events(), _events()
 
-    def bring(self, order: NDArray[np.int64], first: int, last: int) -> None:
-        """See `Source`. Steps that were launched before still read the block that they were launched for."""
+    def fill(self, out: torch.Tensor, chosen: torch.Tensor, order: NDArray[np.int64]) -> None:
+        """See `Source`. Steps that were launched before still read what `out` held when they were launched."""
         buffer = self._free_buffer()
-        np.take(self._rows.X, order[first:last], axis=0, out=buffer.numpy()[: last - first], mode="clip")
-        self._send(last - first)
-        self._first.fill_(first)
+        np.take(self._rows.X, order, axis=0, out=buffer.numpy()[: len(order)], mode="clip")
+        self._send(out)
 
     def between(self, start: int, stop: int) -> torch.Tensor:
         """See `Source`."""
         buffer = self._free_buffer()
         np.copyto(buffer.numpy()[: stop - start], self._rows.X[start:stop])
-        self._send(stop - start)
+        self._send(self._block[: stop - start])
         return self._block[: stop - start]
-
-    def minibatch(self, places: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-        """See `Source`."""
-        return self._block.index_select(0, places - self._first)
 
     def _free_buffer(self) -> torch.Tensor:
         """The pinned buffer whose turn it is, once its last copy is over. An event that never was is over."""
@@ -103,9 +90,9 @@ class Streamed:
             self._landed[self._turn].synchronize()
         return self._pinned[self._turn]
 
-    def _send(self, count: int) -> None:
-        """Copy what the pinned buffer holds to the device, and there into the block when its turn has come."""
-        turn = self._turn
+    def _send(self, out: torch.Tensor) -> None:
+        """Copy what the pinned buffer holds to the device, and there to its place when its turn has come."""
+        turn, count = self._turn, len(out)
         pinned, landing = self._pinned[turn][:count], self._landing[turn][:count]
         if self._has_streams:
             self._stream.wait_event(self._taken[turn])
@@ -115,7 +102,7 @@ class Streamed:
             torch.cuda.current_stream().wait_event(self._landed[turn])
         else:
             landing.copy_(pinned)
-        self._block[:count].copy_(landing)
+        out.copy_(landing)
         if self._has_streams:
             self._taken[turn].record()
 

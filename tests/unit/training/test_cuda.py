@@ -19,7 +19,7 @@ from app.training.fit import run
 from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Problem, Rows
 from app.training.setting import Setting
-from tests.unit.training.graph_stand_in import stand_in
+from tests.unit.training.graph_stand_in import StandInGraph, recording, stand_in
 from tests.unit.training.reference import blobs, engine_of, line, several_targets, trained_by_reference
 from tests.unit.training.test_engines import OPTIONS
 
@@ -98,7 +98,7 @@ def test_each_linear_loss_trains_as_on_the_cpu(device: str, loss: str) -> None:
 def test_rows_that_do_not_fit_are_streamed_to_the_same_bits(
     device: str, kind: str, metrics: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cuda, "BLOCK_BYTES", 2 * 16 * problems(kind).train.X.strides[0])  # of two minibatches
+    monkeypatch.setattr(cuda, "BLOCK_BYTES", 2 * 16 * 4 * (problems(kind).train.features + 1))  # of two minibatches
     problem = Problem(problems(kind).train, problems(kind).train, problems(kind).outputs)
     given = options_of(kind, momentum=0.5, train_metrics=metrics)
     resident = trained(CudaEngine, problem, given, device)
@@ -201,10 +201,41 @@ def test_products_are_in_tf32_only_where_asked_and_only_meanwhile() -> None:
 
 def test_a_device_whose_memory_is_full_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = CudaEngine(Setting.of(problems("linear"), options_of("linear")), "cpu")
-    monkeypatch.setattr(engine, "_steps", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA")))
+    monkeypatch.setattr(engine._steps, "take", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA")))
     engine.begin(1)
     with pytest.raises(DeviceFull):
         engine.descend(0, 7, np.full(7, 0.1, np.float32))
+
+
+@pytest.mark.parametrize("budget", [None, 0.0], ids=["resident", "streamed"])
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.8, "nesterov": True, "l1": 0.01}, {"l2": 0.1}], ids=str)
+@pytest.mark.parametrize("kind", ["softmax", "pixels", "several targets"])
+def test_steps_touch_nothing_but_what_lies_on_their_device(
+    kind: str, options: dict[str, Any], budget: float | None
+) -> None:
+    """The device `meta` has shapes and no numbers, and refuses what lies elsewhere as CUDA does."""
+    weights = {} if kind == "several targets" else {"class_weights": "balanced"}
+    setting = Setting.of(problems(kind), options_of(kind, **options, **weights))
+    engine = CudaEngine(setting, "meta", float("inf"))
+    engine._steps.take(2, 5)
+    engine._lay_ready(slice(0, 37), 0, 3)
+    engine.measure(1, 0, 50)
+    engine._steps.theta = torch.zeros(engine._steps.theta.shape)
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        engine._steps.take(2, 5)
+
+
+@pytest.mark.parametrize(("kind", "options", "kernels"), [
+    ("softmax", {}, 4), ("softmax", {"momentum": 0.9}, 5), ("several targets", {}, 3),
+], ids=str)  # fmt: skip
+def test_a_step_is_a_handful_of_kernels(kind: str, options: dict[str, Any], kernels: int) -> None:
+    engine = CudaEngine(Setting.of(problems(kind), options_of(kind, **options)), "cpu")
+    graph = StandInGraph()
+    with recording(graph):
+        engine._steps.take(5, 0)
+    launched = [str(function) for function, *_ in graph.operations]
+    views = ("slice", "permute", "select")
+    assert len([name for name in launched if not any(view in name for view in views)]) == 5 * kernels
 
 
 @needs_cuda

@@ -114,13 +114,14 @@ def seen_by_the_steps(device: Device) -> tuple[np.ndarray, np.ndarray]:
     """The rows that the steps of an epoch find, and those that they should."""
     rows, order = blobs(rows=103, pixels=True).train, np.random.default_rng(1).permutation(103)
     source, found = Streamed(rows, torch.device("cpu"), 10), np.zeros_like(rows.X)
+    block = torch.zeros(10, rows.features)
     with Launches(device):
         for first in range(0, 103, 10):
-            places = torch.arange(first, min(first + 10, 103))
-            source.bring(order, first, min(first + 10, 103))
+            places = np.arange(first, min(first + 10, 103))
+            source.fill(block[: len(places)], torch.from_numpy(places), order[places])
 
-            def step(places: torch.Tensor = places) -> None:
-                found[places] = source.minibatch(places, places).numpy()
+            def step(places: np.ndarray = places) -> None:
+                found[places] = block[: len(places)].numpy()
 
             device.enqueue(step)
     device.finish()
