@@ -30,6 +30,7 @@ def run() -> None:
         try:
             small_jobs(server)
             fashion_mnist(server)
+            sweep(server)
         finally:
             print(f"SIGTERM until everything ended  {seconds(server.stop):8.2f} s")
             server.client.close()
@@ -67,6 +68,17 @@ def fashion_mnist(server: RunningServer) -> None:
     print(f"Fashion-MNIST, all told         {time.perf_counter() - began:8.2f} s")
     print(f"  upload {upload:.2f} s, job {trained:.2f} s (its ten epochs {epochs:.2f} s), predict {predicted:.2f} s")
     print(f"  {job['metrics']}")
+
+
+def sweep(server: RunningServer) -> None:
+    """A sweep of sixteen rates, and sixteen jobs."""
+    if server.client.get("/datasets/fashion").status_code != 200:
+        return
+    spec = {"dataset": "fashion", "model": "softmax", "batch_size": 256, "epochs": 3}
+    rates = [0.01 * 1.2**power for power in range(16)]
+    together = seconds(lambda: server.train(**spec, sweep={"learning_rate": rates}))
+    alone = seconds(lambda: [server.train(**spec, learning_rate=rate) for rate in rates])
+    print(f"a sweep of 16 rates, 3 epochs   {together:8.2f} s, 16 jobs {alone:.2f} s: {together / alone:.2f} of that")
 
 
 def send(server: RunningServer, folder: Path) -> None:
