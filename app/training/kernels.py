@@ -16,8 +16,6 @@ from app.training.compilation import LINE_BYTES, compiled, fetched, frozen, inli
 from app.training.losses import CROSS_ENTROPY, cross_entropy, residual_loss, residuals
 
 ONE, ZERO = np.float32(1), np.float32(0)
-ROWS_AHEAD = 8
-"""How far before its copying a row of a large problem is asked for."""
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 

@@ -48,10 +48,7 @@ def exponential(x):  # type: ignore[no-untyped-def]
 
 @inlined
 def cross_entropy(z, row, label, weight):  # type: ignore[no-untyped-def]
-    """Row `row` of the logits z becomes weight·(softmax(z) − onehot(label)); the loss, and whether argmax hit.
-
-    Columns of padding have logits below −1e29, and become 0.
-    """
+    """Row `row` of the logits z becomes weight·(softmax(z) − onehot(label)); the loss, and whether argmax hit."""
     best = 0
     for c in range(1, z.shape[1]):
         if z[row, c] > z[row, best]:
@@ -85,13 +82,9 @@ def residual_loss(loss, r):  # type: ignore[no-untyped-def]
 
 @inlined
 def residuals(z, row, targets, target_row, loss):  # type: ignore[no-untyped-def]
-    """Row `row` of the predictions z becomes the slope of the loss there; the loss, summed over the outputs.
-
-    Columns after the targets' are padding, and become 0.
-    """
+    """Row `row` of the predictions z becomes the slope of the loss there; the loss, summed over the outputs."""
     total = 0.0
     for c in range(z.shape[1]):
-        z[row, c] -= targets[target_row, c] if c < targets.shape[1] else z[row, c]
-        value, z[row, c] = residual_loss(loss, z[row, c])
+        value, z[row, c] = residual_loss(loss, z[row, c] - targets[target_row, c])
         total += value
     return total

@@ -17,10 +17,14 @@ import math
 import numpy as np
 
 from app.training.compilation import LINE_BYTES, compiled, fetched, frozen, inlined
-from app.training.kernels import ONE, ROWS_AHEAD, ZERO, step_span
+from app.training.kernels import ONE, ZERO, step_span
 from app.training.losses import CROSS_ENTROPY, exponential, residual_loss
 from app.training.team import LINE_NUMBERS, meet
 from app.training.tiles import FEATURES, ROWS, backward, forward
+
+
+ROWS_AHEAD = 8
+"""How far before its copying a row is asked for."""
 
 
 @compiled

@@ -6,7 +6,7 @@ import pytest
 from app.training.compilation import compiled
 from app.training.team import Team, meet
 
-ROUNDS = 20_000
+ROUNDS = 2_000
 
 
 @compiled
