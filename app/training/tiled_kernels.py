@@ -22,7 +22,6 @@ from app.training.losses import CROSS_ENTROPY, exponential, residual_loss
 from app.training.team import LINE_NUMBERS, meet
 from app.training.tiles import FEATURES, ROWS, backward, forward
 
-
 ROWS_AHEAD = 8
 """How far before its copying a row is asked for."""
 
