@@ -91,8 +91,7 @@ def timeline(problem: Problem) -> None:
     for step in steps:
         if isinstance(step, Epoch):
             break  # it is recorded now
-    activities = [torch.profiler.ProfilerActivity.CUDA, torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=activities) as profile:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         for step in steps:
             if isinstance(step, Epoch):
                 break
@@ -102,6 +101,9 @@ def timeline(problem: Problem) -> None:
         for event in profile.events()
         if event.device_type == torch.autograd.DeviceType.CUDA
     )
+    if not times:
+        print("the profiler has seen no kernel; try `nsys profile python -m benchmarks cuda`")
+        return
     busy, until, gaps = 0.0, times[0][0], []
     for start, end in times:
         gaps.append(max(0.0, start - until))
@@ -140,13 +142,13 @@ def run() -> None:
     if not torch.cuda.is_available():
         print("There is no CUDA device here.")
         return
-    print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}")
     kernels.warm()
     problem = images()
-    constants(problem)
+    constants(problem)  # before anything else has started CUDA
+    print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}")
     ratios(problem)
-    timeline(problem)
     streamed()
+    timeline(problem)
 
 
 if __name__ == "__main__":

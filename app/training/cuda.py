@@ -1,4 +1,4 @@
-"""The CUDA engine: data on the device, steps recorded in a CUDA graph, one wait of the host an epoch.
+"""The CUDA engine: data on the device, steps recorded in a CUDA graph, one wait of the host an epoch where all fits.
 
 The same mathematics as on the CPU, in torch operations. An epoch is worked off in blocks of at most RECORDED_STEPS
 steps: a few large kernels lay a block's rows ready in the epoch's order (drawn on the device, a function of seed and
@@ -20,18 +20,20 @@ from numpy.typing import NDArray
 from app.training import pieces
 from app.training.cuda_recording import Recorder, Replay
 from app.training.cuda_rows import Resident, Source, Streamed, budget, tensor
-from app.training.cuda_steps import Block, Steps, losses
+from app.training.cuda_steps import Block, Steps, losses, row_bytes
 from app.training.engine import RUNNING, Report
 from app.training.errors import DeviceFull
 from app.training.problem import Parameters, Rows
 from app.training.setting import Setting
 
 BLOCK_BYTES = 256 << 20
-"""Of a block of rows, unless one minibatch is larger."""
+"""Of a block of rows, their answers and outputs, unless one minibatch is larger."""
+ROW_BYTES = 64
+"""Of a row's answer, its place in the order, and what it takes to draw that."""
 MEASURED_ENTRIES = 32_000_000
 """Features that are widened and measured at a time: 128 MB."""
 RECORDED_STEPS = 1000
-"""About 4000 kernels: a few hundredths of a second to record, and less to run."""
+"""5000 to 15 000 kernels: up to 0.2 s to record, and less than that to run."""
 
 
 class CudaEngine:
@@ -45,11 +47,12 @@ class CudaEngine:
         self._device = torch.device(device)
         self._paged = setting.problem.train.pages is not None
         self._recordings: dict[tuple[int, int], Replay] = {}
-        row_bytes = 4 * (setting.problem.train.features + 1)
-        self.pace = max(1, min(pieces.pace(RECORDED_STEPS, setting), BLOCK_BYTES // (self._batch * row_bytes)))
+        step_bytes = self._batch * row_bytes(setting.problem.train.features, setting.problem.outputs)
+        self.pace = max(1, min(pieces.pace(RECORDED_STEPS, setting), BLOCK_BYTES // step_bytes))
         self._height = min(self.pace * self._batch, self._count)
         with full_device_told():
-            self._lay_out_rows(budget(self._device) if budget_bytes is None else budget_bytes)
+            others = ROW_BYTES * self._count + 2 * BLOCK_BYTES
+            self._lay_out_rows(budget(self._device, others) if budget_bytes is None else budget_bytes)
             self._block = Block(setting, self._height, self._device)
             self._steps = Steps(setting, self._block, self._device)
             self._lay_out_epoch()
@@ -57,19 +60,18 @@ class CudaEngine:
     def _lay_out_rows(self, left: float) -> None:
         problem = self._setting.problem
         splits = [problem.train] if problem.validation is None else [problem.train, problem.validation]
-        self._measured = min(self._height, max(1, MEASURED_ENTRIES // problem.train.features))
+        widest = max(problem.train.features, problem.outputs)
+        self._measured = min(self._height, max(1, MEASURED_ENTRIES // widest))
         sources: list[Source] = []
         for rows in splits:
             fits = rows.X.nbytes <= left
             left -= rows.X.nbytes if fits else 0
-            sources.append(Resident(rows, self._device) if fits else self._streamed(rows))
+            height = self._measured if sources else self._height  # rows that validate come to be measured alone
+            sources.append(Resident(rows, self._device) if fits else Streamed(rows, self._device, height))
         self._sources = [sources[0], *sources]
         self._scales = [splits[0].scale, *(rows.scale for rows in splits)]
         answers = [self._answers(rows) for rows in splits]
         self._y = [answers[0], *answers]
-
-    def _streamed(self, rows: Rows) -> Streamed:
-        return Streamed(rows, self._device, min(self._height, rows.count))
 
     def _answers(self, rows: Rows) -> torch.Tensor:
         y = tensor(rows.y)
@@ -96,7 +98,11 @@ class CudaEngine:
 
     def begin(self, epoch: int) -> None:
         """See `Engine`."""
-        self._totals.zero_()
+        with full_device_told():
+            self._totals.zero_()
+            self._draw_order(epoch)
+
+    def _draw_order(self, epoch: int) -> None:
         if self._paged:
             order = np.empty(self._count, np.int32)
             pieces.permute(order, self._setting, epoch)
@@ -128,7 +134,10 @@ class CudaEngine:
                 steps, few = (partial(self._steps.take, number, rest) for number in (whole, min(whole, 1)))
                 self._recordings[whole, rest] = self._recorder.recorded(steps, few)
             self._recordings[whole, rest]()
-            self._add_up(RUNNING, self._block.outputs[: len(y)], y)
+            if self._setting.options.train_metrics == "running":
+                for start in range(0, len(y), self._measured):
+                    part = slice(start, min(start + self._measured, len(y)))
+                    self._add_up(RUNNING, self._block.outputs[part], y[part])
 
     def _lay_ready(self, rows: slice, first: int, last: int) -> torch.Tensor:
         """Fill the block; the answers of its rows."""
@@ -182,7 +191,8 @@ class CudaEngine:
         """See `Engine`."""
         moving, steps = bool(self._setting.options.momentum), self._steps
         tensors = [steps.theta, *([steps.velocity] if moving else [])]
-        packed = torch.cat([self._totals.ravel(), *(tensor.ravel().double() for tensor in tensors)]).cpu().numpy()
+        with full_device_told():
+            packed = torch.cat([self._totals.ravel(), *(tensor.ravel().double() for tensor in tensors)]).cpu().numpy()
         parameters = [self._parameters(block) for block in np.split(packed[6:], len(tensors))]
         return Report(packed[:6].reshape(3, 2), parameters[0], parameters[1] if moving else None)
 

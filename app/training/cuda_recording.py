@@ -19,7 +19,10 @@ AHEAD = 2
 
 
 class Recorder:
-    """Records steps that change `state`, which is as before once they are recorded."""
+    """Records steps that change `state`, which is as before once they are recorded.
+
+    The recordings of one recorder share a stream, and cuBLAS's workspace on it: they have to end together.
+    """
 
     def __init__(self, device: torch.device, state: Sequence[torch.Tensor]) -> None:
         self._device, self._state = device, state

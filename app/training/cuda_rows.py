@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from app.training.problem import Rows
 
 SHARE = 0.8
-"""Of the device's free memory that rows may take: minibatches, permutation and cuBLAS need some as well."""
+"""Of the device's free memory that may be laid out: cuBLAS and measuring need some as well."""
 UPLOAD_ENTRIES = 16_000_000
 
 
@@ -116,9 +116,12 @@ def _events() -> list[torch.cuda.Event]:
     return [torch.cuda.Event() for _ in range(2)]  # type: ignore[no-untyped-call]
 
 
-def budget(device: torch.device) -> float:
-    """Bytes that rows may take on the device."""
-    return SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")
+def budget(device: torch.device, others: float) -> float:
+    """Bytes that rows may take on the device, where `others` are needed beside them."""
+    if device.type != "cuda":
+        return float("inf")
+    torch.cuda.empty_cache()  # what earlier trainings of this process have left is free too
+    return max(0.0, SHARE * torch.cuda.mem_get_info(device)[0] - others)
 
 
 def tensor(array: NDArray[Any]) -> torch.Tensor:

@@ -7,9 +7,11 @@
     outputs  (h, k)  left behind by the steps: residuals, or log-probabilities, from which losses and hits are summed
                      once for the whole block
 
-A plain step of softmax regression is four kernels: the logits, their log-softmax p, its backward pass, which for
-answers a is a − eᵖ·Σa = c·(eᵖ − onehot), and the product that is subtracted from theta; c contains the rate. A linear
-one is three. Steps lie at fixed places of the block, so that they can be recorded.
+A plain step of softmax regression is five kernels: the logits, their log-softmax p, its backward pass, which for
+answers a is a − eᵖ·Σa = c·(eᵖ − onehot), the gradient, and its subtraction from theta; c contains the rate. One of
+linear regression is five too: a copy of the targets, the product that they are subtracted from, the slopes, and the
+same two. Momentum adds none, penalties and Nesterov's step up to ten. Steps lie at fixed places of the block, so that
+they can be recorded.
 """
 
 import torch
@@ -20,14 +22,23 @@ ALIGNED = 8
 """Numbers that a row of the block is a multiple of: 32 bytes, with which cuBLAS has its faster kernels."""
 
 
+def row_bytes(features: int, outputs: int) -> int:
+    """What the block holds for a row."""
+    return 4 * (width_of(features) + 2 * outputs + 1)
+
+
+def width_of(features: int) -> int:
+    """Numbers of a row of X: the features, 1, and padding."""
+    return -(-(features + 1) // ALIGNED) * ALIGNED
+
+
 class Block:
     """What the steps read and write; none of it ever moves."""
 
     def __init__(self, setting: Setting, height: int, device: torch.device) -> None:
         d, k = setting.start.weights.shape
         self.features, self.is_softmax = d, setting.options.model == "softmax"
-        width = -(-(d + 1) // ALIGNED) * ALIGNED
-        self.X = torch.zeros(height, width, device=device)
+        self.X = torch.zeros(height, width_of(d), device=device)
         self.X[:, d] = 1
         self.answers, self.outputs = torch.zeros(2, height, k, device=device)
         self.weights = torch.zeros(height, 1, device=device)
@@ -71,11 +82,14 @@ class Steps:
         slope: torch.Tensor = self._slope[:count]
         X, answers, outputs, weights = (held[rows] for held in (block.X, block.answers, block.outputs, block.weights))
         if block.is_softmax:  # torch has no public name for these two with a given output
-            z = torch.mm(X, self.theta, out=self._z[:count])
+            z = self._product(X, self._z[:count])
             aten._log_softmax.out(z, 1, False, out=outputs)  # noqa: SLF001
             aten._log_softmax_backward_data.out(answers, outputs, 1, torch.float32, out=slope)  # noqa: SLF001
             return slope
-        torch.addmm(answers, X, self.theta, beta=-1, out=outputs)
+        if self._setting.options.tf32:
+            self._product(X, outputs).sub_(answers)
+        else:
+            torch.addmm(answers, X, self.theta, beta=-1, out=outputs)
         loss = self._setting.options.loss
         if loss == "absolute":
             return torch.sign(outputs, out=slope).mul_(weights)
@@ -83,10 +97,17 @@ class Steps:
             return torch.clamp(outputs, -1, 1, out=slope).mul_(weights)
         return torch.mul(outputs, weights, out=slope)
 
+    def _product(self, X: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        """Outputs of rows. TF32 would round the bias as well, which is then added in float32."""
+        if self._setting.options.tf32:
+            d = self._block.features
+            return torch.addmm(self.theta[d], X[:, :d], self.theta[:d], out=out)
+        return torch.mm(X, self.theta, out=out)
+
     def _move(self, X: torch.Tensor, slope: torch.Tensor, rate: torch.Tensor) -> None:
         """The step of `kernels.step_span`."""
-        if self.contain_rates:
-            self.theta.addmm_(X.T, slope, alpha=-1)
+        if self.contain_rates:  # a product that adds to theta piece by piece would lose what is small beside it
+            self.theta.sub_(torch.mm(X.T, slope, out=self._gradient))
         elif self._setting.options.nesterov:
             self._decayed(torch.mm(X.T, slope, out=self._gradient))
             self.velocity.mul_(self._momentum).add_(self._gradient)

@@ -65,7 +65,7 @@ def _counted(builder: Any, context: Any, kind: Any, array: Any, member: Any) -> 
 
 
 def _announce(typing: Any, meetings: Any, member: Any, count: Any) -> Any:
-    """Say that a member is at its so-manieth meeting; what it wrote before can be read by who hears it."""
+    """Say at which meeting a member is; what it wrote before can be read by whoever hears of it."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         place = _counted(builder, context, meetings, *arguments[:2])

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from app.training import cuda, cuda_rows, paging, pieces
 from app.training.cuda import CudaEngine, products
 from app.training.cuda_rows import Resident, Streamed
+from app.training.cuda_steps import row_bytes
 from app.training.epoch import Epoch
 from app.training.errors import DeviceFull
 from app.training.fit import run
@@ -37,6 +40,16 @@ class InOrderOfTheCpu(CudaEngine):
         pieces.permute(order, self._setting, epoch)
         self._host_order = order.astype(np.int64)
         self._order.copy_(torch.from_numpy(self._host_order))
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses operations on tensors that lie elsewhere, as CUDA does; a lone number may."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for tensor in tree_leaves((args, kwargs)):
+            if isinstance(tensor, torch.Tensor):
+                assert tensor.device.type == "meta" or not tensor.dim(), f"an operand of {function} lies elsewhere"
+        return function(*args, **(kwargs or {}))
 
 
 def problems(kind: str) -> Problem:
@@ -98,7 +111,7 @@ def test_each_linear_loss_trains_as_on_the_cpu(device: str, loss: str) -> None:
 def test_rows_that_do_not_fit_are_streamed_to_the_same_bits(
     device: str, kind: str, metrics: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cuda, "BLOCK_BYTES", 2 * 16 * 4 * (problems(kind).train.features + 1))  # of two minibatches
+    monkeypatch.setattr(cuda, "BLOCK_BYTES", 2 * 16 * row_bytes(problems(kind).train.features, 3))  # of two
     problem = Problem(problems(kind).train, problems(kind).train, problems(kind).outputs)
     given = options_of(kind, momentum=0.5, train_metrics=metrics)
     resident = trained(CudaEngine, problem, given, device)
@@ -119,7 +132,7 @@ def test_the_budget_decides_where_rows_are() -> None:
         for budget in (2 * size, size, size - 1)
     }
     assert list(kinds.values()) == [[Resident, Resident], [Resident, Streamed], [Streamed, Streamed]]
-    assert cuda_rows.budget(torch.device("cpu")) == float("inf")
+    assert cuda_rows.budget(torch.device("cpu"), 1e9) == float("inf")
 
 
 @pytest.mark.parametrize("budget", [None, 0.0], ids=["resident", "streamed"])
@@ -213,29 +226,59 @@ def test_a_device_whose_memory_is_full_is_told(monkeypatch: pytest.MonkeyPatch) 
 def test_steps_touch_nothing_but_what_lies_on_their_device(
     kind: str, options: dict[str, Any], budget: float | None
 ) -> None:
-    """The device `meta` has shapes and no numbers, and refuses what lies elsewhere as CUDA does."""
+    """The device `meta` has shapes and no numbers, so that what is computed with anything else can be told."""
     weights = {} if kind == "several targets" else {"class_weights": "balanced"}
     setting = Setting.of(problems(kind), options_of(kind, **options, **weights))
-    engine = CudaEngine(setting, "meta", float("inf"))
-    engine._steps.take(2, 5)
-    engine._lay_ready(slice(0, 37), 0, 3)
-    engine.measure(1, 0, 50)
-    engine._steps.theta = torch.zeros(engine._steps.theta.shape)
-    with pytest.raises((RuntimeError, NotImplementedError)):
+    engine = CudaEngine(setting, "meta", float("inf") if budget is None else budget)
+    with OneDevice():
+        engine._steps.take(2, 5)
+        if budget is None:
+            engine.measure(1, 0, 50)
+            engine._lay_ready(slice(0, 37), 0, 3)
+    engine._steps._slope = torch.zeros(engine._steps._slope.shape)
+    with pytest.raises(AssertionError, match="lies elsewhere"), OneDevice():
         engine._steps.take(2, 5)
 
 
-@pytest.mark.parametrize(("kind", "options", "kernels"), [
-    ("softmax", {}, 4), ("softmax", {"momentum": 0.9}, 5), ("several targets", {}, 3),
+@pytest.mark.parametrize(("kind", "options", "operations"), [
+    ("softmax", {}, 5), ("softmax", {"momentum": 0.9}, 5), ("several targets", {}, 4),
 ], ids=str)  # fmt: skip
-def test_a_step_is_a_handful_of_kernels(kind: str, options: dict[str, Any], kernels: int) -> None:
+def test_a_step_is_a_handful_of_operations(kind: str, options: dict[str, Any], operations: int) -> None:
     engine = CudaEngine(Setting.of(problems(kind), options_of(kind, **options)), "cpu")
     graph = StandInGraph()
     with recording(graph):
         engine._steps.take(5, 0)
     launched = [str(function) for function, *_ in graph.operations]
     views = ("slice", "permute", "select")
-    assert len([name for name in launched if not any(view in name for view in views)]) == 5 * kernels
+    assert len([name for name in launched if not any(view in name for view in views)]) == 5 * operations
+
+
+@pytest.mark.parametrize("kind", ["softmax", "pixels", "several targets"])
+def test_where_products_may_be_tf32_the_bias_is_added_behind_them(kind: str) -> None:
+    problem = problems(kind)
+    plain, fast = (trained(CudaEngine, problem, options_of(kind, device="cuda", tf32=tf32)) for tf32 in (False, True))
+    np.testing.assert_allclose(fast[-1].parameters.weights, plain[-1].parameters.weights, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(fast[-1].parameters.bias, plain[-1].parameters.bias, rtol=1e-4, atol=1e-6)
+
+
+@every_device
+def test_a_target_far_from_zero_loses_nothing_beside_a_large_bias(device: str) -> None:
+    rows = line(rows=2000, bias=200_000.0, noise_std=0.1).train
+    problem = Problem(rows, None, 1)
+    given = options_of("linear", epochs=30, batch_size=64, learning_rate=0.05)
+    setting = Setting.of(problem, given)
+    *_, ours = run(setting, engine_of("compiled", setting))
+    theirs = trained(InOrderOfTheCpu, problem, given, device)[-1]
+    assert isinstance(ours, Epoch)
+    assert theirs.train_loss == pytest.approx(ours.train_loss, rel=0.2)
+
+
+def test_a_block_is_of_its_size_however_many_outputs_there_are() -> None:
+    problem = several_targets(rows=5000, features=2, outputs=200)
+    engine = CudaEngine(Setting.of(problem, options_of("linear", batch_size=1)), "cpu", float("inf"))
+    assert engine.pace <= cuda.BLOCK_BYTES // (4 * 400)
+    held = [engine._block.X, engine._block.answers, engine._block.outputs, engine._block.weights]
+    assert sum(tensor.nbytes for tensor in held) <= cuda.BLOCK_BYTES
 
 
 @needs_cuda
