@@ -12,6 +12,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 MEBIBYTE = 1024 * 1024
 
 
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Settings(BaseSettings):
     """Everything that an operator may choose."""
 
@@ -123,7 +128,7 @@ class Settings(BaseSettings):
     @property
     def resolved_threads(self) -> int:
         """Threads of one worker: they wait for each other, long where another process wants one of their cores."""
-        return self.threads or max(1, ((os.cpu_count() or 1) - 1) // max(1, self.workers))
+        return self.threads or max(1, (_cores() - 1) // max(1, self.workers))
 
     @cached_property
     def resolved_cache_dir(self) -> Path:

@@ -117,7 +117,7 @@ class JobBody(BaseModel):
                 "threads": 2,
                 "shuffle": "rows",
                 "machine": "x86_64",
-                "vector_bits": 256,
+                "processor": "znver3-5f0c1a2b",
                 "versions": {"torch": "2.13.0"},
             }
         ],

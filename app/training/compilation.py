@@ -11,12 +11,13 @@ import hashlib
 import math
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
+from llvmlite import binding, ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -45,6 +46,14 @@ compiled: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(
 
 
 inlined: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(inline="always", error_model="numpy")
+
+
+@cache
+def processor() -> str:
+    """The processor that loops are compiled for, on which bits depend: its name in LLVM, and a digest of what it can."""
+    name, features = numba.config.CPU_NAME, numba.config.CPU_FEATURES  # type: ignore[attr-defined]
+    told = binding.get_host_cpu_features().flatten() if features is None else features
+    return f"{name or binding.get_host_cpu_name()}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
 
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:

@@ -7,15 +7,12 @@ from app.training import kernels
 from app.training.compilation import frozen
 from app.training.engine import Report
 from app.training.losses import CODES
-from app.training.pieces import answers, permute, update_of
+from app.training.pieces import MEASURED_ROWS, answers, permute, update_of
 from app.training.problem import Parameters, Rows
 from app.training.setting import Setting
 
 BLOCK = 64
 """Rows that are measured at a time, so that their outputs stay in the first-level cache."""
-
-MEASURED_ROWS = 1 << 16
-"""Rows that are measured by one call."""
 
 CACHED_BYTES = 2**20
 """Features that a core's own caches hold, so that their rows need not be asked for ahead."""

@@ -42,14 +42,16 @@ def tiled_step(shape: Shape) -> float:
     return 600 + 0.6 * products + shape.batch * (10 + 0.44 * d + 0.055 * products + classes)
 
 
-def small(shape: Shape) -> bool:
-    """Whether the small regime is the faster one."""
-    return compiled_step(shape) <= tiled_step(shape)
-
-
 def members(shape: Shape, threads: int) -> int:
     """Threads that share a step of the large regime, so that each has some work between two meetings."""
     return max(1, min(threads, shape.batch, int(tiled_step(shape) / MEETING_NANOSECONDS)))
+
+
+def small(shape: Shape, threads: int = 1) -> bool:
+    """Whether the small regime, which is one thread's, is the faster one."""
+    team = members(shape, threads)
+    meetings = 0 if team == 1 else MEETING_NANOSECONDS / 5
+    return compiled_step(shape) <= tiled_step(shape) / team + meetings
 
 
 def steps_between_pauses(shape: Shape) -> int:

@@ -99,7 +99,7 @@ def _engine(setting: Setting, device: str) -> Engine:
 
         return CudaEngine(setting, device)
     steps = pace(cost.steps_between_pauses(shape), setting)
-    if cost.small(shape) and _widened_bytes(problem) <= LARGEST_WIDENED:
+    if cost.small(shape, threads()) and _widened_bytes(problem) <= LARGEST_WIDENED:
         return CompiledEngine(setting, steps)
     return TiledEngine([setting], steps, cost.members(shape, threads()))
 

@@ -8,6 +8,8 @@ from app.training.compilation import frozen
 from app.training.problem import Rows
 from app.training.setting import Setting
 
+MEASURED_ROWS = 1 << 16
+"""Rows that are measured by one call."""
 NO_TARGETS = frozen(np.empty((0, 0), np.float32))
 NO_LABELS = frozen(np.empty(0, np.int32))
 

@@ -7,7 +7,7 @@ Who has looked in vain for a while lets others have his core, which matters wher
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Barrier
 from typing import Any
 
@@ -20,6 +20,8 @@ from app.training.compilation import inlined
 
 LOOKS = 2000
 """At the others, before the core is offered: some 10 µs."""
+GONE = 1 << 62
+"""The count of a member that has failed: nobody waits for him any more."""
 LINE_NUMBERS = 8
 """int64 of a cache line: each member's count has one to itself."""
 
@@ -28,31 +30,66 @@ offer_core = types.ExternalFunction("sched_yield", types.int32())
 
 def threads() -> int:
     """Those that a training may use: as many as NumPy's products do."""
-    return int(os.environ.get("OPENBLAS_NUM_THREADS") or os.cpu_count() or 1)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(os.environ.get("OPENBLAS_NUM_THREADS") or cores)
+
+
+@inlined
+def share_of(member, members, start, stop):  # type: ignore[no-untyped-def]
+    """A member's part of start…stop−1: its first, and the first that is the next member's."""
+    size = stop - start
+    return start + size * member // members, start + size * (member + 1) // members
 
 
 class Team:
-    """Members 0…size−1, of which 0 is the thread that calls."""
+    """Members 0…size−1, of which 0 is the thread that calls.
+
+    Raises:  RuntimeError if a thread cannot be started
+    """
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.meetings = np.zeros((size, LINE_NUMBERS), np.int64)
         self._others = ThreadPoolExecutor(size - 1, "training") if size > 1 else None
-        if self._others is not None:  # now all threads are there, and no member will wait for one that cannot start
-            all_here = Barrier(size)
-            waiting = [self._others.submit(all_here.wait) for _ in range(size - 1)]
-            all_here.wait()
-            for future in waiting:
-                future.result()
+        if self._others is not None:
+            self._assemble(self._others)
+
+    def _assemble(self, others: ThreadPoolExecutor) -> None:
+        """Have all threads started now, so that later no member waits for one that cannot be."""
+        all_here = Barrier(self.size)
+        try:
+            waiting = [others.submit(all_here.wait) for _ in range(self.size - 1)]
+        except BaseException:
+            all_here.abort()
+            others.shutdown(wait=False)
+            raise
+        all_here.wait()
+        for future in waiting:
+            future.result()
 
     def share(self, member: int, count: int) -> tuple[int, int]:
-        """Which of so many things are a member's: from the first up to, but without, the second."""
-        return count * member // self.size, count * (member + 1) // self.size
+        """Which of so many things are a member's, as `share_of`."""
+        first, last = share_of.py_func(member, self.size, 0, count)  # type: ignore[attr-defined]
+        return first, last
 
     def run(self, work: Callable[[int], None]) -> None:
-        """Have every member do `work(member)`, at the same time."""
-        others = [] if self._others is None else [self._others.submit(work, m) for m in range(1, self.size)]
-        work(0)
+        """Have every member do `work(member)`, at the same time.
+
+        Raises:  what a member raises, when all have ended; the team is then of no more use
+        """
+
+        def attended(member: int) -> None:
+            try:
+                work(member)
+            except BaseException:
+                self.meetings[member, 0] = GONE
+                raise
+
+        others = [] if self._others is None else [self._others.submit(attended, m) for m in range(1, self.size)]
+        try:
+            attended(0)
+        finally:
+            wait(others)
         for future in others:
             future.result()
 

@@ -13,18 +13,16 @@ from app.training import tiled_kernels
 from app.training.compilation import aligned, frozen
 from app.training.engine import Report
 from app.training.losses import CODES
-from app.training.pieces import Answers, answers, permute, update_of
+from app.training.pieces import MEASURED_ROWS, Answers, answers, permute, update_of
 from app.training.problem import Parameters, Rows
 from app.training.setting import Setting
 from app.training.team import Team
 from app.training.tiles import FEATURES, ROWS, padded
 
 BLOCK_BYTES = 1 << 17
-"""Rows that are worked on at a time, which the second-level cache holds beside their outputs and the gradient."""
+"""Rows that are worked on at a time, which the second-level cache holds beside the gradient of some classes."""
 FEWEST_ROWS, MOST_ROWS = 16, 256
 """Rows of a block at least, where they are wide, and at most."""
-MEASURED_ROWS = 1 << 16
-"""Rows that are measured by one call."""
 
 NO_GRADIENT = np.empty(0, np.float32)
 

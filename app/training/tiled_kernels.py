@@ -19,7 +19,7 @@ import numpy as np
 from app.training.compilation import LINE_BYTES, compiled, fetched, frozen, inlined
 from app.training.kernels import ONE, ZERO, step_span
 from app.training.losses import CROSS_ENTROPY, exponential, residual_loss
-from app.training.team import LINE_NUMBERS, meet
+from app.training.team import LINE_NUMBERS, meet, share_of
 from app.training.tiles import FEATURES, ROWS, backward, forward
 
 ROWS_AHEAD = 8
@@ -146,13 +146,6 @@ def differentiate(rows, chosen, model, scratch, gradient, totals):  # type: igno
                 for i in range(last - first):
                     total += Z[c, i]
                 gradient[outputs * features + c] += total
-
-
-@inlined
-def share_of(member, members, start, stop):  # type: ignore[no-untyped-def]
-    """A member's part of start…stop−1."""
-    size = stop - start
-    return start + size * member // members, start + size * (member + 1) // members
 
 
 @inlined

@@ -67,7 +67,7 @@ def tile_outputs(left):  # type: ignore[no-untyped-def]
 
 @compiled
 def forward(X, count, W, Z):  # type: ignore[no-untyped-def]
-    """Z = W·Xᵀ of the first `count` rows; columns up to the next multiple of ROWS are written too."""
+    """Z = W·Xᵀ of the first `count` rows; all other columns of Z are written too, with 0 or with what is of no use."""
     Z[:] = 0
     c = 0
     while c < W.shape[0]:

@@ -52,12 +52,8 @@ def _vector_at(builder: Any, place: Any) -> Any:
     return builder.bitcast(place, _LLVM_TYPE.as_pointer())
 
 
-def _load(builder: Any, kind: Any, place: Any) -> Any:
-    """LANES numbers from an address on; bytes become float32."""
-    if kind.dtype == types.uint8:
-        octets = ir.VectorType(ir.IntType(8), LANES)
-        numbers = builder.load(builder.bitcast(place, octets.as_pointer()), align=1)
-        return builder.uitofp(builder.zext(numbers, ir.VectorType(_NUMBER, LANES)), _LLVM_TYPE)
+def _load(builder: Any, place: Any) -> Any:
+    """LANES numbers from an address on."""
     return builder.load(_vector_at(builder, place), align=4)
 
 
@@ -69,9 +65,9 @@ def _everywhere(builder: Any, number: Any) -> Any:
 
 
 def _multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    """a·b + c, rounded once."""
+    """a·b + c, in one instruction where the processor has one."""
     shape = ir.FunctionType(_LLVM_TYPE, [_LLVM_TYPE] * 3)
-    function = cgutils.get_or_insert_function(builder.module, shape, f"llvm.fma.v{LANES}f32")  # type: ignore[no-untyped-call]
+    function = cgutils.get_or_insert_function(builder.module, shape, f"llvm.fmuladd.v{LANES}f32")  # type: ignore[no-untyped-call]
     return builder.call(function, [a, b, c])
 
 
@@ -118,11 +114,10 @@ def _add_products(typing: Any, sums: Any, X: Any, i: Any, W: Any, c: Any, j: Any
         held, x_array, row, w_array, first, column = arguments
         tile = _opened(builder, held, sums)
         features = [
-            _load(builder, X, _place(context, builder, X, x_array, _after(builder, row, a), column))
-            for a in range(rows)
+            _load(builder, _place(context, builder, X, x_array, _after(builder, row, a), column)) for a in range(rows)
         ]
         for b in range(classes):
-            weights = _load(builder, W, _place(context, builder, W, w_array, _after(builder, first, b), column))
+            weights = _load(builder, _place(context, builder, W, w_array, _after(builder, first, b), column))
             for a in range(rows):
                 tile[a][b] = _multiply_add(builder, features[a], weights, tile[a][b])
         return _closed(context, builder, tile, sums)
@@ -152,7 +147,7 @@ def _add_slopes(typing: Any, sums: Any, X: Any, i: Any, j: Any, z: Any, c: Any) 
         held, x_array, row, column, z_array, first = arguments
         tile = _opened(builder, held, sums)
         features = [
-            _load(builder, X, _place(context, builder, X, x_array, row, _after(builder, column, a * LANES)))
+            _load(builder, _place(context, builder, X, x_array, row, _after(builder, column, a * LANES)))
             for a in range(vectors)
         ]
         for b in range(classes):

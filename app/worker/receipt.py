@@ -6,9 +6,9 @@ from importlib.metadata import version
 from typing import Any
 
 from app.jobs.spec import Spec
+from app.training.compilation import processor
 from app.training.problem import Rows
 from app.training.team import threads
-from app.training.vectors import LANES
 
 _PACKAGES = ("numba", "numpy", "onelayer", "pyarrow", "torch")
 
@@ -23,7 +23,7 @@ def receipt(dataset_sha256: str, spec: Spec, device: str | None, rows: Rows) -> 
         "shuffle": "rows" if rows.pages is None else "blocks",
         **({"tf32": spec.tf32} if device == "cuda" else {}),
         "machine": platform.machine(),
-        "vector_bits": 32 * LANES,
+        "processor": processor(),
         "versions": _versions(),
     }
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from app.training import objective
+from app.training import cost, objective
 from app.training.epoch import Epoch
 from app.training.fit import fit
 from app.training.hyperparameters import Hyperparameters
@@ -145,3 +145,22 @@ def test_the_gradient_is_that_of_the_straightforward_formula(
     assert found.loss == pytest.approx(values.mean(), rel=1e-5)
     np.testing.assert_allclose(found.gradient[:-1], X.T @ slope / 90, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found.gradient[-1], slope.mean(0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["softmax", "pixels", "linear"])
+@pytest.mark.parametrize("members", [1, 3])
+def test_sums_in_float32_are_those_in_float64_however_many_threads_there_are(
+    kind: str, members: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost, "members", lambda *_: members)
+    monkeypatch.setattr(objective, "TILED_ENTRIES", 6 * 70)  # several blocks, the last a smaller one
+    problem = several_targets(rows=301) if kind == "linear" else blobs(rows=301, pixels=kind == "pixels")
+    setting = Setting.of(problem, Hyperparameters(model="linear" if kind == "linear" else "softmax", solver="lbfgs"))
+    theta = np.random.default_rng(0).normal(0, 0.5, (problem.train.features + 1, problem.outputs))
+    *_, quick = Objective(setting, problem.train, precise=False).at(theta)
+    *_, precise = Objective(setting, problem.train, precise=True).at(theta)
+    assert isinstance(quick, Measured)
+    assert isinstance(precise, Measured)
+    assert quick.loss == pytest.approx(precise.loss, rel=1e-6)
+    assert quick.accuracy == precise.accuracy
+    np.testing.assert_allclose(quick.gradient, precise.gradient, rtol=1e-5, atol=1e-6)

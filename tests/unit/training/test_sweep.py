@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from app.training import cost
 from app.training.epoch import Epoch
 from app.training.errors import Diverged
 from app.training.fit import fit
@@ -76,7 +77,11 @@ def test_what_does_not_go_with_a_sweep_is_refused(options: dict[str, Any], messa
 
 @pytest.mark.parametrize("kind", ["softmax", "pixels", "linear"])
 @pytest.mark.parametrize("train_metrics", ["running", "full"])
-def test_each_candidate_trains_as_if_it_were_alone(kind: str, train_metrics: str) -> None:
+@pytest.mark.parametrize("members", [1, 3])
+def test_each_candidate_trains_as_if_it_were_alone(
+    kind: str, train_metrics: str, members: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost, "members", lambda *_: members)
     problem, model = validated(kind), "linear" if kind == "linear" else "softmax"
     shared = {"model": model, "epochs": 4, "batch_size": 16, "train_metrics": train_metrics, "l1": 0.001}
     sweep = {"learning_rate": [0.01, 0.03], "l2": [0.0, 0.1], "momentum": [0.0, 0.5]}

@@ -1,5 +1,7 @@
 """Threads that meet within compiled loops."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,35 @@ def test_everything_is_somebodys(size: int, count: int) -> None:
     assert [n for first, last in shares for n in range(first, last)] == list(range(count))
     sizes = [last - first for first, last in shares]
     assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_nobody_waits_for_a_member_that_has_failed(failing: int) -> None:
+    team, notes = Team(3), np.zeros((3, 8), np.int64)
+
+    def work(member: int) -> None:
+        if member == failing:
+            raise MemoryError(f"of member {member}")
+        pass_notes(team.meetings, member, notes, 10)
+
+    with pytest.raises(MemoryError, match=f"of member {failing}"):
+        team.run(work)
+
+
+def test_a_team_whose_threads_cannot_be_started_leaves_none_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, started = threading.Thread.start, list[threading.Thread]()
+
+    def second_fails(thread: threading.Thread) -> None:
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", second_fails)
+    with pytest.raises(RuntimeError, match="can't start"):
+        Team(4)
+    started[0].join(timeout=10)
+    assert not started[0].is_alive()
 
 
 def test_what_a_member_raises_reaches_the_caller() -> None:

@@ -8,6 +8,7 @@ import torch
 
 from app import __version__
 from app.jobs.spec import Spec
+from app.training.compilation import processor
 from app.training.problem import Rows
 from app.worker.receipt import receipt
 
@@ -21,7 +22,7 @@ def test_a_receipt_holds_what_it_takes_to_get_the_same_bits():
     assert (found["dataset_sha256"], found["seed"], found["device"]) == ("0" * 64, 7, "cpu")
     assert found["threads"] == torch.get_num_threads()
     assert found["machine"] == platform.machine()
-    assert found["vector_bits"] in (256, 512)
+    assert found["processor"] == processor()
     versions = found["versions"]
     assert versions["numpy"] == np.__version__
     assert versions["onelayer"] == __version__
