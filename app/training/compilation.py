@@ -50,7 +50,7 @@ inlined: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(inline=
 
 @cache
 def processor() -> str:
-    """The processor that loops are compiled for, on which bits depend: its name in LLVM, and a digest of what it can."""
+    """The processor that loops are compiled for, on which bits depend: LLVM's name, and a digest of what it can."""
     name, features = numba.config.CPU_NAME, numba.config.CPU_FEATURES  # type: ignore[attr-defined]
     told = binding.get_host_cpu_features().flatten() if features is None else features
     return f"{name or binding.get_host_cpu_name()}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"

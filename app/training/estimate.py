@@ -11,8 +11,8 @@
     measuring  a row that is not trained on: 10 + 0.1·d + 0.023·dk + 2.5k
 
 How often L-BFGS iterates depends on the data: over thirty tables and Fashion-MNIST the medians are those of
-`iterations`, but a table may take a fifth or five times of them. Fitted to `python -m benchmarks.training cost` with one
-thread on an AMD EPYC (Zen 3), where a first run takes up to twice as long as a later one.
+`iterations`, but a table may take a fifth or five times of them. Fitted to `python -m benchmarks.training cost` with
+one thread on an AMD EPYC (Zen 3), where a first run takes up to twice as long as a later one.
 """
 
 from dataclasses import dataclass
