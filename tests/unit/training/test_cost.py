@@ -24,6 +24,13 @@ def test_threads_share_a_step_where_each_has_something_to_do() -> None:
     assert cost.members(cost.Shape(20, 3, 16), 4) == 1
 
 
+def test_what_is_small_for_one_thread_may_be_large_for_several() -> None:
+    shape = cost.Shape(10, 1, 10_000)
+    assert cost.small(shape)
+    assert not cost.small(shape, 8)
+    assert cost.small(cost.Shape(2, 1, 10), 8)
+
+
 @pytest.mark.parametrize("shape", [(2, 1, 10), (784, 10, 256), (50_000, 100, 10_000)])
 def test_a_slice_takes_about_a_tenth_of_a_second_or_one_step(shape: tuple[int, int, int]) -> None:
     made = cost.Shape(*shape)
