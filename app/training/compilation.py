@@ -64,11 +64,15 @@ def frozen(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def aligned(*shape: int) -> NDArray[np.float32]:
-    """Zeros that begin at a cache line. Where vectors lie across two lines, tiles take half as long again."""
-    size = math.prod(shape)
-    octets = np.zeros(4 * size + LINE_BYTES, np.uint8)
+    """Zeros that have their cache lines to themselves.
+
+    Where vectors lie across two lines, tiles take half as long again; where two threads write to one line, it goes to
+    and fro between their cores.
+    """
+    size = 4 * math.prod(shape)
+    octets = np.zeros(-(-size // LINE_BYTES) * LINE_BYTES + LINE_BYTES, np.uint8)
     start = -octets.ctypes.data % LINE_BYTES
-    return octets[start : start + 4 * size].view(np.float32).reshape(shape)
+    return octets[start : start + size].view(np.float32).reshape(shape)
 
 
 def _fetched(typing, array, row, column):  # type: ignore[no-untyped-def]

@@ -77,7 +77,7 @@ class Objective:
         self._given = given(self._rows.X, (self._targets, self._labels, self._shares))
         self._theta = aligned(flat_size(features, outputs))
         self._gradients = aligned(self._team.size, self._theta.size)
-        self._sums = np.zeros((self._team.size, 1, 2))
+        self._sums = [aligned(1, 4).view(np.float64) for _ in range(self._team.size)]
         self._sequence = np.arange(self._block, dtype=np.int32)
 
     def at(self, theta: Matrix, gradient: bool = True) -> Iterator[Measured | Pause]:
@@ -100,7 +100,8 @@ class Objective:
         octets, are_wide, targets, labels, shares = self._given
         part_of = octets[chosen], are_wide, targets[chosen], labels[chosen], shares
         model = W, b, np.float32(rows.scale), self._loss, k
-        self._sums.fill(0)
+        for own in self._sums:
+            own.fill(0)
 
         def part(member: int) -> None:
             share = self._sequence, *self._team.share(member, count)
@@ -108,7 +109,7 @@ class Objective:
             tiled_kernels.differentiate(part_of, share, model, self._scratch[member], gradient, self._sums[member])
 
         self._team.run(part)
-        sums += self._sums.sum(axis=0)[0]
+        sums += np.sum(self._sums, axis=0)[0]
         if slopes is not None:
             for gradient in self._gradients:
                 weights, bias = views(gradient, rows.features, k)

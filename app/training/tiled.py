@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from app.training import tiled_kernels
 from app.training.compilation import aligned, frozen
-from app.training.engine import Report
+from app.training.engine import RUNNING, Report
 from app.training.losses import CODES
 from app.training.pieces import MEASURED_ROWS, Answers, answers, permute, update_of
 from app.training.problem import Parameters, Rows
@@ -36,7 +36,7 @@ def scratch(features: int, outputs: int, longest: int) -> Scratch:
     size = max(FEWEST_ROWS, min(MOST_ROWS, BLOCK_BYTES // (4 * width)))
     size = padded(min(longest, size), ROWS)
     block = aligned(size, width)
-    return block, block.view(np.uint8), np.zeros((outputs, size), np.float32), np.zeros((3, size), np.float32)
+    return block, block.view(np.uint8), aligned(outputs, size), aligned(3, size)
 
 
 def flat_size(features: int, outputs: int) -> int:
@@ -77,7 +77,7 @@ class TiledEngine:
         outputs = len(settings) * self._k
         self._team = Team(members)
         self._scratch = [scratch(self._features, outputs, longest) for _ in range(members)]
-        self._sums = np.zeros((3, self._team.size, len(settings), 2))
+        self._sums = [aligned(3, len(settings), 4).view(np.float64) for _ in range(members)]
         self._lay_out_parameters(outputs)
 
     def _lay_out_parameters(self, outputs: int) -> None:
@@ -108,7 +108,8 @@ class TiledEngine:
     def begin(self, epoch: int) -> None:
         """See `Engine`."""
         permute(self._order, self._setting, epoch)
-        self._sums.fill(0)
+        for sums in self._sums:
+            sums.fill(0)
 
     def descend(self, first: int, last: int, rates: NDArray[np.float32]) -> None:
         """See `Engine`; in a sweep rates[s, c] is candidate c's at step s."""
@@ -117,7 +118,7 @@ class TiledEngine:
         model = self._model_for(self._splits[0])
 
         def steps(member: int) -> None:
-            place, sums = (self._team.meetings, member), self._sums[0, member]
+            place, sums = (self._team.meetings, member), self._sums[member][RUNNING]
             tiled_kernels.descend(self._rows[0], epoch, self._state, model, self._scratch[member], place, sums)
 
         self._team.run(steps)
@@ -134,7 +135,7 @@ class TiledEngine:
 
         def part(member: int) -> None:
             share = self._sequence, *self._team.share(member, count)
-            sums = self._sums[split, member]
+            sums = self._sums[member][split]
             tiled_kernels.differentiate(rows, share, model, self._scratch[member], NO_GRADIENT, sums)
 
         self._team.run(part)
@@ -142,7 +143,7 @@ class TiledEngine:
     @property
     def totals(self) -> NDArray[np.float64]:
         """Sums of losses and of hits, (3, candidates, 2), as in a `Report`."""
-        summed: NDArray[np.float64] = self._sums.sum(axis=1)
+        summed: NDArray[np.float64] = np.sum(self._sums, axis=0)
         return summed
 
     def report(self) -> Report:
