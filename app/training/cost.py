@@ -4,14 +4,13 @@
     tiled      600 + 0.6·dk  + n·(10 + 0.44·d + 0.055·dk + (4k if k > 1))
 
 Fitted to `python -m benchmarks.training cost` with one thread on an AMD EPYC (Zen 3): 100 shapes from 2×1 to 2000×40,
-batches of 1 to 1024, typical error 12 %; where the choice is not the faster regime it costs at most 34 %. A Zen 5
-takes about half the time in either regime.
+batches of 1 to 1024, typical error 12 %; where the choice is not the faster regime it costs at most 34 %.
 """
 
 from dataclasses import dataclass
 
 MEETING_NANOSECONDS = 10_000
-"""Work that a meeting of threads has to be worth, which takes each of them about 1000 where all have a core."""
+"""Work that a meeting of threads has to be worth, which takes each of them about 400 where all have a core."""
 PAUSE_NANOSECONDS = 1e8
 CUDA_STEP_NANOSECONDS = 40_000
 """The kernels of one step replayed from a graph. An assumption until `python -m benchmarks cuda` has measured it."""
