@@ -168,7 +168,7 @@ def both_products(rows, block, W, Z, G):  # type: ignore[no-untyped-def]
     """The two products of so many rows, block by block."""
     for first in range(0, rows, block.shape[0]):
         count = min(block.shape[0], rows - first)
-        tiles.forward(block, count, W, Z)
+        tiles.forward(block, count, W, Z, 0)
         tiles.backward(block, count, Z, G)
 
 
@@ -179,7 +179,7 @@ def products() -> float:
     weights = aligned(10, 784)
 
     def part(member: int) -> None:
-        block, _, Z, _, gradient = spaces[member]
+        block, Z, _, gradient = spaces[member]
         first, last = team.share(member, 60_000)
         both_products(last - first, block, weights, Z, gradient)
 

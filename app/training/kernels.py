@@ -248,7 +248,7 @@ def finite(values):  # type: ignore[no-untyped-def]
 
 
 def warm() -> None:
-    """Compile every loop, or load it from the cache: about 20 s the first time, half a second later."""
+    """Compile every loop, or load it from the cache: half a minute the first time, half a second later."""
     from app.training import tiled_kernels
 
     truth = frozen(np.zeros((2, 1), np.float32)), frozen(np.zeros(2, np.int32)), frozen(np.ones(1, np.float32))

@@ -23,6 +23,7 @@ CODES = MappingProxyType(
 
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 SMALLEST_EXPONENT = np.float32(-87)
+INFINITE = np.float32(np.inf)
 
 
 @inlined
@@ -44,6 +45,32 @@ def exponential(x):  # type: ignore[no-untyped-def]
     p = p * r * r + r + ONE
     power_of_two = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
     return ZERO if x < SMALLEST_EXPONENT else p * power_of_two
+
+
+@inlined
+def logarithm(x):  # type: ignore[no-untyped-def]
+    """The natural logarithm of x ≥ 1 in float32; what is no number stays one.
+
+    Cephes' `logf`: x = 2ⁿ·(1 + r) with 1 + r between √½ and √2, and a polynomial in r. Error 1e-7, relative where the
+    logarithm is small; written out as `exponential` is.
+    """
+    bits = np.float32(x).view(np.int32)
+    n = np.float32((bits >> np.int32(23)) - np.int32(126))
+    half = np.int32((bits & np.int32(0x7FFFFF)) | np.int32(0x3F000000)).view(np.float32)
+    is_low = half < np.float32(0.70710678118654752)
+    r, n = (half + half - ONE, n - ONE) if is_low else (half - ONE, n)
+    p = np.float32(7.0376836292e-2)
+    p = p * r - np.float32(1.1514610310e-1)
+    p = p * r + np.float32(1.1676998740e-1)
+    p = p * r - np.float32(1.2420140846e-1)
+    p = p * r + np.float32(1.4249322787e-1)
+    p = p * r - np.float32(1.6668057665e-1)
+    p = p * r + np.float32(2.0000714765e-1)
+    p = p * r - np.float32(2.4999993993e-1)
+    p = p * r + np.float32(3.3333331174e-1)
+    square = r * r
+    value = r + (p * r * square - n * np.float32(2.12194440e-4) - HALF * square) + n * np.float32(0.693359375)
+    return value if x < INFINITE else x
 
 
 @inlined

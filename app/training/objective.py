@@ -19,7 +19,7 @@ from app.training.pieces import answers
 from app.training.problem import Parameters, Rows
 from app.training.setting import Setting
 from app.training.team import Team, threads
-from app.training.tiled import NO_GRADIENT, flat_size, given, scratch, views
+from app.training.tiled import NO_GRADIENT, flat_size, given, part_of, scratch, views
 
 Matrix = NDArray[np.float64]
 
@@ -97,16 +97,16 @@ class Objective:
         rows, k, count = self._rows, theta.shape[1], chosen.stop - chosen.start
         W, b = views(self._theta, rows.features, k)
         W[:, : rows.features], b[:] = theta[:-1].T, theta[-1]
-        octets, are_wide, targets, labels, shares = self._given
-        part_of = octets[chosen], are_wide, targets[chosen], labels[chosen], shares
+        taken = part_of(self._given, chosen)
         model = W, b, np.float32(rows.scale), self._loss, k
         for own in self._sums:
             own.fill(0)
 
         def part(member: int) -> None:
-            share = self._sequence, *self._team.share(member, count)
+            first, last = self._team.share(member, count)
+            share = self._sequence, first, last, last
             gradient = NO_GRADIENT if slopes is None else self._gradients[member]
-            tiled_kernels.differentiate(part_of, share, model, self._scratch[member], gradient, self._sums[member])
+            tiled_kernels.differentiate(taken, share, model, self._scratch[member], gradient, self._sums[member])
 
         self._team.run(part)
         sums += np.sum(self._sums, axis=0)[0]

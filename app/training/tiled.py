@@ -19,15 +19,15 @@ from app.training.setting import Setting
 from app.training.team import Team
 from app.training.tiles import FEATURES, ROWS, padded
 
-BLOCK_BYTES = 1 << 17
+BLOCK_BYTES = 100_000
 """Rows that are worked on at a time, which the second-level cache holds beside the gradient of some classes."""
 FEWEST_ROWS, MOST_ROWS = 16, 256
 """Rows of a block at least, where they are wide, and at most."""
 
 NO_GRADIENT = np.empty(0, np.float32)
 
-Scratch = tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
-Given = tuple[NDArray[np.uint8], bool, NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]
+Scratch = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+Given = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]
 
 
 def scratch(features: int, outputs: int, longest: int) -> Scratch:
@@ -35,8 +35,7 @@ def scratch(features: int, outputs: int, longest: int) -> Scratch:
     width = padded(features, FEATURES)
     size = max(FEWEST_ROWS, min(MOST_ROWS, BLOCK_BYTES // (4 * width)))
     size = padded(min(longest, size), ROWS)
-    block = aligned(size, width)
-    return block, block.view(np.uint8), aligned(outputs, size), aligned(3, size)
+    return aligned(size, width), aligned(outputs, size), aligned(3, size)
 
 
 def flat_size(features: int, outputs: int) -> int:
@@ -52,8 +51,15 @@ def views(flat: NDArray[Any], features: int, outputs: int) -> tuple[NDArray[Any]
 
 
 def given(X: NDArray[Any], truth: Answers) -> Given:
-    """Rows as the kernels take them: their bytes, and whether four of them are a number."""
-    return frozen(X.view(np.uint8)), X.dtype == np.float32, *truth
+    """Rows as the kernels take them: as bytes or as numbers, the other being empty."""
+    octets, numbers = (X if X.dtype == kind else np.empty((0, X.shape[1]), kind) for kind in (np.uint8, np.float32))
+    return frozen(octets), frozen(numbers), *truth
+
+
+def part_of(rows: Given, chosen: slice) -> Given:
+    """Some of the rows."""
+    octets, numbers, targets, labels, shares = rows
+    return octets[chosen], numbers[chosen], targets[chosen], labels[chosen], shares
 
 
 class TiledEngine:
@@ -129,13 +135,12 @@ class TiledEngine:
             self._measure(split, slice(first, min(first + MEASURED_ROWS, stop)))
 
     def _measure(self, split: int, chosen: slice) -> None:
-        octets, are_wide, targets, labels, shares = self._rows[split]
-        rows = octets[chosen], are_wide, targets[chosen], labels[chosen], shares
+        rows = part_of(self._rows[split], chosen)
         model, count = self._model_for(self._splits[split]), chosen.stop - chosen.start
 
         def part(member: int) -> None:
-            share = self._sequence, *self._team.share(member, count)
-            sums = self._sums[member][split]
+            first, last = self._team.share(member, count)
+            sums, share = self._sums[member][split], (self._sequence, first, last, last)
             tiled_kernels.differentiate(rows, share, model, self._scratch[member], NO_GRADIENT, sums)
 
         self._team.run(part)

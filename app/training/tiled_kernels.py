@@ -3,44 +3,22 @@
 Several candidates of a sweep stand side by side, k outputs each, and share the rows. A lone training is one candidate.
 The members of a team (see `team`) take a share of each minibatch's rows, and then a share of the parameters.
 
-    rows     the bytes of X (n, d or 4d) and whether they are float32 rather than uint8; targets (n, k) float32,
-             labels (n,) int32, of which one is empty; shares (k,), the classes' weights
+    rows     X (n, d) as uint8 or as float32, of which one is empty; targets (n, k) float32 or labels (n,) int32,
+             of which one is empty; shares (k,), the classes' weights
     model    W (K, D), b (K,), the features' scale, the loss, k             K = candidates·k, D = d padded
-    scratch  block (B, D) float32, its bytes, Z (K, B), notes (3, B)        a member's own
+    scratch  block (B, D), Z (K, B), notes (3, B), all float32              a member's own
     state    theta, velocity (P,), gradients (members, P), decay (P,): weights first, then biases, then padding;
              updates (candidates, 4): momentum, along_gradient, along_velocity, threshold
-    chosen   order (n,) int32, start, stop: the rows order[start…stop−1]
+    chosen   order (n,) int32, start, stop, coming: the rows order[start…stop−1]; after them come order[coming…]
 """
-
-import math
 
 import numpy as np
 
-from app.training.compilation import LINE_BYTES, compiled, fetched, frozen, inlined
+from app.training.compilation import compiled, frozen, inlined
 from app.training.kernels import ONE, ZERO, step_span
-from app.training.losses import CROSS_ENTROPY, exponential, residual_loss
+from app.training.losses import CROSS_ENTROPY, exponential, logarithm, residual_loss
 from app.training.team import LINE_NUMBERS, meet, share_of
-from app.training.tiles import FEATURES, ROWS, backward, forward
-
-ROWS_AHEAD = 8
-"""How far before its copying a row is asked for."""
-
-
-@compiled
-def gather(octets, are_wide, chosen, block, block_octets):  # type: ignore[no-untyped-def]
-    """Copy rows into a block, as float32; those that come next are asked for meanwhile."""
-    order, start, stop = chosen
-    for i in range(start, stop):
-        ahead = order[min(i + ROWS_AHEAD, order.size - 1)]
-        for j in range(0, octets.shape[1], LINE_BYTES):
-            fetched(octets, ahead, j)
-        row = order[i]
-        if are_wide:
-            for j in range(octets.shape[1]):
-                block_octets[i - start, j] = octets[row, j]
-        else:
-            for j in range(octets.shape[1]):
-                block[i - start, j] = octets[row, j]
+from app.training.tiles import FEATURES, ROWS, backward, forward, take
 
 
 @compiled
@@ -49,10 +27,11 @@ def find_best(Z, first, count, k, top, best):  # type: ignore[no-untyped-def]
     for i in range(count):
         top[i], best[i] = Z[first, i], ZERO
     for c in range(1, k):
+        number = np.float32(c)
         for i in range(count):
-            better = Z[first + c, i] > top[i]
-            best[i] = np.float32(c) if better else best[i]
-            top[i] = Z[first + c, i] if better else top[i]
+            z, until = Z[first + c, i], top[i]
+            best[i] = number if z > until else best[i]
+            top[i] = max(until, z)
 
 
 @compiled
@@ -61,18 +40,20 @@ def exponentiate(Z, first, count, k, top, total):  # type: ignore[no-untyped-def
     total[:count] = ZERO
     for c in range(k):
         for i in range(count):
-            Z[first + c, i] = exponential(Z[first + c, i] - top[i])
-            total[i] += Z[first + c, i]
+            power = exponential(Z[first + c, i] - top[i])
+            Z[first + c, i] = power
+            total[i] += power
 
 
 @compiled
 def softmax_slopes(Z, first, chosen, labels, shares, notes, totals):  # type: ignore[no-untyped-def]
     """Logits of one candidate become weight·(softmax − onehot(label)); adds loss and hits to `totals` (see `losses`).
 
-    Column by column of Z rather than row by row: the loops run along the rows, which LLVM vectorises.
+    Column by column of Z rather than row by row: the loops run along the rows, which LLVM vectorises where an index is
+    unsigned, since it then does not count from the end.
     """
-    order, start, stop = chosen
-    count, k, loss, hits = stop - start, shares.size, 0.0, 0
+    order, start, stop, _ = chosen
+    count, k, loss, hits = np.uint64(stop - start), shares.size, 0.0, 0
     top, best, total = notes[0], notes[1], notes[2]
     find_best(Z, first, count, k, top, best)
     for i in range(count):
@@ -81,8 +62,10 @@ def softmax_slopes(Z, first, chosen, labels, shares, notes, totals):  # type: ig
         hits += best[i] == np.float32(label)
     exponentiate(Z, first, count, k, top, total)
     for i in range(count):
+        top[i] = logarithm(total[i])
+    for i in range(count):
         weight = shares[labels[order[start + i]]]
-        loss += weight * math.log(total[i])
+        loss += weight * top[i]
         total[i] = weight / total[i]
     for c in range(k):
         for i in range(count):
@@ -97,7 +80,7 @@ def softmax_slopes(Z, first, chosen, labels, shares, notes, totals):  # type: ig
 @compiled
 def residual_slopes(Z, first, chosen, targets, loss, totals):  # type: ignore[no-untyped-def]
     """Predictions of one candidate become the loss's slopes; adds the losses to `totals`."""
-    order, start, stop = chosen
+    order, start, stop, _ = chosen
     total = 0.0
     for c in range(targets.shape[1]):
         for i in range(stop - start):
@@ -110,12 +93,12 @@ def residual_slopes(Z, first, chosen, targets, loss, totals):  # type: ignore[no
 @inlined
 def answer(rows, chosen, model, scratch, totals):  # type: ignore[no-untyped-def]
     """Outputs of a block of rows, turned into slopes in Z; losses and hits go to totals (candidates, 2)."""
-    octets, are_wide, targets, labels, shares = rows
-    _, start, stop = chosen
+    octets, numbers, targets, labels, shares = rows
+    _, start, stop, _ = chosen
     W, b, scale, loss, k = model
-    block, block_octets, Z, notes = scratch
-    gather(octets, are_wide, chosen, block, block_octets)
-    forward(block, stop - start, W, Z)
+    block, Z, notes = scratch
+    done = take(octets, chosen, block, W, Z) if octets.size > 0 else take(numbers, chosen, block, W, Z)
+    forward(block, stop - start, W, Z, done)
     for c in range(W.shape[0]):
         for i in range(stop - start):
             Z[c, i] = scale * Z[c, i] + b[c]
@@ -132,13 +115,13 @@ def differentiate(rows, chosen, model, scratch, gradient, totals):  # type: igno
 
     The gradient is Σᵢ z_ic x_ij, without the features' scale, and Σᵢ z_ic for the biases.
     """
-    order, start, stop = chosen
-    block, _, Z, _ = scratch
+    order, start, stop, coming = chosen
+    block, Z, _ = scratch
     outputs, features = model[0].shape
     gradient[:] = ZERO
     for first in range(start, stop, block.shape[0]):
         last = min(first + block.shape[0], stop)
-        answer(rows, (order, first, last), model, scratch, totals)
+        answer(rows, (order, first, last, last if last < stop else coming), model, scratch, totals)
         if gradient.size > 0:
             backward(block, last - first, Z, gradient[: outputs * features].reshape(outputs, features))
             for c in range(outputs):
@@ -186,7 +169,9 @@ def descend(rows, epoch, state, model, scratch, place, totals):  # type: ignore[
     for s in range(first, last):
         start, stop = s * batch_size, min((s + 1) * batch_size, order.size)
         mine = share_of(member, members, start, stop)
-        differentiate(rows, (order, mine[0], mine[1]), model, scratch, gradients[member], totals)
+        coming = share_of(member, members, stop, min(stop + batch_size, order.size))
+        chosen = order, mine[0], mine[1], coming[0]
+        differentiate(rows, chosen, model, scratch, gradients[member], totals)
         meet(meetings, member)
         share = ONE if summed else ONE / np.float32(stop - start)
         move(state, own, rates[s], sizes, (scale * share, share))
@@ -201,8 +186,8 @@ def warm() -> None:
     state = theta, velocity, np.zeros((1, size), np.float32), decay, np.zeros((1, 4), np.float32)
     model = theta[:-1].reshape(1, FEATURES), theta[-1:], ONE, CROSS_ENTROPY, 1
     epoch, totals = (order, np.zeros((1, 1), np.float32), (0, 1, 2, False)), np.zeros((1, 2))
-    block = np.zeros((ROWS, FEATURES), np.float32)
-    scratch = block, block.view(np.uint8), np.zeros((1, ROWS), np.float32), np.zeros((3, ROWS), np.float32)
-    rows, meetings = (frozen(np.zeros((2, 4), np.uint8)), True, *truth), np.zeros((1, LINE_NUMBERS), np.int64)
+    scratch = tuple(np.zeros(shape, np.float32) for shape in ((ROWS, FEATURES), (1, ROWS), (3, ROWS)))
+    X = frozen(np.zeros((2, 1), np.uint8)), frozen(np.zeros((0, 1), np.float32))
+    rows, meetings = (*X, *truth), np.zeros((1, LINE_NUMBERS), np.int64)
     descend(rows, epoch, state, model, scratch, (meetings, 0), totals)
-    differentiate(rows, (order, 0, 2), model, scratch, np.zeros(size, np.float32), totals)
+    differentiate(rows, (order, 0, 2, 2), model, scratch, np.zeros(size, np.float32), totals)

@@ -5,7 +5,7 @@ hide the latency of a multiply-add, and each number that is loaded is used sever
 itself in a loop over rows, so the instructions are spelt out; it translates them for every processor, also for one
 whose vectors are shorter.
 
-Counts are told by types: a `Count` is a tuple of so many zeros.
+Counts are told by types: a `Count` is a tuple of so many zeros. Rows are a tuple of their numbers.
 """
 
 from collections.abc import Callable
@@ -106,23 +106,80 @@ def _zeros(typing: Any, outer: Any, inner: Any) -> Any:
     return kind(outer, inner), generate
 
 
-def _add_products(typing: Any, sums: Any, X: Any, i: Any, W: Any, c: Any, j: Any) -> Any:
-    """sums[a][b] + X[i + a, j…]·W[c + b, j…], lane by lane."""
+def _following(typing: Any, i: Any, count: Any) -> Any:
+    """The rows i, i + 1, …, as many as the count."""
+    kind = types.UniTuple(types.intp, count.count)  # type: ignore[no-untyped-call]
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return context.make_tuple(builder, kind, [_after(builder, arguments[0], a) for a in range(count.count)])
+
+    return kind(types.intp, count), generate
+
+
+def _rows_of(typing: Any, order: Any, i: Any, count: Any) -> Any:
+    """The rows order[i], order[i + 1], …, as many as the count; the last one again where the order has ended."""
+    kind = types.UniTuple(types.intp, count.count)  # type: ignore[no-untyped-call]
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        array, first, _ = arguments
+        held = context.make_array(order)(context, builder, array)
+        last = _after(builder, builder.extract_value(held.shape, 0), -1)
+        rows = []
+        for a in range(count.count):
+            place = _after(builder, first, a)
+            place = builder.select(builder.icmp_signed("<", place, last), place, last)
+            address = cgutils.get_item_pointer(context, builder, order, held, [place], wraparound=False)  # type: ignore[no-untyped-call]
+            rows.append(builder.sext(builder.load(address), place.type))
+        return context.make_tuple(builder, kind, rows)
+
+    return kind(order, types.intp, count), generate
+
+
+def _vectors_at(typing: Any, X: Any, rows: Any, j: Any) -> Any:
+    """X[row, j…] of each row, one vector each; bytes become float32."""
+    kind = types.UniTuple(VECTOR, rows.count)  # type: ignore[no-untyped-call]
+    are_octets = X.dtype == types.uint8
+    held_type = ir.VectorType(ir.IntType(8), LANES) if are_octets else _LLVM_TYPE
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        array, places, column = arguments
+        vectors = []
+        for a in range(rows.count):
+            place = _place(context, builder, X, array, builder.extract_value(places, a), column)
+            held = builder.load(builder.bitcast(place, held_type.as_pointer()), align=1 if are_octets else 4)
+            vectors.append(builder.uitofp(held, _LLVM_TYPE) if are_octets else held)
+        return context.make_tuple(builder, kind, vectors)
+
+    return kind(X, rows, types.intp), generate
+
+
+def _put_vectors(typing: Any, vectors: Any, X: Any, rows: Any, j: Any) -> Any:
+    """X[row, j…] = the vector of each row."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        held, array, places, column = arguments
+        for a in range(rows.count):
+            place = _place(context, builder, X, array, builder.extract_value(places, a), column)
+            builder.store(builder.extract_value(held, a), _vector_at(builder, place), align=4)
+        return context.get_dummy_value()
+
+    return types.void(vectors, X, rows, types.intp), generate
+
+
+def _add_products(typing: Any, sums: Any, features: Any, W: Any, c: Any, j: Any) -> Any:
+    """sums[a][b] + features[a]·W[c + b, j…], lane by lane."""
     rows, classes = sums.count, sums.dtype.count
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        held, x_array, row, w_array, first, column = arguments
+        held, vectors, w_array, first, column = arguments
         tile = _opened(builder, held, sums)
-        features = [
-            _load(builder, _place(context, builder, X, x_array, _after(builder, row, a), column)) for a in range(rows)
-        ]
         for b in range(classes):
             weights = _load(builder, _place(context, builder, W, w_array, _after(builder, first, b), column))
             for a in range(rows):
-                tile[a][b] = _multiply_add(builder, features[a], weights, tile[a][b])
+                tile[a][b] = _multiply_add(builder, builder.extract_value(vectors, a), weights, tile[a][b])
         return _closed(context, builder, tile, sums)
 
-    return sums(sums, X, types.intp, W, types.intp, types.intp), generate
+    return sums(sums, features, W, types.intp, types.intp), generate
 
 
 def _add_totals(typing: Any, sums: Any, z: Any, c: Any, i: Any) -> Any:
@@ -176,6 +233,10 @@ def _add_vectors(typing: Any, sums: Any, G: Any, c: Any, j: Any) -> Any:
 
 
 zeros: Callable[..., Any] = intrinsic(_zeros)
+following: Callable[..., Any] = intrinsic(_following)
+rows_of: Callable[..., Any] = intrinsic(_rows_of)
+vectors_at: Callable[..., Any] = intrinsic(_vectors_at)
+put_vectors: Callable[..., None] = intrinsic(_put_vectors)
 add_products: Callable[..., Any] = intrinsic(_add_products)
 add_totals: Callable[..., None] = intrinsic(_add_totals)
 add_slopes: Callable[..., Any] = intrinsic(_add_slopes)

@@ -1,4 +1,4 @@
-"""The permutation and the exponential on their own."""
+"""The permutation, the exponential and the logarithm on their own."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 
 from app.training import kernels
 from app.training.compilation import compiled
-from app.training.losses import exponential
+from app.training.losses import exponential, logarithm
 
 
 def _permutation(rows: int, seed: int, epoch: int) -> list[int]:
@@ -55,6 +55,15 @@ def test_the_exponential_is_right_to_float32() -> None:
     np.testing.assert_allclose(values, np.exp(points.astype(np.float64)), rtol=3e-7)
     assert evaluate(np.float32(-1e30)) == 0
     assert math.isnan(evaluate(np.float32(np.nan)))
+
+
+def test_the_logarithm_is_right_to_float32() -> None:
+    points = np.concatenate([np.linspace(1, 2, 2001), np.geomspace(2, 1e6, 2001), [2**20, 3e38]]).astype(np.float32)
+    values = np.array([logarithm(x) for x in points])
+    np.testing.assert_allclose(values, np.log(points.astype(np.float64)), rtol=2e-7)
+    assert logarithm(np.float32(1)) == 0
+    assert math.isnan(logarithm(np.float32(np.nan)))
+    assert math.isinf(logarithm(np.float32(np.inf)))
 
 
 @compiled

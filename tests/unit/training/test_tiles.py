@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from app.training.compilation import aligned
-from app.training.tiles import FEATURES, ROWS, backward, forward, padded
+from app.training.compilation import aligned, frozen
+from app.training.tiles import FEATURES, ROWS, backward, forward, padded, take
 
 
 def drawn(seed: int, *shape: int) -> np.ndarray:
@@ -19,7 +19,7 @@ def drawn(seed: int, *shape: int) -> np.ndarray:
 def test_both_products_are_numpys(outputs: int, width: int, count: int) -> None:
     height = padded(10, ROWS)
     X, W, Z = drawn(0, height, width), drawn(1, outputs, width), drawn(2, outputs, height)
-    forward(X, count, W, Z)
+    forward(X, count, W, Z, 0)
     expected = W.astype(np.float64) @ X.astype(np.float64).T
     np.testing.assert_allclose(Z[:, :count], expected[:, :count], rtol=1e-5, atol=1e-4)
     before = drawn(3, outputs, width)
@@ -29,10 +29,30 @@ def test_both_products_are_numpys(outputs: int, width: int, count: int) -> None:
     np.testing.assert_allclose(G - before, expected, rtol=1e-5, atol=2e-3)
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+@pytest.mark.parametrize("outputs", [1, 2, 3, 4, 5, 6, 10])
+@pytest.mark.parametrize("features", [1, FEATURES, 2 * FEATURES + 3, 1024 + FEATURES + 1])
+@pytest.mark.parametrize("count", [1, 6, 13])
+def test_rows_from_anywhere_are_copied_and_multiplied(kind: type, outputs: int, features: int, count: int) -> None:
+    generator = np.random.default_rng(4)
+    X = generator.integers(0, 256, (20, features)).astype(kind)
+    order = generator.permutation(20).astype(np.int32)
+    width = padded(features, FEATURES)
+    block, W, Z = aligned(padded(count, ROWS), width), drawn(1, outputs, width), drawn(2, outputs, padded(count, ROWS))
+    start, stop = 20 - count, 20
+    done = take(frozen(X), (order, start, stop, 3), block, W, Z)
+    np.testing.assert_array_equal(block[:count, :features], X[order[start:stop]])
+    assert not block[:, features:].any()
+    expected = W[:, :features].astype(np.float64) @ X[order[start:stop]].astype(np.float64).T
+    np.testing.assert_allclose(Z[:done, :count], expected[:done], rtol=1e-5, atol=2e-2)
+    forward(block, count, W, Z, done)
+    np.testing.assert_allclose(Z[:, :count], expected, rtol=1e-5, atol=2e-2)
+
+
 def test_what_is_no_number_stays_one() -> None:
     X, W, Z = drawn(0, ROWS, FEATURES), drawn(1, 3, FEATURES), aligned(3, ROWS)
     X[1, 0], X[2, 0] = np.nan, np.inf
-    forward(X, 3, W, Z)
+    forward(X, 3, W, Z, 0)
     assert np.isfinite(Z[:, 0]).all()
     assert np.isnan(Z[:, 1]).all()
     assert not np.isfinite(Z[:, 2]).any()
