@@ -1,10 +1,11 @@
 """What a minibatch step costs in nanoseconds: the choice between the regimes, how many threads share it, the pauses.
 
-    compiled    36 + 0.31·dk + n·(8.5 + 0.37·d + 0.19·dk + (31 + 7k if k > 1))
-    tiled      600 + 0.6·dk  + n·(10 + 0.44·d + 0.055·dk + (4k if k > 1))
+    compiled    17 + 0.29·dk + n·(5.9 + 0.23·d + 0.16·dk + (32 + 6.2k if k > 1))
+    tiled      680 + 0.44·dk + n·(10 + 0.18·d + 0.044·dk + (3k if k > 1))
 
 Fitted to `python -m benchmarks.training cost` with one thread on an AMD EPYC (Zen 3): 100 shapes from 2×1 to 2000×40,
-batches of 1 to 1024, typical error 12 %; where the choice is not the faster regime it costs at most 34 %.
+batches of 1 to 1024, the fastest of three runs, typical error 8 %; where the choice is not the faster regime it costs
+at most 16 %.
 """
 
 from dataclasses import dataclass
@@ -30,15 +31,15 @@ class Shape:
 def compiled_step(shape: Shape) -> float:
     """Nanoseconds of a step in the small regime."""
     d, k, products = shape.features, shape.outputs, shape.features * shape.outputs
-    classes = 31 + 7 * k if k > 1 else 0
-    return 36 + 0.31 * products + shape.batch * (8.5 + 0.37 * d + 0.19 * products + classes)
+    classes = 32 + 6.2 * k if k > 1 else 0
+    return 17 + 0.29 * products + shape.batch * (5.9 + 0.23 * d + 0.16 * products + classes)
 
 
 def tiled_step(shape: Shape) -> float:
     """Nanoseconds of a step in the large regime, by one thread."""
     d, k, products = shape.features, shape.outputs, shape.features * shape.outputs
-    classes = 4 * k if k > 1 else 0
-    return 600 + 0.6 * products + shape.batch * (10 + 0.44 * d + 0.055 * products + classes)
+    classes = 3 * k if k > 1 else 0
+    return 680 + 0.44 * products + shape.batch * (10 + 0.18 * d + 0.044 * products + classes)
 
 
 def members(shape: Shape, threads: int) -> int:

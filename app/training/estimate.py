@@ -4,8 +4,8 @@
     lbfgs      an evaluation of loss and gradient, times the iterations, two more for the start; each 250 000 beside
         float64    5 + 1.3·d + 0.19·dk + (130 if classes)           up to 4 million entries
         float32    5 + 0.4·d + 0.046·dk + (3k if classes)           d at 0.15 for pixels, which take less memory
-    sgd        a step of `cost`, and 5 for each row's place in the permutation; 40 000 an epoch of each candidate
-    sweep      a tiled step of `cost` for all candidates' outputs together
+    sgd        a step of `cost`, and 5 for each row's place in the permutation; 90 000 an epoch of each candidate
+    sweep      a tiled step of `cost` for all candidates' outputs together, and 20 for each candidate if classes
     whitening  44 + 9d + 0.09·d²                                    once, where `preconditioning` has it
     learning_rate "auto"    9 + 9d once, and 4 for each of at most 2 million entries
     measuring  a row that is not trained on: 10 + 0.1·d + 0.023·dk + 2.5k
@@ -28,7 +28,7 @@ SAMPLED_ENTRIES = 2_000_000
 """As in `learning_rate`."""
 START_SECONDS = 1e-3
 EVALUATION_NANOSECONDS = 250_000
-EPOCH_NANOSECONDS = 40_000
+EPOCH_NANOSECONDS = 90_000
 WIDEST_SOLVED = 1000
 """As in `optimum`."""
 PIXEL_ITERATIONS = 200
@@ -103,7 +103,8 @@ def _sgd(options: Hyperparameters, work: Work) -> float:
     shape = Shape(work.shape.features, work.shape.outputs * candidates, work.shape.batch)
     step = cost.tiled_step(shape) if options.sweep else min(cost.compiled_step(shape), cost.tiled_step(shape))
     steps = -(-work.rows // shape.batch)
-    epoch = EPOCH_NANOSECONDS * candidates + steps * step + work.rows * 5 + _measuring(work, candidates)
+    slopes = 20 * candidates if options.sweep and work.shape.outputs > 1 else 0
+    epoch = EPOCH_NANOSECONDS * candidates + steps * step + work.rows * (5 + slopes) + _measuring(work, candidates)
     return 1e-9 * ((options.epochs or 1) * epoch + (_rate(work) if options.is_rate_open else 0.0))
 
 
