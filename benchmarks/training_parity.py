@@ -18,7 +18,6 @@ from sklearn.linear_model import LogisticRegression, SGDRegressor
 
 from app.training import exact, kernels, tiles
 from app.training.compilation import aligned, compiled
-from app.training.engine import RUNNING
 from app.training.epoch import Epoch
 from app.training.fit import fit
 from app.training.hyperparameters import Hyperparameters
@@ -32,14 +31,29 @@ FOLDER = os.environ.get("ONELAYER_FASHION_MNIST", "data/fashion-mnist")
 
 
 THREADS = threads()
+QUIET_SECONDS = 0.1
+EPOCHS = 5
 now = time.process_time if THREADS == 1 else time.perf_counter
 
 
 def fastest(work: Callable[[], object], repeats: int = 5) -> float:
     """Seconds of the fastest of several runs, the first one not counted."""
-    work()
+    return side_by_side(work, rounds=repeats)[0]
+
+
+def side_by_side(*works: Callable[[], object], rounds: int = 5) -> list[float]:
+    """Seconds of the fastest run of each, the first ones not counted: in turns, so that a busy minute is everyone's."""
+    for work in works:
+        work()
+    times = [[turn(work) for work in works] for _ in range(rounds)]
+    return [min(each) for each in zip(*times, strict=True)]
+
+
+def turn(work: Callable[[], object]) -> float:
+    """Seconds of the faster of two runs, when other libraries' threads no longer keep a core busy looking for work."""
+    time.sleep(QUIET_SECONDS)
     times = []
-    for _ in range(repeats):
+    for _ in range(2):
         start = now()
         work()
         times.append(now() - start)
@@ -69,16 +83,17 @@ def last(problem: Problem, **options: object) -> Epoch:
     return [step for step in fit(problem, Hyperparameters(**options)) if isinstance(step, Epoch)][-1]  # type: ignore[arg-type]
 
 
-def loader_epoch(problem: Problem) -> None:
+def loader_epochs(problem: Problem) -> None:
     """TensorDataset, DataLoader and autograd, as the text has it."""
     images = torch.from_numpy(problem.train.X.copy()).float().mul_(problem.train.scale)
     data = torch.utils.data.TensorDataset(images, torch.from_numpy(problem.train.y.copy()).long())
     net = torch.nn.Linear(784, 10)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    for X, y in torch.utils.data.DataLoader(data, 256, shuffle=True):
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(net(X), y).backward()
-        optimizer.step()
+    for _ in range(EPOCHS):
+        for X, y in torch.utils.data.DataLoader(data, 256, shuffle=True):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(net(X), y).backward()
+            optimizer.step()
 
 
 def against_sgd_regressor() -> None:
@@ -89,9 +104,11 @@ def against_sgd_regressor() -> None:
     ]:
         options = {"epochs": epochs, "batch_size": batch, "learning_rate": 1e-3, "train_metrics": "running"}
         given = Hyperparameters(model="linear", **options)  # type: ignore[arg-type]
-        ours = fastest(lambda p=problem, g=given: list(fit(p, g)))  # type: ignore[misc]
         regressor = SGDRegressor(max_iter=epochs, tol=None, learning_rate="constant", eta0=1e-3, alpha=0.0)
-        theirs = fastest(lambda p=problem, r=regressor: r.fit(p.train.X, p.train.y[:, 0]), 2)  # type: ignore[misc]
+        ours, theirs = side_by_side(
+            lambda p=problem, g=given: list(fit(p, g)),  # type: ignore[misc]
+            lambda p=problem, r=regressor: r.fit(p.train.X, p.train.y[:, 0]),  # type: ignore[misc]
+        )
         said(name, ours, theirs, "SGDRegressor")
 
 
@@ -101,9 +118,12 @@ def against_lstsq() -> None:
     X = generator.standard_normal((1_000_000, 50), np.float32) + 3
     y = X @ generator.standard_normal((50, 1), np.float32) + generator.standard_normal((1_000_000, 1), np.float32)
     *_, found = exact.least_squares(Rows(X, y), 0.0)
-    ours = fastest(lambda: list(exact.least_squares(Rows(X, y), 0.0)), 3)
     design, target = np.column_stack([X, np.ones(len(X))]).astype(np.float64), y.astype(np.float64)
-    theirs = fastest(lambda: np.linalg.lstsq(design, target, rcond=None), 1)
+    ours, theirs = side_by_side(
+        lambda: list(exact.least_squares(Rows(X, y), 0.0)),
+        lambda: np.linalg.lstsq(design, target, rcond=None),
+        rounds=3,
+    )
     said("exact, 1 000 000 × 50", ours, theirs, "numpy.linalg.lstsq")
     assert found is not None
     off = np.abs(np.linalg.lstsq(design, target, rcond=None)[0][:-1] - found.weights).max()
@@ -114,16 +134,20 @@ def images(problem: Problem) -> None:
     """Fashion-MNIST: an epoch, its parts, the whole job, the optimum, and a sweep."""
     given = {"model": "softmax", "batch_size": 256, "learning_rate": 0.1}
     train_only = Problem(problem.train, None, 10)
-    epoch = fastest(lambda: last(train_only, epochs=1, **given))
-    said("Fashion-MNIST, one epoch, batch 256", epoch, fastest(lambda: loader_epoch(problem), 1), "DataLoader loop")
-    found, ours, padded = products(), peak_products(10), peak_products(16)
+    training, loop = side_by_side(
+        lambda: last(train_only, epochs=EPOCHS, **given), lambda: loader_epochs(problem), rounds=3
+    )
+    epoch = training / EPOCHS
+    said(f"Fashion-MNIST, batch 256, an epoch of {EPOCHS}", epoch, loop / EPOCHS, "DataLoader loop")
+    found, whole = side_by_side(products(), peak(), rounds=20)
+    ours, padded = (whole / (2 * 1024**3) * (2 * 2 * 60_000 * 784 * columns) for columns in (10, 16))
     print(
         f"    its two products {found * 1e3:.1f} ms; at sgemm's peak {ours * 1e3:.1f} ms: {found / ours:.2f} ×,",
         end=" ",
     )
     print(f"with ten columns padded to sixteen {padded * 1e3:.1f} ms: {found / padded:.2f} ×")
     print(f"    the whole epoch {epoch / ours:.2f} × and {epoch / padded:.2f} × of the products at peak")
-    momentum = {**given, "learning_rate": 0.15, "momentum": 0.9, "lr_schedule": {"type": "linear"}, "epochs": 5}
+    momentum = {**given, "learning_rate": 0.15, "momentum": 0.9, "lr_schedule": {"type": "linear"}, "epochs": EPOCHS}
     job = fastest(lambda: last(problem, **momentum), 2)
     X, tested = problem.train.X / np.float32(255), problem.validation.X / np.float32(255)  # type: ignore[union-attr]
     logistic = LogisticRegression(C=1e4, max_iter=100)
@@ -136,8 +160,10 @@ def images(problem: Problem) -> None:
     to_the_same_objective(train_only, X, logistic, theirs)
     rates = [0.01 * 1.3**power for power in range(16)]
     shared = {"model": "softmax", "batch_size": 256, "epochs": 1}
-    sweep = fastest(lambda: last(train_only, sweep={"learning_rate": rates}, **shared), 2)
-    alone = fastest(lambda: [last(train_only, learning_rate=rate, **shared) for rate in rates], 2)
+    sweep, alone = side_by_side(
+        lambda: last(train_only, sweep={"learning_rate": rates}, **shared),
+        lambda: [last(train_only, learning_rate=rate, **shared) for rate in rates],
+    )
     print(f"a sweep of 16 rates: {sweep * 1e3:.0f} ms, 16 jobs {alone * 1e3:.0f} ms: {sweep / alone:.2f} of their time")
 
 
@@ -172,8 +198,8 @@ def both_products(rows, block, W, Z, G):  # type: ignore[no-untyped-def]
         tiles.backward(block, count, Z, G)
 
 
-def products() -> float:
-    """Seconds of the two products of an epoch, as the engine does them."""
+def products() -> Callable[[], None]:
+    """The two products of an epoch, as the engine does them."""
     team = Team(THREADS)
     spaces = [(*scratch(784, 10, 256), aligned(10, 784)) for _ in range(THREADS)]
     weights = aligned(10, 784)
@@ -183,33 +209,29 @@ def products() -> float:
         first, last = team.share(member, 60_000)
         both_products(last - first, block, weights, Z, gradient)
 
-    return fastest(lambda: team.run(part))
+    return lambda: team.run(part)
 
 
-def peak_products(columns: int) -> float:
-    """Seconds that the arithmetic of those products takes at this machine's sgemm peak."""
+def peak() -> Callable[[], object]:
+    """The sgemm of a size that NumPy is fastest at: 2·1024³ operations."""
     A = np.ones((1024, 1024), np.float32)
-    best = min(fastest(lambda: A @ A) for _ in range(3))
-    return best / (2 * 1024**3) * (2 * 2 * 60_000 * 784 * columns)
+    return lambda: A @ A
 
 
 def growth() -> None:
     """How the epoch grows when rows or features double, in the large regime."""
 
-    def seconds(rows: int, features: int) -> float:
+    def epoch(rows: int, features: int) -> Callable[[], None]:
         problem = classes(rows, features, 10, pixels=True)
         setting = Setting.of(problem, Hyperparameters(model="softmax", batch_size=256, learning_rate=1e-3))
         engine = TiledEngine([setting], 1_000_000, THREADS)
         engine.begin(1)
         steps = rows // 256
-        seen = fastest(lambda: engine.descend(0, steps, np.full(steps, 1e-3, np.float32)), 5)
-        assert engine.report().totals[RUNNING, 0] > 0
-        return seen
+        return lambda: engine.descend(0, steps, np.full(steps, 1e-3, np.float32))
 
-    base = seconds(30_000, 784)
-    print(
-        f"twice the rows {seconds(60_000, 784) / base:.2f} ×, twice the features {seconds(30_000, 1568) / base:.2f} ×"
-    )
+    shapes = [(30_000, 784), (60_000, 784), (30_000, 1568)]
+    base, rows, features = side_by_side(*(epoch(*shape) for shape in shapes), rounds=20)
+    print(f"twice the rows {rows / base:.2f} ×, twice the features {features / base:.2f} ×")
 
 
 def run() -> None:

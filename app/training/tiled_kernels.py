@@ -110,25 +110,39 @@ def answer(rows, chosen, model, scratch, totals):  # type: ignore[no-untyped-def
 
 
 @compiled
+def complete(G):  # type: ignore[no-untyped-def]
+    """The last class's gradient, where it is 0 so far: the slopes of a row sum to 0 over the classes."""
+    last = G.shape[0] - 1
+    for c in range(last):
+        for j in range(np.uint64(G.shape[1])):
+            G[last, j] -= G[c, j]
+
+
+@compiled
 def differentiate(rows, chosen, model, scratch, gradient, totals):  # type: ignore[no-untyped-def]
     """Losses and hits of rows are added to `totals`; the gradient (P,) is set, unless it is empty.
 
-    The gradient is Σᵢ z_ic x_ij, without the features' scale, and Σᵢ z_ic for the biases.
+    The gradient is Σᵢ z_ic x_ij, without the features' scale, and Σᵢ z_ic for the biases. The last class's, in a lone
+    training, follows from the others'.
     """
     order, start, stop, coming = chosen
     block, Z, _ = scratch
     outputs, features = model[0].shape
+    follows = model[3] == CROSS_ENTROPY and totals.shape[0] == 1 and outputs > 1
+    free = outputs - 1 if follows else outputs
     gradient[:] = ZERO
     for first in range(start, stop, block.shape[0]):
         last = min(first + block.shape[0], stop)
         answer(rows, (order, first, last, last if last < stop else coming), model, scratch, totals)
         if gradient.size > 0:
-            backward(block, last - first, Z, gradient[: outputs * features].reshape(outputs, features))
+            backward(block, last - first, Z, gradient[: free * features].reshape(free, features))
             for c in range(outputs):
                 total = ZERO
                 for i in range(last - first):
                     total += Z[c, i]
                 gradient[outputs * features + c] += total
+    if follows and gradient.size > 0:
+        complete(gradient[: outputs * features].reshape(outputs, features))
 
 
 @inlined

@@ -156,12 +156,15 @@ def sum_rows(outputs, block, count, Z, c, G):  # type: ignore[no-untyped-def]
 
 @compiled
 def backward(block, count, Z, G):  # type: ignore[no-untyped-def]
-    """G += Z·X of the first `count` rows."""
+    """G += Z·X of the first `count` rows, for the first outputs of Z, as many as G has."""
     c = 0
     while c < G.shape[0]:
-        outputs = tile_outputs(G.shape[0] - c)
+        left = G.shape[0] - c
+        outputs = 4 if left == 4 else tile_outputs(left)
         if outputs == 5:
             sum_rows(FIVE, block, count, Z, c, G)
+        elif outputs == 4:
+            sum_rows(FOUR, block, count, Z, c, G)
         elif outputs == 3:
             sum_rows(THREE, block, count, Z, c, G)
         elif outputs == 2:
