@@ -35,7 +35,7 @@ def scratch(features: int, outputs: int, longest: int) -> Scratch:
     width = padded(features, FEATURES)
     size = max(FEWEST_ROWS, min(MOST_ROWS, BLOCK_BYTES // (4 * width)))
     size = padded(min(longest, size), ROWS)
-    return aligned(size, width), aligned(outputs, size), aligned(3, size)
+    return aligned(size, width), aligned(outputs, size), aligned(4, size)
 
 
 def flat_size(features: int, outputs: int) -> int:

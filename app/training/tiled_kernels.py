@@ -6,7 +6,7 @@ The members of a team (see `team`) take a share of each minibatch's rows, and th
     rows     X (n, d) as uint8 or as float32, of which one is empty; targets (n, k) float32 or labels (n,) int32,
              of which one is empty; shares (k,), the classes' weights
     model    W (K, D), b (K,), the features' scale, the loss, k             K = candidates·k, D = d padded
-    scratch  block (B, D), Z (K, B), notes (3, B), all float32              a member's own
+    scratch  block (B, D), Z (K, B), notes (4, B), all float32              a member's own
     state    theta, velocity (P,), gradients (members, P), decay (P,): weights first, then biases, then padding;
              updates (candidates, 4): momentum, along_gradient, along_velocity, threshold
     chosen   order (n,) int32, start, stop, coming: the rows order[start…stop−1]; after them come order[coming…]
@@ -54,25 +54,22 @@ def softmax_slopes(Z, first, chosen, labels, shares, notes, totals):  # type: ig
     """
     order, start, stop, _ = chosen
     count, k, loss, hits = np.uint64(stop - start), shares.size, 0.0, 0
-    top, best, total = notes[0], notes[1], notes[2]
+    top, best, total, weight = notes[0], notes[1], notes[2], notes[3]
     find_best(Z, first, count, k, top, best)
     for i in range(count):
         label = labels[order[start + i]]
-        loss -= shares[label] * (Z[first + label, i] - top[i])
         hits += best[i] == np.float32(label)
+        weight[i] = shares[label]
+        loss -= weight[i] * (Z[first + label, i] - top[i])
     exponentiate(Z, first, count, k, top, total)
     for i in range(count):
-        top[i] = logarithm(total[i])
-    for i in range(count):
-        weight = shares[labels[order[start + i]]]
-        loss += weight * top[i]
-        total[i] = weight / total[i]
+        loss += weight[i] * logarithm(total[i])
+        total[i] = weight[i] / total[i]
     for c in range(k):
         for i in range(count):
             Z[first + c, i] *= total[i]
     for i in range(count):
-        label = labels[order[start + i]]
-        Z[first + label, i] -= shares[label]
+        Z[first + labels[order[start + i]], i] -= weight[i]
     totals[0] += loss
     totals[1] += hits
 
@@ -83,7 +80,7 @@ def residual_slopes(Z, first, chosen, targets, loss, totals):  # type: ignore[no
     order, start, stop, _ = chosen
     total = 0.0
     for c in range(targets.shape[1]):
-        for i in range(stop - start):
+        for i in range(np.uint64(stop - start)):
             residual = Z[first + c, i] - targets[order[start + i], c]
             value, Z[first + c, i] = residual_loss(loss, residual)
             total += value
@@ -100,7 +97,7 @@ def answer(rows, chosen, model, scratch, totals):  # type: ignore[no-untyped-def
     done = take(octets, chosen, block, W, Z) if octets.size > 0 else take(numbers, chosen, block, W, Z)
     forward(block, stop - start, W, Z, done)
     for c in range(W.shape[0]):
-        for i in range(stop - start):
+        for i in range(np.uint64(stop - start)):
             Z[c, i] = scale * Z[c, i] + b[c]
     for candidate in range(totals.shape[0]):
         if loss == CROSS_ENTROPY:
@@ -138,7 +135,7 @@ def differentiate(rows, chosen, model, scratch, gradient, totals):  # type: igno
             backward(block, last - first, Z, gradient[: free * features].reshape(free, features))
             for c in range(outputs):
                 total = ZERO
-                for i in range(last - first):
+                for i in range(np.uint64(last - first)):
                     total += Z[c, i]
                 gradient[outputs * features + c] += total
     if follows and gradient.size > 0:
@@ -200,7 +197,7 @@ def warm() -> None:
     state = theta, velocity, np.zeros((1, size), np.float32), decay, np.zeros((1, 4), np.float32)
     model = theta[:-1].reshape(1, FEATURES), theta[-1:], ONE, CROSS_ENTROPY, 1
     epoch, totals = (order, np.zeros((1, 1), np.float32), (0, 1, 2, False)), np.zeros((1, 2))
-    scratch = tuple(np.zeros(shape, np.float32) for shape in ((ROWS, FEATURES), (1, ROWS), (3, ROWS)))
+    scratch = tuple(np.zeros(shape, np.float32) for shape in ((ROWS, FEATURES), (1, ROWS), (4, ROWS)))
     X = frozen(np.zeros((2, 1), np.uint8)), frozen(np.zeros((0, 1), np.float32))
     rows, meetings = (*X, *truth), np.zeros((1, LINE_NUMBERS), np.int64)
     descend(rows, epoch, state, model, scratch, (meetings, 0), totals)
