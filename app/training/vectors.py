@@ -116,23 +116,22 @@ def _following(typing: Any, i: Any, count: Any) -> Any:
     return kind(types.intp, count), generate
 
 
-def _rows_of(typing: Any, order: Any, i: Any, count: Any) -> Any:
-    """The rows order[i], order[i + 1], …, as many as the count; the last one again where the order has ended."""
+def _rows_of(typing: Any, order: Any, i: Any, last: Any, count: Any) -> Any:
+    """The rows order[i], order[i + 1], …, as many as the count; order[last] again and again from there on."""
     kind = types.UniTuple(types.intp, count.count)  # type: ignore[no-untyped-call]
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        array, first, _ = arguments
+        array, first, end, _ = arguments
         held = context.make_array(order)(context, builder, array)
-        last = _after(builder, builder.extract_value(held.shape, 0), -1)
         rows = []
         for a in range(count.count):
             place = _after(builder, first, a)
-            place = builder.select(builder.icmp_signed("<", place, last), place, last)
+            place = builder.select(builder.icmp_signed("<", place, end), place, end)
             address = cgutils.get_item_pointer(context, builder, order, held, [place], wraparound=False)  # type: ignore[no-untyped-call]
             rows.append(builder.sext(builder.load(address), place.type))
         return context.make_tuple(builder, kind, rows)
 
-    return kind(order, types.intp, count), generate
+    return kind(order, types.intp, types.intp, count), generate
 
 
 def _vectors_at(typing: Any, X: Any, rows: Any, j: Any) -> Any:

@@ -39,10 +39,14 @@ def test_rows_from_anywhere_are_copied_and_multiplied(kind: type, outputs: int, 
     order = generator.permutation(20).astype(np.int32)
     width = padded(features, FEATURES)
     block, W, Z = aligned(padded(count, ROWS), width), drawn(1, outputs, width), drawn(2, outputs, padded(count, ROWS))
-    start, stop = 20 - count, 20
+    start, stop = 18 - count, 18
     done = take(frozen(X), (order, start, stop, 3), block, W, Z)
     np.testing.assert_array_equal(block[:count, :features], X[order[start:stop]])
     assert not block[:, features:].any()
+    beyond = block[count:, :features]
+    np.testing.assert_array_equal(
+        beyond[beyond.any(axis=1)], np.tile(X[order[stop - 1]], (beyond.any(axis=1).sum(), 1))
+    )
     expected = W[:, :features].astype(np.float64) @ X[order[start:stop]].astype(np.float64).T
     np.testing.assert_allclose(Z[:done, :count], expected[:done], rtol=1e-5, atol=2e-2)
     forward(block, count, W, Z, done)
