@@ -78,7 +78,7 @@ def aligned(*shape: int) -> NDArray[np.float32]:
 def _fetched(typing, array, row, column):  # type: ignore[no-untyped-def]
     """Ask the processor to bring array[row, column] and its cache line near: LLVM's `prefetch`, which never faults.
 
-    Rows in random order are no stream that the processor could guess; asked for a minibatch ahead they are there in
+    Rows in random order are no stream that the processor could guess; asked for ahead they are there in
     time. Without it a step of a million rows waits for memory three quarters of its time.
     """
 

@@ -9,7 +9,7 @@ The members of a team (see `team`) take a share of each minibatch's rows, and th
     scratch  block (B, D), Z (K, B), notes (4, B), all float32              a member's own
     state    theta, velocity (P,), gradients (members, P), decay (P,): weights first, then biases, then padding;
              updates (candidates, 4): momentum, along_gradient, along_velocity, threshold
-    chosen   order (n,) int32, start, stop, coming: the rows order[start…stop−1]; after them come order[coming…]
+    chosen   order (n,) int32, start, stop, coming, as in `tiles`
 """
 
 import numpy as np
@@ -19,6 +19,9 @@ from app.training.kernels import ONE, ZERO, step_span
 from app.training.losses import CROSS_ENTROPY, exponential, logarithm, residual_loss
 from app.training.team import LINE_NUMBERS, meet, share_of
 from app.training.tiles import FEATURES, ROWS, backward, forward, take
+
+MOST_FOLLOWED = 16
+"""Classes of which the last one's gradient follows from the others': of more it would gather their rounding."""
 
 
 @compiled
@@ -119,13 +122,13 @@ def complete(G):  # type: ignore[no-untyped-def]
 def differentiate(rows, chosen, model, scratch, gradient, totals):  # type: ignore[no-untyped-def]
     """Losses and hits of rows are added to `totals`; the gradient (P,) is set, unless it is empty.
 
-    The gradient is Σᵢ z_ic x_ij, without the features' scale, and Σᵢ z_ic for the biases. The last class's, in a lone
-    training, follows from the others'.
+    The gradient is Σᵢ z_ic x_ij, without the features' scale, and Σᵢ z_ic for the biases. In a lone training the
+    weights of the last class, of a few, have a gradient that follows from the others'.
     """
     order, start, stop, coming = chosen
     block, Z, _ = scratch
     outputs, features = model[0].shape
-    follows = model[3] == CROSS_ENTROPY and totals.shape[0] == 1 and outputs > 1
+    follows = model[3] == CROSS_ENTROPY and totals.shape[0] == 1 and 1 < outputs <= MOST_FOLLOWED
     free = outputs - 1 if follows else outputs
     gradient[:] = ZERO
     for first in range(start, stop, block.shape[0]):

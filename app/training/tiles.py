@@ -12,7 +12,8 @@ Rows lie anywhere in memory, as float32 or as bytes. The first tile of outputs t
 the block as float32, so that copying them costs little beside the products; rows that come later are asked for
 meanwhile.
 
-    chosen  order (n,) int32, start, stop, coming: the rows order[start…stop−1]; after them come order[coming…]
+    chosen  order (n,) int32, start, stop, coming: the rows order[start…stop−1]; `coming` is where those stand that are
+            likely to be next, which are asked for and not read
 """
 
 from app.training.compilation import LINE_BYTES, compiled, fetched, inlined
@@ -65,8 +66,12 @@ def rows_ahead(height, chosen, i):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def copy_rest(rows, X, block, i, whole):  # type: ignore[no-untyped-def]
-    """Copy what no whole vectors hold of some rows."""
+def copy_rest(rows, ahead, X, block, i, whole):  # type: ignore[no-untyped-def]
+    """Copy what no whole vectors hold of some rows; that of rows ahead is asked for."""
+    if whole < X.shape[1]:
+        for row in ahead:
+            fetched(X, row, whole)
+            fetched(X, row, X.shape[1] - 1)
     for a in range(len(rows)):
         for j in range(whole, X.shape[1]):
             block[i + a, j] = X[rows[a], j]
@@ -85,7 +90,8 @@ def copy_and_multiply(height, outputs, X, chosen, block, W, Z):  # type: ignore[
         for i in range(0, stop - start, len(height)):
             rows, here = rows_of(order, start + i, stop - 1, height), following(i, height)
             ahead = rows_ahead(height, chosen, i)
-            copy_rest(rows, X, block, i, whole)
+            if first == 0:
+                copy_rest(rows, ahead, X, block, i, whole)
             sums = zeros(height, outputs)
             for j in range(first, min(last, whole), FEATURES):
                 if j * X.itemsize & (LINE_BYTES - 1) == 0:
@@ -103,7 +109,7 @@ def copy_and_multiply(height, outputs, X, chosen, block, W, Z):  # type: ignore[
 
 @compiled
 def take(X, chosen, block, W, Z):  # type: ignore[no-untyped-def]
-    """Copy the chosen rows into the block, and give the outputs of the first tile; how many outputs these are."""
+    """Copy the chosen rows into the block, and set the outputs of the first tile; returns how many outputs that is."""
     outputs = tile_outputs(W.shape[0])
     Z[:outputs] = 0
     if outputs == 5:

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 
 from app.training.hyperparameters import Hyperparameters
+from app.training.objective import Measured, Objective
 from app.training.problem import Problem, Rows
 from app.training.setting import Setting
 from app.training.tiled import TiledEngine
@@ -24,6 +25,19 @@ def before_a_wall(rows: int, features: int, kind: type) -> np.ndarray:
     wall = ctypes.addressof(ctypes.c_char.from_buffer(memory)) + pages * PAGE
     assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(wall), PAGE, NO_ACCESS) == 0
     return np.frombuffer(memory, np.uint8)[pages * PAGE - size : pages * PAGE].view(kind).reshape(rows, features)
+
+
+def search(rows: int, features: int, kind: type) -> None:
+    """Loss and gradient of one output, in blocks of which the last one is shorter."""
+    X = before_a_wall(rows, features, kind)
+    X[:] = np.random.default_rng(0).integers(0, 256, X.shape)
+    part = Rows(X, np.ones((rows, 1), np.float32), 1 / 255)
+    setting = Setting.of(Problem(part, None, 1), Hyperparameters(model="linear", solver="lbfgs"))
+    objective = Objective(setting, part, precise=False)
+    objective._block = 64
+    measured = list(objective.at(np.zeros((features + 1, 1))))[-1]
+    assert isinstance(measured, Measured)
+    assert measured.loss == 0.5
 
 
 def train_and_measure(rows: int, features: int, kind: type, classes: int) -> None:
@@ -48,3 +62,5 @@ if __name__ == "__main__":
     for shape in ((301, 64, np.uint8), (301, 50, np.uint8), (33, 784, np.uint8), (1025, 37, np.float32)):
         for outputs in (2, 3, 5, 10):
             train_and_measure(*shape, outputs)
+    search(201, 33, np.uint8)
+    search(201, 1041, np.float32)

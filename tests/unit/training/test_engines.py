@@ -1,5 +1,6 @@
 """Both regimes of the CPU against the straightforward loop, autograd and torch's SGD."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from app.training import fit as fit_module
 from app.training import kernels, tiled, tiled_kernels
+from app.training.compilation import frozen
 from app.training.compiled import CompiledEngine
 from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Problem, Rows
@@ -191,6 +193,27 @@ def test_splits_of_pixels_and_of_numbers_are_measured_alike() -> None:
     for train, validation in ((pixels, numbers), (numbers, pixels)):
         done = epochs_of("tiled", Problem(train, validation, 3), given, rate=1e-6)[0]
         assert done.train_loss == done.validation_loss
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 13])
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_a_logit_that_is_none_makes_a_loss_that_is_none(count: int, odd: float) -> None:
+    order, labels, shares = np.arange(16, dtype=np.int32), np.zeros(16, np.int32), np.ones(4, np.float32)
+    for c, i in itertools.product(range(4), range(count)):
+        Z, totals = np.ones((4, 16), np.float32), np.zeros(2)
+        Z[c, i] = odd
+        chosen = order, 0, count, count
+        tiled_kernels.softmax_slopes(Z, 0, chosen, frozen(labels), frozen(shares), np.ones((4, 16), np.float32), totals)
+        assert not np.isfinite(totals[0])
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_the_last_classs_gradient_is_that_of_any_class(classes: int) -> None:
+    problem = blobs(rows=300, classes=classes, pixels=True)
+    given = Hyperparameters(model="softmax", epochs=2, batch_size=60, class_weights="balanced", l2=0.01)
+    alone, other = (epochs_of(regime, problem, given, rate=0.01)[-1].parameters for regime in ("tiled", "compiled"))
+    np.testing.assert_allclose(alone.weights, other.weights, rtol=2e-4, atol=2e-6)
+    np.testing.assert_allclose(alone.bias, other.bias, rtol=2e-4, atol=2e-6)
 
 
 def test_every_loop_is_compiled_once_whatever_it_is_given(tmp_path: Any) -> None:

@@ -67,6 +67,19 @@ def test_the_logarithm_is_right_to_float32() -> None:
 
 
 @compiled
+def logarithms(values):
+    for i in range(np.uint64(values.size)):
+        values[i] = logarithm(values[i])
+
+
+def test_many_logarithms_at_once_are_the_same() -> None:
+    values = np.array([1, 1.5, 2, 10, 784, 1e6, np.nan, np.inf] * 5, np.float32)
+    expected = np.log(values.astype(np.float64))
+    logarithms(values)
+    np.testing.assert_allclose(values, expected, rtol=2e-7)
+
+
+@compiled
 def stepped(state, rate, scale, penalised, update):
     kernels.step(state, rate, scale, penalised, update)
 
