@@ -25,6 +25,7 @@ class Launcher:
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
+        self._changing = threading.Lock()  # or a supervisor that is just being started again would outlive `stop`
         self._keeper = threading.Thread(target=self._keep, name="launcher", daemon=True)
 
     def start(self) -> None:
@@ -39,8 +40,9 @@ class Launcher:
 
     def stop(self) -> None:
         """Stop the workers and wait until they are gone."""
-        self._stopping.set()
-        process = self._process
+        with self._changing:
+            self._stopping.set()
+            process = self._process
         if process is None:
             return
         if process.stdin is not None:
@@ -62,15 +64,19 @@ class Launcher:
             process_group=0,
         )
 
-    def _relaunched(self) -> subprocess.Popen[bytes] | None:
-        """A new supervisor, as soon as the system has room for one; None if the server stops before."""
+    def _relaunch(self) -> None:
+        """Start a new supervisor as soon as the system has room for one, unless the server stops before."""
         while True:
-            try:
-                return self._launch()
-            except OSError:
-                log.exception("the supervisor of the workers cannot be started; it is tried again")
-                if self._stopping.wait(RESTART_SECONDS):
-                    return None
+            with self._changing:
+                if self._stopping.is_set():
+                    return
+                try:
+                    self._process = self._launch()
+                except OSError:
+                    log.exception("the supervisor of the workers cannot be started; it is tried again")
+                else:
+                    return
+            self._stopping.wait(RESTART_SECONDS)
 
     def _keep(self) -> None:
         while self._process is not None:
@@ -80,4 +86,4 @@ class Launcher:
             if self._process.stdin is not None:
                 self._process.stdin.close()
             log.error("the supervisor of the workers died and is started again", exit_status=status)
-            self._process = self._relaunched()
+            self._relaunch()

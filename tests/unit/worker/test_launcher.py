@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,6 +112,29 @@ def test_workers_that_were_stopped_are_not_started_again(supervisor: Path, launc
 
     assert not launcher._keeper.is_alive()
     assert len(pids(tmp_path, "started")) == 1
+
+
+def test_workers_that_are_just_being_started_again_are_stopped_too(
+    supervisor: Path, launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write(supervisor, f"test $(wc -l < started) -ge 2 || exit 7; {UNTIL_ITS_INPUT_ENDS}")
+    stop = threading.Thread(target=launcher.stop)
+    launch = Launcher._launch
+
+    def stopped_meanwhile(self: Launcher) -> subprocess.Popen[bytes]:
+        launched = launch(self)
+        if self._process is not None:  # the first one was kept and has died: this is the second
+            assert soon(lambda: len(pids(tmp_path, "started")) == 2)
+            stop.start()
+            time.sleep(0.1)  # time enough for a `stop` that does not wait for what is going on
+        return launched
+
+    monkeypatch.setattr(Launcher, "_launch", stopped_meanwhile)
+    launcher.start()
+    assert soon(lambda: stop.ident is not None)
+    stop.join()
+
+    assert pids(tmp_path, "ended") == pids(tmp_path, "started")[1:]
 
 
 def test_to_stop_what_was_never_started_is_no_error(tmp_path: Path):
