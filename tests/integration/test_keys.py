@@ -26,12 +26,12 @@ def test_a_key_is_shown_once_and_works_at_once_and_no_longer_once_it_is_revoked(
     assert made.returncode == 0, made.stderr
     token = made.stdout.strip()
     key_id = token.split("_")[1]
+    listed = guarded.command("list").stdout
+    (line,) = (line for line in listed.splitlines() if key_id in line)
+    assert re.search(rf"{key_id}\s+a dashboard\s+read\s+{key_id}\s.*never\s+counts until", line)
+    assert token.split("_", 2)[2] not in listed
     with guarded.stranger(Authorization=f"Bearer {token}") as client:
         assert client.get("/datasets").status_code == 200
-        listed = guarded.command("list").stdout
-        (line,) = (line for line in listed.splitlines() if key_id in line)
-        assert re.search(rf"{key_id}\s+a dashboard\s+read\s+{key_id}\s.*never\s+counts until", line)
-        assert token.split("_", 2)[2] not in listed
         revoked = guarded.command("revoke", key_id)
         assert revoked.returncode == 0, revoked.stderr
         assert client.get("/datasets").status_code == 401

@@ -144,7 +144,7 @@ def keep(queue: Queue, claim: tuple[str, str, int]) -> Callable[[Session, list[M
     return write
 
 
-def soon(happened: Callable[[], object], seconds: float = 3.0) -> bool:
+def soon(happened: Callable[[], object], seconds: float = 20.0) -> bool:
     """Whether something comes true within a time that is ample."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

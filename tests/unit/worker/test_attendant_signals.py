@@ -24,7 +24,7 @@ def test_a_cancel_is_heard_within_a_tick(queue: Queue, attending: Attendant, wor
 
     queue.cancel(job.id)
 
-    assert attending.cancel_requested.wait(3.0)
+    assert attending.cancel_requested.wait(20.0)
     assert attending.should_stop()
 
 
@@ -51,7 +51,7 @@ def test_a_lost_lease_is_heard_by_who_writes(
 
     attending.record([measured(1)], 1.0, 10)
 
-    assert attending.lease_lost.wait(3.0)
+    assert attending.lease_lost.wait(20.0)
     assert attending.should_stop()
     assert epochs(database, job.id) == []
 
@@ -63,7 +63,7 @@ def test_a_lost_lease_is_heard_by_who_renews(queue: Queue, hasty: Attendant, wor
 
     queue.abandon(worker_id)
 
-    assert hasty.lease_lost.wait(3.0)
+    assert hasty.lease_lost.wait(20.0)
 
 
 def test_a_job_that_is_taken_while_the_loss_of_another_is_noticed_stays_the_workers_own(
@@ -81,7 +81,7 @@ def test_a_job_that_is_taken_while_the_loss_of_another_is_noticed_stays_the_work
     monkeypatch.setattr(hasty, "_let_go", let_go_late)
     hasty.take(lost)
     queue.abandon(worker_id)
-    assert noticed.wait(3.0)
+    assert noticed.wait(20.0)
 
     again = queue.claim(worker_id, ["cpu"])
     assert again is not None
@@ -101,7 +101,7 @@ def test_a_worker_that_lost_its_lease_stays_on_the_roster(
     hasty.take(claim)
     hasty.listen()
     queue.abandon(worker_id)
-    assert hasty.lease_lost.wait(3.0)
+    assert hasty.lease_lost.wait(20.0)
 
     silence(database, worker_id)
 
@@ -116,7 +116,7 @@ def test_a_worker_that_lost_its_lease_has_nothing_left_to_conclude(
     attending.listen()
     queue.abandon(worker_id)
     attending.record([measured(1)], 1.0, 10)
-    assert attending.lease_lost.wait(3.0)
+    assert attending.lease_lost.wait(20.0)
 
     with pytest.raises(LeaseLost):
         attending.conclude(keep(queue, claim))
@@ -147,7 +147,7 @@ def test_what_was_said_of_one_job_is_not_said_of_the_next(
 def test_a_worker_stops_when_its_supervisor_is_gone(attendant: Attendant, worker_id: str):
     attendant.start(worker_id, lambda: True)
 
-    assert attendant.stop_requested.wait(3.0)
+    assert attendant.stop_requested.wait(20.0)
     assert attendant.should_stop()
     attendant.end()
 
