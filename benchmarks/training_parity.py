@@ -205,7 +205,7 @@ def products() -> Callable[[], None]:
     weights = aligned(10, 784)
 
     def part(member: int) -> None:
-        block, Z, _, gradient = spaces[member]
+        block, Z, _, _, gradient = spaces[member]
         first, last = team.share(member, 60_000)
         both_products(last - first, block, weights, Z, gradient)
 

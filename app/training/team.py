@@ -7,7 +7,7 @@ Who has looked in vain for a while lets others have his core, which matters wher
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
 
@@ -89,9 +89,10 @@ class Team:
         try:
             attended(0)
         finally:
-            wait(others)
-        for future in others:
-            future.result()
+            failures = [future.exception() for future in others]  # `wait` takes 30 µs more
+        for failure in failures:
+            if failure is not None:
+                raise failure
 
 
 def _counted(builder: Any, context: Any, kind: Any, array: Any, member: Any) -> Any:

@@ -23,19 +23,25 @@ BLOCK_BYTES = 100_000
 """Rows that are worked on at a time, which the second-level cache holds beside the gradient of some classes."""
 FEWEST_ROWS, MOST_ROWS = 16, 256
 """Rows of a block at least, where they are wide, and at most."""
+MOST_CONTRASTED = 16
+"""Classes that are told from the last one alone: of more, its gradient would gather the rounding of all others'."""
 
 NO_GRADIENT = np.empty(0, np.float32)
 
-Scratch = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+Scratch = tuple[NDArray[np.float32], ...]
 Given = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]
 
 
-def scratch(features: int, outputs: int, longest: int) -> Scratch:
-    """What a member works in: a block of rows, their outputs, and notes. There are never more than `longest` rows."""
+def scratch(features: int, outputs: int, longest: int, classes: bool = False) -> Scratch:
+    """What a member works in: a block of rows, their outputs, notes, and contrasts if the outputs are a few classes.
+
+    There are never more than `longest` rows.
+    """
     width = padded(features, FEATURES)
     size = max(FEWEST_ROWS, min(MOST_ROWS, BLOCK_BYTES // (4 * width)))
     size = padded(min(longest, size), ROWS)
-    return aligned(size, width), aligned(outputs, size), aligned(4, size)
+    contrasts = outputs - 1 if classes and outputs <= MOST_CONTRASTED else 0
+    return aligned(size, width), aligned(outputs, size), aligned(4, size), aligned(contrasts, width)
 
 
 def flat_size(features: int, outputs: int) -> int:
@@ -82,7 +88,8 @@ class TiledEngine:
         self._sequence = np.arange(min(longest, MEASURED_ROWS), dtype=np.int32)
         outputs = len(settings) * self._k
         self._team = Team(members)
-        self._scratch = [scratch(self._features, outputs, longest) for _ in range(members)]
+        classes = problem.train.y.ndim == 1 and len(settings) == 1
+        self._scratch = [scratch(self._features, outputs, longest, classes) for _ in range(members)]
         self._sums = [aligned(3, len(settings), 4).view(np.float64) for _ in range(members)]
         self._lay_out_parameters(outputs)
 

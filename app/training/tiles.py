@@ -51,9 +51,11 @@ def padded(size: int, unit: int) -> int:
 
 @inlined
 def tile_outputs(left):  # type: ignore[no-untyped-def]
-    """Outputs of the next tile, where so many are left: 5, 3, 2 or 1."""
+    """Outputs of the next tile, where so many are left: 5, 4, 3, 2 or 1."""
     if left > 6 or left == 5:
         return 5
+    if left == 4:
+        return 4
     return 3 if left in (3, 6) else (2 if left > 1 else 1)
 
 
@@ -107,6 +109,15 @@ def copy_and_multiply(height, outputs, X, chosen, block, W, Z):  # type: ignore[
             add_totals(sums, Z, 0, i)
 
 
+@inlined
+def ask(X, chosen, first, count):  # type: ignore[no-untyped-def]
+    """Ask for the first number of so many rows, from the first-th chosen one on: their pages are found meanwhile."""
+    order, start, stop, coming = chosen
+    for place in range(start + first, start + first + count):
+        row = order[min(place if place < stop else coming + place - stop, order.size - 1)]
+        fetched(X, row, 0)
+
+
 @compiled
 def take(X, chosen, block, W, Z):  # type: ignore[no-untyped-def]
     """Copy the chosen rows into the block, and set the outputs of the first tile; returns how many outputs that is."""
@@ -114,6 +125,8 @@ def take(X, chosen, block, W, Z):  # type: ignore[no-untyped-def]
     Z[:outputs] = 0
     if outputs == 5:
         copy_and_multiply(TWO, FIVE, X, chosen, block, W, Z)
+    elif outputs == 4:
+        copy_and_multiply(TWO, FOUR, X, chosen, block, W, Z)
     elif outputs == 3:
         copy_and_multiply(TWO, THREE, X, chosen, block, W, Z)
     elif outputs == 2:
@@ -143,6 +156,8 @@ def forward(block, count, W, Z, c):  # type: ignore[no-untyped-def]
         outputs = tile_outputs(W.shape[0] - c)
         if outputs == 5:
             multiply_rows(TWO, FIVE, block, count, W, c, Z)
+        elif outputs == 4:
+            multiply_rows(TWO, FOUR, block, count, W, c, Z)
         elif outputs == 3:
             multiply_rows(TWO, THREE, block, count, W, c, Z)
         elif outputs == 2:
@@ -168,8 +183,7 @@ def backward(block, count, Z, G):  # type: ignore[no-untyped-def]
     """G += Z·X of the first `count` rows, for the first outputs of Z, as many as G has."""
     c = 0
     while c < G.shape[0]:
-        left = G.shape[0] - c
-        outputs = 4 if left == 4 else tile_outputs(left)
+        outputs = tile_outputs(G.shape[0] - c)
         if outputs == 5:
             sum_rows(FIVE, block, count, Z, c, G)
         elif outputs == 4:

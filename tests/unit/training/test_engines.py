@@ -12,7 +12,7 @@ from app.training import kernels, tiled, tiled_kernels
 from app.training.compilation import frozen
 from app.training.compiled import CompiledEngine
 from app.training.hyperparameters import Hyperparameters
-from app.training.problem import Problem, Rows
+from app.training.problem import Parameters, Problem, Rows
 from app.training.tiled import TiledEngine
 from tests.unit.training.reference import (
     blobs,
@@ -214,6 +214,18 @@ def test_the_last_classs_gradient_is_that_of_any_class(classes: int) -> None:
     alone, other = (epochs_of(regime, problem, given, rate=0.01)[-1].parameters for regime in ("tiled", "compiled"))
     np.testing.assert_allclose(alone.weights, other.weights, rtol=2e-4, atol=2e-6)
     np.testing.assert_allclose(alone.bias, other.bias, rtol=2e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 5, 10])
+def test_weights_that_all_classes_share_cancel_exactly(classes: int) -> None:
+    problem = blobs(rows=300, classes=classes, pixels=True)
+    given = Hyperparameters(model="softmax", epochs=1, batch_size=60, train_metrics="running")
+    W = np.random.default_rng(0).integers(-64, 65, (problem.train.features, classes)).astype(np.float32) / 1024
+    b = np.zeros(classes, np.float32)
+    starts = Parameters(W, b), Parameters(W + 512, b + 8192)  # without rounding: the sum of the logits' is of some 1e6
+    problems = (Problem(problem.train, None, classes, start=start) for start in starts)
+    losses = [epochs_of("tiled", each, given, rate=0.0)[0].train_loss for each in problems]
+    assert losses[0] == losses[1]
 
 
 def test_every_loop_is_compiled_once_whatever_it_is_given(tmp_path: Any) -> None:
