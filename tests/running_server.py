@@ -64,7 +64,7 @@ class RunningServer:
             assert self.process is not None
             assert self.process.poll() is None, f"the server ended:\n{self.log.read_text()[-4000:]}"
             assert time.monotonic() < deadline, f"the server is not ready:\n{self.log.read_text()[-4000:]}"
-            time.sleep(0.02)
+            time.sleep(0.1)  # each look costs a starting server some milliseconds
 
     def is_ready(self) -> bool:
         """Whether it says so."""
