@@ -199,7 +199,7 @@ def both_products(rows, block, W, Z, G):  # type: ignore[no-untyped-def]
 
 
 def products() -> Callable[[], None]:
-    """The two products of an epoch, as the engine does them."""
+    """The two products of an epoch by the engine's tiles, for all ten classes; the engine itself computes nine."""
     team = Team(THREADS)
     spaces = [(*scratch(784, 10, 256), aligned(10, 784)) for _ in range(THREADS)]
     weights = aligned(10, 784)

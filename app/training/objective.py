@@ -73,8 +73,8 @@ class Objective:
     def _lay_out_tiles(self, outputs: int) -> None:
         features, count = self._rows.features, self._rows.count
         self._team = Team(cost.members(cost.Shape(features, outputs, self._block), threads()))
-        classes = self._loss == CROSS_ENTROPY
-        self._scratch = [scratch(features, outputs, count, classes) for _ in range(self._team.size)]
+        are_classes = self._loss == CROSS_ENTROPY
+        self._scratch = [scratch(features, outputs, count, are_classes) for _ in range(self._team.size)]
         self._given = given(self._rows.X, (self._targets, self._labels, self._shares))
         self._theta = aligned(flat_size(features, outputs))
         self._gradients = aligned(self._team.size, self._theta.size)

@@ -24,7 +24,7 @@ BLOCK_BYTES = 100_000
 FEWEST_ROWS, MOST_ROWS = 16, 256
 """Rows of a block at least, where they are wide, and at most."""
 MOST_CONTRASTED = 16
-"""Classes that are told from the last one alone: of more, its gradient would gather the rounding of all others'."""
+"""Classes of a softmax whose logits are taken less the last class's: of more, its gradient would gather rounding."""
 
 NO_GRADIENT = np.empty(0, np.float32)
 
@@ -32,7 +32,7 @@ Scratch = tuple[NDArray[np.float32], ...]
 Given = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]
 
 
-def scratch(features: int, outputs: int, longest: int, classes: bool = False) -> Scratch:
+def scratch(features: int, outputs: int, longest: int, are_classes: bool = False) -> Scratch:
     """What a member works in: a block of rows, their outputs, notes, and contrasts if the outputs are a few classes.
 
     There are never more than `longest` rows.
@@ -40,7 +40,7 @@ def scratch(features: int, outputs: int, longest: int, classes: bool = False) ->
     width = padded(features, FEATURES)
     size = max(FEWEST_ROWS, min(MOST_ROWS, BLOCK_BYTES // (4 * width)))
     size = padded(min(longest, size), ROWS)
-    contrasts = outputs - 1 if classes and outputs <= MOST_CONTRASTED else 0
+    contrasts = outputs - 1 if are_classes and outputs <= MOST_CONTRASTED else 0
     return aligned(size, width), aligned(outputs, size), aligned(4, size), aligned(contrasts, width)
 
 
@@ -88,8 +88,8 @@ class TiledEngine:
         self._sequence = np.arange(min(longest, MEASURED_ROWS), dtype=np.int32)
         outputs = len(settings) * self._k
         self._team = Team(members)
-        classes = problem.train.y.ndim == 1 and len(settings) == 1
-        self._scratch = [scratch(self._features, outputs, longest, classes) for _ in range(members)]
+        are_classes = problem.train.y.ndim == 1 and len(settings) == 1
+        self._scratch = [scratch(self._features, outputs, longest, are_classes) for _ in range(members)]
         self._sums = [aligned(3, len(settings), 4).view(np.float64) for _ in range(members)]
         self._lay_out_parameters(outputs)
 
