@@ -56,10 +56,14 @@ def shuffle(order, start, stop, state):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def permute_by_blocks(order, seed, epoch, block_rows, group_rows):  # type: ignore[no-untyped-def]
-    """The same for rows that lie in a file larger than memory (see `paging`): blocks, then rows within groups."""
+def permute_by_blocks(order, blocks, seed, epoch, block_rows, group_rows):  # type: ignore[no-untyped-def]
+    """The same for rows that lie in a file larger than memory (see `paging`): blocks, then rows within groups.
+
+    `blocks` (⌈n/block_rows⌉,) int32 is room for the blocks' permutation.
+    """
     count = order.size
-    blocks = np.arange(-(-count // block_rows), dtype=np.int32)
+    for i in range(blocks.size):
+        blocks[i] = i
     state = shuffle(blocks, 0, blocks.size, started(seed, epoch))
     place = 0
     for block in blocks:
@@ -257,7 +261,7 @@ def warm() -> None:
     state, update = (theta, velocity, gradient, decay, z), (ZERO, ZERO, ONE, ZERO)
     rows = frozen(np.zeros((2, 1), np.float32)), *truth
     permute(order, 0, 1)
-    permute_by_blocks(order, 0, 1, 1, 2)
+    permute_by_blocks(order, np.zeros(order.size, np.int32), 0, 1, 1, 2)
     descend(rows, order, (0, 1, 2, False, 2), np.zeros(1, np.float32), state, update, CROSS_ENTROPY, totals)
     survey(rows, order, (0, 2), state, CROSS_ENTROPY, totals)
     finite(theta)

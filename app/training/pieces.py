@@ -30,7 +30,8 @@ def permute(order: NDArray[np.int32], setting: Setting, epoch: int) -> None:
     if pages is None:
         kernels.permute(order, seed, epoch)
     else:
-        kernels.permute_by_blocks(order, seed, epoch, pages.block_rows, pages.group_rows)
+        blocks = np.empty(-(-order.size // pages.block_rows), np.int32)
+        kernels.permute_by_blocks(order, blocks, seed, epoch, pages.block_rows, pages.group_rows)
 
 
 def pace(steps: int, setting: Setting) -> int:

@@ -17,6 +17,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from app.training.compilation import inlined
+from app.training.vectors import LANES, copy_past_caches
 
 LOOKS = 2000
 """At the others, before the core is offered: some 10 µs."""
@@ -24,6 +25,9 @@ GONE = 1 << 62
 """The count of a member that has failed: nobody waits for him any more."""
 LINE_NUMBERS = 8
 """int64 of a cache line: each member's count has one to itself."""
+
+UNIT = 2 * LANES
+"""Numbers that one member or another writes: whole cache lines."""
 
 offer_core = types.ExternalFunction("sched_yield", types.int32())
 
@@ -103,10 +107,14 @@ def _counted(builder: Any, context: Any, kind: Any, array: Any, member: Any) -> 
 
 
 def _announce(typing: Any, meetings: Any, member: Any, count: Any) -> Any:
-    """Say at which meeting a member is; what it wrote before can be read by whoever hears of it."""
+    """Say at which meeting a member is; what it wrote before can be read by whoever hears of it.
+
+    The fence is for what it wrote past the caches, which no other order holds for.
+    """
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         place = _counted(builder, context, meetings, *arguments[:2])
+        builder.fence("seq_cst")
         builder.store_atomic(arguments[2], place, "release", 8)
         return context.get_dummy_value()
 
@@ -139,3 +147,21 @@ def meet(meetings, member):  # type: ignore[no-untyped-def]
                 looks += 1
                 if looks > LOOKS:
                     offer_core()
+
+
+@inlined
+def publish(own, shared, first, last):  # type: ignore[no-untyped-def]
+    """Copy own[first…last−1] to where the other members read it after the next meeting; both are multiples of UNIT.
+
+    Past the caches: a line that a core has written is slow to get from there (on an AMD EPYC, Zen 4, the gradient of
+    Fashion-MNIST takes 17 µs to cross from one group of cores to another, and 3 µs by way of memory).
+    """
+    for i in range(first, last, LANES):
+        copy_past_caches(own, shared, i)
+
+
+@inlined
+def span_of(member, members, size):  # type: ignore[no-untyped-def]
+    """A member's part of so many numbers, a multiple of UNIT, in whole units."""
+    first, last = share_of(member, members, 0, size // UNIT)
+    return first * UNIT, last * UNIT

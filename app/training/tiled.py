@@ -16,7 +16,7 @@ from app.training.losses import CODES
 from app.training.pieces import MEASURED_ROWS, Answers, answers, permute, update_of
 from app.training.problem import Parameters, Rows
 from app.training.setting import Setting
-from app.training.team import Team
+from app.training.team import Team, span_of
 from app.training.tiles import FEATURES, ROWS, padded
 
 BLOCK_BYTES = 100_000
@@ -94,16 +94,17 @@ class TiledEngine:
         self._lay_out_parameters(outputs)
 
     def _lay_out_parameters(self, outputs: int) -> None:
-        size = flat_size(self._features, outputs)
-        theta, velocity, decay = (aligned(size) for _ in range(3))
-        updates = np.array([update_of(setting) for setting in self._settings], np.float32)
-        self._state = theta, velocity, aligned(self._team.size, size), decay, updates
+        size, members = flat_size(self._features, outputs), range(self._team.size)
+        decay, updates = aligned(size), np.array([update_of(setting) for setting in self._settings], np.float32)
+        self._states = [(aligned(size), aligned(size), aligned(size), decay, updates) for _ in members]
+        self._shared = aligned(size), aligned(self._team.size, size)
+        self._spans = [slice(*span_of.py_func(member, self._team.size, size)) for member in members]  # type: ignore[attr-defined]
         for number, setting in enumerate(self._settings):
-            self._put(theta, number, setting.start)
-            if setting.velocity is not None:
-                self._put(velocity, number, setting.velocity)
+            for theta, velocity, *_ in self._states:
+                self._put(theta, number, setting.start)
+                if setting.velocity is not None:
+                    self._put(velocity, number, setting.velocity)
             self._views(decay, number)[0][:, : self._features] = setting.decay
-        self._model = views(theta, self._features, outputs)
 
     def _views(self, flat: NDArray[np.float32], number: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """A candidate's W (k × D) and b (k) within a flat vector."""
@@ -115,8 +116,9 @@ class TiledEngine:
         weights, bias = self._views(flat, number)
         weights[:, : self._features], bias[:] = parameters.weights.T, parameters.bias
 
-    def _model_for(self, rows: Rows) -> tuple[object, ...]:
-        return *self._model, np.float32(rows.scale), CODES[str(self._setting.options.loss)], self._k
+    def _model_for(self, rows: Rows, member: int) -> tuple[object, ...]:
+        weights, bias = views(self._states[member][0], self._features, len(self._settings) * self._k)
+        return weights, bias, np.float32(rows.scale), CODES[str(self._setting.options.loss)], self._k
 
     def begin(self, epoch: int) -> None:
         """See `Engine`."""
@@ -128,11 +130,11 @@ class TiledEngine:
         """See `Engine`; in a sweep rates[s, c] is candidate c's at step s."""
         summed = self._setting.options.gradient_reduction == "sum"
         epoch = self._order, rates.reshape(len(rates), -1), (first, last, self._setting.batch_size, summed)
-        model = self._model_for(self._splits[0])
 
         def steps(member: int) -> None:
-            place, sums = (self._team.meetings, member), self._sums[member][RUNNING]
-            tiled_kernels.descend(self._rows[0], epoch, self._state, model, self._scratch[member], place, sums)
+            model, place = self._model_for(self._splits[0], member), (self._team.meetings, member)
+            own, sums = (self._states[member], self._shared, model, self._scratch[member]), self._sums[member][RUNNING]
+            tiled_kernels.descend(self._rows[0], epoch, *own, place, sums)
 
         self._team.run(steps)
 
@@ -143,10 +145,10 @@ class TiledEngine:
 
     def _measure(self, split: int, chosen: slice) -> None:
         rows = part_of(self._rows[split], chosen)
-        model, count = self._model_for(self._splits[split]), chosen.stop - chosen.start
 
         def part(member: int) -> None:
-            first, last = self._team.share(member, count)
+            model = self._model_for(self._splits[split], member)
+            first, last = self._team.share(member, chosen.stop - chosen.start)
             sums, share = self._sums[member][split], (self._sequence, first, last, last)
             tiled_kernels.differentiate(rows, share, model, self._scratch[member], NO_GRADIENT, sums)
 
@@ -165,11 +167,12 @@ class TiledEngine:
 
     def parameters(self, number: int) -> Parameters:
         """W and b of a candidate."""
-        return self._copied(self._state[0], number)
+        return self._copied(self._states[0][0], number)
 
     def velocity(self, number: int) -> Parameters:
         """The velocity of a candidate."""
-        return self._copied(self._state[1], number)
+        spans = zip(self._states, self._spans, strict=True)
+        return self._copied(np.concatenate([velocity[span] for (_, velocity, *_), span in spans]), number)
 
     def _copied(self, flat: NDArray[np.float32], number: int) -> Parameters:
         weights, bias = self._views(flat, number)
@@ -177,7 +180,7 @@ class TiledEngine:
 
     def drop(self, number: int) -> None:
         """Let a candidate that diverged rest at 0."""
-        theta, velocity, gradients, decay, _ = self._state
-        for flat in (theta, velocity, *gradients, decay):
-            weights, bias = self._views(flat, number)
-            weights[:], bias[:] = 0, 0
+        for theta, velocity, gradient, decay, _ in self._states:
+            for flat in (theta, velocity, gradient, decay):
+                weights, bias = self._views(flat, number)
+                weights[:], bias[:] = 0, 0

@@ -6,10 +6,13 @@ The members of a team (see `team`) take a share of each minibatch's rows, and th
     rows     X (n, d) as uint8 or as float32, of which one is empty; targets (n, k) float32 or labels (n,) int32,
              of which one is empty; shares (k,), the classes' weights
     model    W (K, D), b (K,), the features' scale, the loss, k             K = candidates·k, D = d padded
-    scratch  block (B, D), Z (K, B), notes (4, B), contrasts (K − 1, D) or (0, D), all float32    a member's own
-    state    theta, velocity (P,), gradients (members, P), decay (P,): weights first, then biases, then padding;
+    scratch  block (B, D), Z (K, B), notes (4, B), contrasts (K − 1, D) or (0, D), all float32
+    state    theta, velocity, gradient, decay (P,): weights first, then biases, then padding;
              updates (candidates, 4): momentum, along_gradient, along_velocity, threshold
+    shared   theta (P,), gradients (members, P): how the members of a team hand each other theirs
     chosen   order (n,) int32, start, stop, coming, as in `tiles`
+
+Model, scratch and state are a member's own, but for decay and updates; of the velocity it has its span alone.
 """
 
 import numpy as np
@@ -17,7 +20,7 @@ import numpy as np
 from app.training.compilation import aligned, compiled, frozen, inlined
 from app.training.kernels import ONE, ZERO, step_span
 from app.training.losses import CROSS_ENTROPY, exponential, logarithm, residual_loss
-from app.training.team import LINE_NUMBERS, meet, share_of
+from app.training.team import LINE_NUMBERS, meet, publish, share_of, span_of
 from app.training.tiles import FEATURES, ROWS, ROWS_AHEAD, ask, backward, forward, take
 
 
@@ -169,11 +172,8 @@ def overlap(first, size, span):  # type: ignore[no-untyped-def]
 @compiled
 def move(state, span, rates, sizes, scales):  # type: ignore[no-untyped-def]
     """The step of every candidate, with its own rate and update, for the parameters of a span."""
-    theta, velocity, gradients, decay, updates = state
-    arrays, (weights, biases) = (theta, velocity, gradients[0], decay), sizes
-    for other in range(1, gradients.shape[0]):
-        for i in range(np.uint64(span[0]), np.uint64(span[1])):
-            gradients[0, i] += gradients[other, i]
+    theta, velocity, gradient, decay, updates = state
+    arrays, (weights, biases) = (theta, velocity, gradient, decay), sizes
     for c in range(rates.size):
         momentum, along_gradient, along_velocity, threshold = updates[c]
         for part in range(2):
@@ -182,41 +182,73 @@ def move(state, span, rates, sizes, scales):  # type: ignore[no-untyped-def]
             step_span(arrays, overlap(first, size, span), rates[c], scales[part], update)
 
 
+@inlined
+def share_gradient(gradient, gradients, place):  # type: ignore[no-untyped-def]
+    """Hand the other members what they have to move, and add what they have found for one's own span."""
+    meetings, member = place
+    members = meetings.shape[0]
+    first, last = span_of(member, members, gradient.size)
+    publish(gradient, gradients[member], 0, first)
+    publish(gradient, gradients[member], last, gradient.size)
+    meet(meetings, member)
+    for other in range(members):
+        if other != member:
+            for i in range(np.uint64(first), np.uint64(last)):
+                gradient[i] += gradients[other, i]
+
+
+@inlined
+def share_parameters(theta, parameters, place):  # type: ignore[no-untyped-def]
+    """Hand the other members one's own span, and take theirs."""
+    meetings, member = place
+    first, last = span_of(member, meetings.shape[0], theta.size)
+    publish(theta, parameters, first, last)
+    meet(meetings, member)
+    for i in range(np.uint64(first)):
+        theta[i] = parameters[i]
+    for i in range(np.uint64(last), np.uint64(theta.size)):
+        theta[i] = parameters[i]
+
+
 @compiled
-def descend(rows, epoch, state, model, scratch, place, totals):  # type: ignore[no-untyped-def]
+def descend(rows, epoch, state, shared, model, scratch, place, totals):  # type: ignore[no-untyped-def]
     """A member's part in some steps of an epoch.
 
     epoch  order (n,), rates (steps, candidates), and the span: first, last, batch_size, summed
     place  the team's meetings, and which member this is
     """
     order, rates, (first, last, batch_size, summed) = epoch
-    theta, _, gradients, _, _ = state
+    theta, _, gradient, _, _ = state
+    parameters, gradients = shared
     weights, _, scale, _, k = model
     meetings, member = place
     members, sizes = meetings.shape[0], (k * weights.shape[1], k)
-    own = share_of(member, members, 0, theta.size)
+    own = span_of(member, members, theta.size)
     for s in range(first, last):
         start, stop = s * batch_size, min((s + 1) * batch_size, order.size)
         mine = share_of(member, members, start, stop)
         coming = share_of(member, members, stop, min(stop + batch_size, order.size))
         chosen = order, mine[0], mine[1], coming[0]
-        differentiate(rows, chosen, model, scratch, gradients[member], totals)
-        meet(meetings, member)
+        differentiate(rows, chosen, model, scratch, gradient, totals)
+        if members > 1:
+            share_gradient(gradient, gradients, place)
         share = ONE if summed else ONE / np.float32(stop - start)
         move(state, own, rates[s], sizes, (scale * share, share))
-        meet(meetings, member)
+        if members > 1:
+            share_parameters(theta, parameters, place)
 
 
 def warm() -> None:
     """Compile the loops, or load them from the cache."""
     truth = frozen(np.zeros((2, 1), np.float32)), frozen(np.zeros(2, np.int32)), frozen(np.ones(1, np.float32))
     order, size = np.zeros(2, np.int32), FEATURES + 1
-    theta, velocity, decay = np.zeros((3, size), np.float32)
-    state = theta, velocity, np.zeros((1, size), np.float32), decay, np.zeros((1, 4), np.float32)
+    theta, velocity, gradient, decay = np.zeros((4, size), np.float32)
+    state = theta, velocity, gradient, decay, np.zeros((1, 4), np.float32)
+    shared = aligned(size), aligned(1, size)
     model = theta[:-1].reshape(1, FEATURES), theta[-1:], ONE, CROSS_ENTROPY, 1
     epoch, totals = (order, np.zeros((1, 1), np.float32), (0, 1, 2, False)), np.zeros((1, 2))
     scratch = tuple(aligned(*shape) for shape in ((ROWS, FEATURES), (1, ROWS), (4, ROWS), (0, FEATURES)))
     X = frozen(np.zeros((2, 1), np.uint8)), frozen(np.zeros((0, 1), np.float32))
     rows, meetings = (*X, *truth), np.zeros((1, LINE_NUMBERS), np.int64)
-    descend(rows, epoch, state, model, scratch, (meetings, 0), totals)
-    differentiate(rows, (order, 0, 2, 2), model, scratch, np.zeros(size, np.float32), totals)
+    descend(rows, epoch, state, shared, model, scratch, (meetings, 0), totals)
+    differentiate(rows, (order, 0, 2, 2), model, scratch, gradient, totals)

@@ -231,6 +231,22 @@ def _add_vectors(typing: Any, sums: Any, G: Any, c: Any, j: Any) -> Any:
     return types.void(sums, G, types.intp, types.intp), generate
 
 
+def _copy_past_caches(typing: Any, source: Any, target: Any, i: Any) -> Any:
+    """target[i…] = source[i…], one vector, whose addresses are multiples of its size."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        places = []
+        for kind, array in zip((source, target), arguments[:2], strict=True):
+            held = context.make_array(kind)(context, builder, array)
+            place = cgutils.get_item_pointer(context, builder, kind, held, [arguments[2]], wraparound=False)  # type: ignore[no-untyped-call]
+            places.append(_vector_at(builder, place))
+        stored = builder.store(builder.load(places[0], align=4 * LANES), places[1], align=4 * LANES)
+        stored.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(_NUMBER, 1)]))
+        return context.get_dummy_value()
+
+    return types.void(source, target, types.intp), generate
+
+
 zeros: Callable[..., Any] = intrinsic(_zeros)
 following: Callable[..., Any] = intrinsic(_following)
 rows_of: Callable[..., Any] = intrinsic(_rows_of)
@@ -240,3 +256,4 @@ add_products: Callable[..., Any] = intrinsic(_add_products)
 add_totals: Callable[..., None] = intrinsic(_add_totals)
 add_slopes: Callable[..., Any] = intrinsic(_add_slopes)
 add_vectors: Callable[..., None] = intrinsic(_add_vectors)
+copy_past_caches: Callable[..., None] = intrinsic(_copy_past_caches)

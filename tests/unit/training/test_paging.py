@@ -43,7 +43,7 @@ def _problem(path: Path, memory_bytes: int) -> Problem:
 
 def _order(rows: int, block: int, group: int, seed: int = 0, epoch: int = 1) -> NDArray[np.int32]:
     order = np.full(rows, -1, np.int32)
-    kernels.permute_by_blocks(order, seed, epoch, block, group)
+    kernels.permute_by_blocks(order, np.empty(-(-rows // block), np.int32), seed, epoch, block, group)
     return order
 
 

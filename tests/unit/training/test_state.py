@@ -41,7 +41,7 @@ def bits(epoch: Epoch) -> tuple[Any, ...]:
     )
 
 
-@pytest.mark.parametrize("regime", ["compiled", "tiled"])
+@pytest.mark.parametrize("regime", ["compiled", "tiled", "team"])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 @pytest.mark.parametrize("kind", ["classes", "targets"])
 def test_a_resumed_training_ends_with_the_same_bits(

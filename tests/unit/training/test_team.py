@@ -5,8 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from app.training.compilation import compiled
-from app.training.team import Team, meet
+from app.training.compilation import aligned, compiled
+from app.training.team import UNIT, Team, meet, publish, span_of
 
 ROUNDS = 2_000
 
@@ -35,6 +35,22 @@ def stroll(meetings, member, notes, rounds):
     return behind
 
 
+@compiled
+def pass_pages(meetings, member, own, shared, rounds):
+    """Each round everybody publishes a page and, once all have met, counts the numbers of others that are old."""
+    old = 0
+    for number in range(1, rounds + 1):
+        for i in range(own.size):
+            own[i] = number
+        publish(own, shared[member], 0, own.size)
+        meet(meetings, member)
+        for other in range(shared.shape[0]):
+            for i in range(own.size):
+                old += shared[other, i] != number
+        meet(meetings, member)
+    return old
+
+
 def found_behind(size: int, loop: object) -> int:
     team, notes, found = Team(size), np.zeros((size, 8), np.int64), [0] * size
 
@@ -50,6 +66,24 @@ def found_behind(size: int, loop: object) -> int:
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_nobody_goes_on_before_all_have_come(size: int) -> None:
     assert found_behind(size, pass_notes) == 0
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_what_was_published_before_a_meeting_is_read_after_it(size: int) -> None:
+    team, shared, found = Team(size), aligned(size, 8 * UNIT), [-1] * size
+
+    def work(member: int) -> None:
+        found[member] = pass_pages(team.meetings, member, aligned(8 * UNIT), shared, ROUNDS)
+
+    team.run(work)
+    assert found == [0] * size
+
+
+@pytest.mark.parametrize(("size", "units"), [(1, 3), (2, 3), (3, 2), (7, 100)])
+def test_spans_are_whole_units_and_cover_everything(size: int, units: int) -> None:
+    spans = [span_of.py_func(member, size, units * UNIT) for member in range(size)]
+    assert [n for first, last in spans for n in range(first, last)] == list(range(units * UNIT))
+    assert all(first % UNIT == 0 for first, _ in spans)
 
 
 def test_without_meeting_they_would_not_find_each_other() -> None:
