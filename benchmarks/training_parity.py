@@ -17,7 +17,7 @@ import torch
 from sklearn.linear_model import LogisticRegression, SGDRegressor
 
 from app.training import exact, kernels, tiles
-from app.training.compilation import aligned, compiled
+from app.training.compilation import aligned, compiled, frozen
 from app.training.epoch import Epoch
 from app.training.fit import fit
 from app.training.hyperparameters import Hyperparameters
@@ -190,24 +190,24 @@ def to_the_same_objective(problem: Problem, X: np.ndarray, logistic: LogisticReg
 
 
 @compiled
-def both_products(rows, block, W, Z, G):  # type: ignore[no-untyped-def]
-    """The two products of so many rows, block by block."""
+def both_products(rows, block, W, Z, G, octets, order):  # type: ignore[no-untyped-def]
+    """The two products of so many rows, block by block; no row is asked for, since octets have no bytes."""
     for first in range(0, rows, block.shape[0]):
         count = min(block.shape[0], rows - first)
         tiles.forward(block, count, W, Z, 0)
-        tiles.backward(block, count, Z, G)
+        tiles.backward(block, count, Z, G, octets, (order, 0, 0, 0), 0)
 
 
 def products() -> Callable[[], None]:
     """The two products of an epoch by the engine's tiles, for all ten classes; the engine itself computes nine."""
     team = Team(THREADS)
     spaces = [(*scratch(784, 10, 256), aligned(10, 784)) for _ in range(THREADS)]
-    weights = aligned(10, 784)
+    weights, order = aligned(10, 784), np.zeros(1, np.int32)
 
     def part(member: int) -> None:
         block, Z, _, _, gradient = spaces[member]
         first, last = team.share(member, 60_000)
-        both_products(last - first, block, weights, Z, gradient)
+        both_products(last - first, block, weights, Z, gradient, frozen(np.empty((0, 0), np.uint8)), order)
 
     return lambda: team.run(part)
 

@@ -29,7 +29,14 @@ MOST_CONTRASTED = 16
 NO_GRADIENT = np.empty(0, np.float32)
 
 Scratch = tuple[NDArray[np.float32], ...]
-Given = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]
+Given = tuple[
+    NDArray[np.uint8],
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.int32],
+    NDArray[np.float32],
+    NDArray[np.uint8],
+]
 
 
 def scratch(features: int, outputs: int, longest: int, are_classes: bool = False) -> Scratch:
@@ -57,15 +64,15 @@ def views(flat: NDArray[Any], features: int, outputs: int) -> tuple[NDArray[Any]
 
 
 def given(X: NDArray[Any], truth: Answers) -> Given:
-    """Rows as the kernels take them: as bytes or as numbers, the other being empty."""
+    """Rows as the kernels take them: as bytes or as numbers, the other being empty; at last, the bytes of either."""
     octets, numbers = (X if X.dtype == kind else np.empty((0, X.shape[1]), kind) for kind in (np.uint8, np.float32))
-    return frozen(octets), frozen(numbers), *truth
+    return frozen(octets), frozen(numbers), *truth, frozen(X.view(np.uint8))
 
 
 def part_of(rows: Given, chosen: slice) -> Given:
     """Some of the rows."""
-    octets, numbers, targets, labels, shares = rows
-    return octets[chosen], numbers[chosen], targets[chosen], labels[chosen], shares
+    octets, numbers, targets, labels, shares, held = rows
+    return octets[chosen], numbers[chosen], targets[chosen], labels[chosen], shares, held[chosen]
 
 
 class TiledEngine:

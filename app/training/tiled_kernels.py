@@ -4,7 +4,7 @@ Several candidates of a sweep stand side by side, k outputs each, and share the 
 The members of a team (see `team`) take a share of each minibatch's rows, and then a share of the parameters.
 
     rows     X (n, d) as uint8 or as float32, of which one is empty; targets (n, k) float32 or labels (n,) int32,
-             of which one is empty; shares (k,), the classes' weights
+             of which one is empty; shares (k,), the classes' weights; the bytes of X (n, bytes of a row)
     model    W (K, D), b (K,), the features' scale, the loss, k             K = candidates·k, D = d padded
     scratch  block (B, D), Z (K, B), notes (4, B), contrasts (K − 1, D) or (0, D), all float32
     state    theta, velocity, gradient, decay (P,): weights first, then biases, then padding;
@@ -21,7 +21,7 @@ from app.training.compilation import aligned, compiled, frozen, inlined
 from app.training.kernels import ONE, ZERO, step_span
 from app.training.losses import CROSS_ENTROPY, exponential, logarithm, residual_loss
 from app.training.team import LINE_NUMBERS, meet, publish, share_of, span_of
-from app.training.tiles import FEATURES, ROWS, ROWS_AHEAD, ask, backward, forward, take
+from app.training.tiles import FEATURES, ROWS, ROWS_AHEAD, backward, forward, take
 
 
 @compiled
@@ -102,7 +102,7 @@ def residual_slopes(Z, first, chosen, targets, loss, totals):  # type: ignore[no
 @inlined
 def answer(rows, chosen, model, scratch, totals):  # type: ignore[no-untyped-def]
     """Outputs of a block of rows, turned into slopes in Z; losses and hits go to totals (candidates, 2)."""
-    octets, numbers, targets, labels, shares = rows
+    octets, numbers, targets, labels, shares, _ = rows
     _, start, stop, _ = chosen
     W, b, scale, loss, k = model
     block, Z, notes, contrasts = scratch
@@ -151,9 +151,8 @@ def differentiate(rows, chosen, model, scratch, gradient, totals):  # type: igno
         last = min(first + block.shape[0], stop)
         answer(rows, (order, first, last, last if last < stop else coming), model, scratch, totals)
         if gradient.size > 0:
-            if rows[0].size > 0:  # pixels: 3 % of an epoch of Fashion-MNIST; wide rows of float32 would lose by it
-                ask(rows[0], chosen, last - start + ROWS_AHEAD, last - first)
-            backward(block, last - first, Z, gradient[: free * features].reshape(free, features))
+            slopes = gradient[: free * features].reshape(free, features)
+            backward(block, last - first, Z, slopes, rows[5], chosen, last - start + ROWS_AHEAD)
             for c in range(outputs):
                 total = ZERO
                 for i in range(np.uint64(last - first)):
@@ -249,6 +248,6 @@ def warm() -> None:
     epoch, totals = (order, np.zeros((1, 1), np.float32), (0, 1, 2, False)), np.zeros((1, 2))
     scratch = tuple(aligned(*shape) for shape in ((ROWS, FEATURES), (1, ROWS), (4, ROWS), (0, FEATURES)))
     X = frozen(np.zeros((2, 1), np.uint8)), frozen(np.zeros((0, 1), np.float32))
-    rows, meetings = (*X, *truth), np.zeros((1, LINE_NUMBERS), np.int64)
+    rows, meetings = (*X, *truth, X[0]), np.zeros((1, LINE_NUMBERS), np.int64)
     descend(rows, epoch, state, shared, model, scratch, (meetings, 0), totals)
     differentiate(rows, (order, 0, 2, 2), model, scratch, gradient, totals)

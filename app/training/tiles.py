@@ -16,7 +16,7 @@ meanwhile.
             likely to be next, which are asked for and not read
 """
 
-from app.training.compilation import LINE_BYTES, compiled, fetched, inlined
+from app.training.compilation import LINE_BYTES, compiled, fetched, fetched_halfway, inlined
 from app.training.vectors import (
     FIVE,
     FOUR,
@@ -98,7 +98,7 @@ def copy_and_multiply(height, outputs, X, chosen, block, W, Z):  # type: ignore[
             for j in range(first, min(last, whole), FEATURES):
                 if j * X.itemsize & (LINE_BYTES - 1) == 0:
                     for row in ahead:
-                        fetched(X, row, j)
+                        fetched_halfway(X, row, j)
                 left, right = vectors_at(X, rows, j), vectors_at(X, rows, j + LANES)
                 put_vectors(left, block, here, j)
                 put_vectors(right, block, here, j + LANES)
@@ -107,15 +107,6 @@ def copy_and_multiply(height, outputs, X, chosen, block, W, Z):  # type: ignore[
             for j in range(max(first, whole), last, LANES):
                 sums = add_products(sums, vectors_at(block, here, j), W, 0, j)
             add_totals(sums, Z, 0, i)
-
-
-@inlined
-def ask(X, chosen, first, count):  # type: ignore[no-untyped-def]
-    """Ask for the first number of so many rows, from the first-th chosen one on: their pages are found meanwhile."""
-    order, start, stop, coming = chosen
-    for place in range(start + first, start + first + count):
-        row = order[min(place if place < stop else coming + place - stop, order.size - 1)]
-        fetched(X, row, 0)
 
 
 @compiled
@@ -168,30 +159,54 @@ def forward(block, count, W, Z, c):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def sum_rows(outputs, block, count, Z, c, G):  # type: ignore[no-untyped-def]
-    """G[c…] += Z[c…]·X for so many outputs; the next column of the block is asked for meanwhile."""
-    for j in range(0, block.shape[1], FEATURES):
+def lines_at(size, j, width):  # type: ignore[no-untyped-def]
+    """Which lines of a row of so many bytes are asked for at column j: where the first begins, and where none does."""
+    first, last = size * j // width, size * (j + FEATURES) // width
+    return (first + LINE_BYTES - 1) // LINE_BYTES * LINE_BYTES, last
+
+
+@inlined
+def sum_rows(outputs, block, count, Z, c, G, octets, later):  # type: ignore[no-untyped-def]
+    """G[c…] += Z[c…]·X for so many outputs; the next column of the block is asked for meanwhile.
+
+    The first tile also asks for the rows that are multiplied later, evenly: the products leave memory in peace.
+    """
+    order, start, stop, coming = later
+    width, size = block.shape[1], octets.shape[1] if c == 0 else 0
+    for j in range(0, width, FEATURES):
+        line, last = lines_at(size, j, width)
         sums = zeros(TWO, outputs)
         for i in range(count):
             fetched(block, i, j + FEATURES)
+            if line < last:
+                place = start + i
+                row = order[min(place if place < stop else coming + place - stop, order.size - 1)]
+                fetched_halfway(octets, row, line)
+                if line + LINE_BYTES < last:
+                    fetched_halfway(octets, row, line + LINE_BYTES)
             sums = add_slopes(sums, block, i, j, Z, c)
         add_vectors(sums, G, c, j)
 
 
 @compiled
-def backward(block, count, Z, G):  # type: ignore[no-untyped-def]
-    """G += Z·X of the first `count` rows, for the first outputs of Z, as many as G has."""
+def backward(block, count, Z, G, octets, chosen, ahead):  # type: ignore[no-untyped-def]
+    """G += Z·X of the first `count` rows, for the first outputs of Z, as many as G has.
+
+    Of X's bytes, `octets` (n, bytes of a row), those of as many rows are asked for, from the chosen one ahead on.
+    """
+    order, start, stop, coming = chosen
+    later = order, start + ahead, stop, coming
     c = 0
     while c < G.shape[0]:
         outputs = tile_outputs(G.shape[0] - c)
         if outputs == 5:
-            sum_rows(FIVE, block, count, Z, c, G)
+            sum_rows(FIVE, block, count, Z, c, G, octets, later)
         elif outputs == 4:
-            sum_rows(FOUR, block, count, Z, c, G)
+            sum_rows(FOUR, block, count, Z, c, G, octets, later)
         elif outputs == 3:
-            sum_rows(THREE, block, count, Z, c, G)
+            sum_rows(THREE, block, count, Z, c, G, octets, later)
         elif outputs == 2:
-            sum_rows(TWO, block, count, Z, c, G)
+            sum_rows(TWO, block, count, Z, c, G, octets, later)
         else:
-            sum_rows(ONE, block, count, Z, c, G)
+            sum_rows(ONE, block, count, Z, c, G, octets, later)
         c += outputs
