@@ -2,7 +2,8 @@
 
 A step of a minibatch takes some tens of microseconds, as long as it takes to wake a thread. So the members of a team
 are woken once for a whole slice of an epoch, and wait for each other by looking at each other's count of meetings.
-Who has looked in vain for a while lets others have his core, which matters where there are fewer cores than members.
+Who has looked in vain for a while sleeps: where cores have other work too, the one that is waited for may need his.
+To offer the core without sleeping would give it away for as long as others like, some milliseconds at each meeting.
 """
 
 import os
@@ -19,8 +20,8 @@ from numba.extending import intrinsic
 from app.training.compilation import inlined
 from app.training.vectors import LANES, copy_past_caches
 
-LOOKS = 2000
-"""At the others, before the core is offered: some 10 µs."""
+LOOKS = 40_000
+"""At the others, before a member sleeps for the shortest while there is: as long as that takes, some 50 µs."""
 GONE = 1 << 62
 """The count of a member that has failed: nobody waits for him any more."""
 LINE_NUMBERS = 8
@@ -29,7 +30,7 @@ LINE_NUMBERS = 8
 UNIT = 2 * LANES
 """Numbers that one member or another writes: whole cache lines."""
 
-offer_core = types.ExternalFunction("sched_yield", types.int32())
+sleep_microseconds = types.ExternalFunction("usleep", types.int32(types.uint32))
 
 
 def threads() -> int:
@@ -146,7 +147,7 @@ def meet(meetings, member):  # type: ignore[no-untyped-def]
             while heard(meetings, other) < count:
                 looks += 1
                 if looks > LOOKS:
-                    offer_core()
+                    sleep_microseconds(1)  # type: ignore[call-overload]
 
 
 @inlined
