@@ -2,11 +2,12 @@
 
 A step of a minibatch takes some tens of microseconds, as long as it takes to wake a thread. So the members of a team
 are woken once for a whole slice of an epoch, and wait for each other by looking at each other's count of meetings.
-Who has looked in vain for a while sleeps: where cores have other work too, the one that is waited for may need his.
-To offer the core without sleeping would give it away for as long as others like, some milliseconds at each meeting.
+Who has looked in vain for a while offers his core, which the one that is waited for may need. If another process took
+it, for some milliseconds, he looks longer and then sleeps: who wakes is soon given a core, and who offered his is not.
 """
 
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -17,19 +18,27 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from app.training.compilation import inlined
+from app.training.compilation import compiled, inlined
 from app.training.vectors import LANES, copy_past_caches
 
-LOOKS = 40_000
-"""At the others, before a member sleeps for the shortest while there is: as long as that takes, some 50 µs."""
+LOOKS = 2000
+"""At the others, before a core is offered: a few µs."""
+LOOKS_IN_A_CROWD = 40_000
+"""Before a member sleeps for the shortest while there is: as long as that takes, some 50 µs."""
+LENT_NANOSECONDS = 200_000
+"""A core that is back later was lent to another process: members have less to do between two meetings."""
+SLEEPS = 1000
+"""Until the core is offered again."""
 GONE = 1 << 62
 """The count of a member that has failed: nobody waits for him any more."""
-LINE_NUMBERS = 8
-"""int64 of a cache line: each member's count has one to itself."""
+NUMBERS = 16
+"""int64 of a member, two cache lines: its count, which others look at, and from SLEEPING on its own notes."""
+SLEEPING, CLOCK = 8, 9
 
 UNIT = 2 * LANES
 """Numbers that one member or another writes: whole cache lines."""
 
+offer_core = types.ExternalFunction("sched_yield", types.int32())
 sleep_microseconds = types.ExternalFunction("usleep", types.int32(types.uint32))
 
 
@@ -54,7 +63,7 @@ class Team:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.meetings = np.zeros((size, LINE_NUMBERS), np.int64)
+        self.meetings = np.zeros((size, NUMBERS), np.int64)
         self._others = ThreadPoolExecutor(size - 1, "training") if size > 1 else None
         if self._others is not None:
             self._assemble(self._others)
@@ -100,11 +109,11 @@ class Team:
                 raise failure
 
 
-def _counted(builder: Any, context: Any, kind: Any, array: Any, member: Any) -> Any:
-    """The address of a member's count."""
+def _place(builder: Any, context: Any, kind: Any, array: Any, member: Any, which: int = 0) -> Any:
+    """The address of a member's count, or of another of its numbers."""
     held = context.make_array(kind)(context, builder, array)
-    zero = ir.Constant(member.type, 0)
-    return cgutils.get_item_pointer(context, builder, kind, held, [member, zero], wraparound=False)  # type: ignore[no-untyped-call]
+    numbers = [member, ir.Constant(member.type, which)]
+    return cgutils.get_item_pointer(context, builder, kind, held, numbers, wraparound=False)  # type: ignore[no-untyped-call]
 
 
 def _announce(typing: Any, meetings: Any, member: Any, count: Any) -> Any:
@@ -114,7 +123,7 @@ def _announce(typing: Any, meetings: Any, member: Any, count: Any) -> Any:
     """
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        place = _counted(builder, context, meetings, *arguments[:2])
+        place = _place(builder, context, meetings, *arguments[:2])
         builder.fence("seq_cst")
         builder.store_atomic(arguments[2], place, "release", 8)
         return context.get_dummy_value()
@@ -126,13 +135,45 @@ def _heard(typing: Any, meetings: Any, member: Any) -> Any:
     """At which meeting a member is."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.load_atomic(_counted(builder, context, meetings, *arguments), "acquire", 8)
+        return builder.load_atomic(_place(builder, context, meetings, *arguments), "acquire", 8)
+
+    return types.int64(meetings, types.intp), generate
+
+
+def _nanoseconds(typing: Any, meetings: Any, member: Any) -> Any:
+    """Of a clock that is never set back."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        whole, clock = ir.IntType(64), ir.IntType(32)
+        place = _place(builder, context, meetings, arguments[0], arguments[1], CLOCK)
+        shape = ir.FunctionType(clock, [clock, whole.as_pointer()])
+        function = cgutils.get_or_insert_function(builder.module, shape, "clock_gettime")  # type: ignore[no-untyped-call]
+        builder.call(function, [ir.Constant(clock, time.CLOCK_MONOTONIC), place])
+        rest = builder.load(builder.gep(place, [ir.Constant(clock, 1)]))
+        return builder.add(builder.mul(builder.load(place), ir.Constant(whole, 10**9)), rest)
 
     return types.int64(meetings, types.intp), generate
 
 
 announce: Callable[..., None] = intrinsic(_announce)
 heard: Callable[..., Any] = intrinsic(_heard)
+nanoseconds: Callable[..., Any] = intrinsic(_nanoseconds)
+
+
+@compiled
+def wait(meetings, member, other, count):  # type: ignore[no-untyped-def]
+    """Until another member is at this meeting."""
+    looks = 0
+    while heard(meetings, other) < count:
+        looks += 1
+        if meetings[member, SLEEPING] == 0 and looks > LOOKS:
+            start = nanoseconds(meetings, member)
+            offer_core()
+            if nanoseconds(meetings, member) - start > LENT_NANOSECONDS:
+                meetings[member, SLEEPING] = SLEEPS
+        elif looks > LOOKS_IN_A_CROWD:
+            meetings[member, SLEEPING] -= 1
+            sleep_microseconds(1)  # type: ignore[call-overload]
 
 
 @inlined
@@ -143,11 +184,7 @@ def meet(meetings, member):  # type: ignore[no-untyped-def]
         count = meetings[member, 0] + 1
         announce(meetings, member, count)
         for other in range(size):
-            looks = 0
-            while heard(meetings, other) < count:
-                looks += 1
-                if looks > LOOKS:
-                    sleep_microseconds(1)  # type: ignore[call-overload]
+            wait(meetings, member, other, count)
 
 
 @inlined

@@ -20,7 +20,7 @@ import numpy as np
 from app.training.compilation import aligned, compiled, frozen, inlined
 from app.training.kernels import ONE, ZERO, step_span
 from app.training.losses import CROSS_ENTROPY, exponential, logarithm, residual_loss
-from app.training.team import LINE_NUMBERS, meet, publish, share_of, span_of
+from app.training.team import NUMBERS, meet, publish, share_of, span_of
 from app.training.tiles import FEATURES, ROWS, ROWS_AHEAD, backward, forward, take
 
 
@@ -248,6 +248,6 @@ def warm() -> None:
     epoch, totals = (order, np.zeros((1, 1), np.float32), (0, 1, 2, False)), np.zeros((1, 2))
     scratch = tuple(aligned(*shape) for shape in ((ROWS, FEATURES), (1, ROWS), (4, ROWS), (0, FEATURES)))
     X = frozen(np.zeros((2, 1), np.uint8)), frozen(np.zeros((0, 1), np.float32))
-    rows, meetings = (*X, *truth, X[0]), np.zeros((1, LINE_NUMBERS), np.int64)
+    rows, meetings = (*X, *truth, X[0]), np.zeros((1, NUMBERS), np.int64)
     descend(rows, epoch, state, shared, model, scratch, (meetings, 0), totals)
     differentiate(rows, (order, 0, 2, 2), model, scratch, gradient, totals)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.training.compilation import aligned, compiled
-from app.training.team import UNIT, Team, meet, publish, span_of
+from app.training.team import SLEEPING, UNIT, Team, meet, publish, span_of
 
 ROUNDS = 2_000
 
@@ -51,8 +51,9 @@ def pass_pages(meetings, member, own, shared, rounds):
     return old
 
 
-def found_behind(size: int, loop: object) -> int:
+def found_behind(size: int, loop: object, sleeping: int = 0) -> int:
     team, notes, found = Team(size), np.zeros((size, 8), np.int64), [0] * size
+    team.meetings[:, SLEEPING] = sleeping
 
     def work(member: int) -> None:
         found[member] = loop(team.meetings, member, notes, ROUNDS)
@@ -66,6 +67,11 @@ def found_behind(size: int, loop: object) -> int:
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_nobody_goes_on_before_all_have_come(size: int) -> None:
     assert found_behind(size, pass_notes) == 0
+
+
+@pytest.mark.parametrize("size", [2, 5])
+def test_those_who_sleep_meanwhile_meet_too(size: int) -> None:
+    assert found_behind(size, pass_notes, sleeping=100) == 0
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
