@@ -77,7 +77,7 @@ class Objective:
         self._scratch = [scratch(features, outputs, count, are_classes) for _ in range(self._team.size)]
         self._given = given(self._rows.X, (self._targets, self._labels, self._shares))
         self._theta = aligned(flat_size(features, outputs))
-        self._gradients = aligned(self._team.size, self._theta.size)
+        self._gradients = [aligned(self._theta.size) for _ in range(self._team.size)]
         self._sums = [aligned(1, 4).view(np.float64) for _ in range(self._team.size)]
         self._sequence = np.arange(self._block, dtype=np.int32)
 
