@@ -18,7 +18,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from app.training.compilation import compiled, inlined
+from app.training.compilation import aligned, compiled, inlined
 from app.training.vectors import LANES, copy_past_caches
 
 LOOKS = 2000
@@ -63,7 +63,7 @@ class Team:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.meetings = np.zeros((size, NUMBERS), np.int64)
+        self.meetings = aligned(size, 2 * NUMBERS).view(np.int64)
         self._others = ThreadPoolExecutor(size - 1, "training") if size > 1 else None
         if self._others is not None:
             self._assemble(self._others)
