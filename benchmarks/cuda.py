@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from app.training import kernels
+from app.training import cost, kernels
 from app.training.cuda import CudaEngine
 from app.training.epoch import Epoch
 from app.training.fit import fit
@@ -68,6 +68,7 @@ def constants(problem: Problem) -> None:
     first = seconds(lambda: trained(problem, "cuda", 1))
     one, ten = (fastest(lambda e=epochs: seconds(lambda: trained(problem, "cuda", e)), 3) for epochs in (1, 10))  # type: ignore[misc]
     step = (ten - one) / (9 * -(-problem.train.count // BATCH))
+    step -= 1e-9 * cost.CUDA_ENTRY_NANOSECONDS * BATCH * problem.train.features
     print(f"CUDA_START_NANOSECONDS {first * 1e9:.2g} (later in the process {one * 1e9:.2g}),", end=" ")
     print(f"CUDA_STEP_NANOSECONDS {step * 1e9:.0f}")
 

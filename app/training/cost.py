@@ -15,6 +15,8 @@ MEETING_NANOSECONDS = 10_000
 PAUSE_NANOSECONDS = 1e8
 CUDA_STEP_NANOSECONDS = 40_000
 """The kernels of one step replayed from a graph. An assumption until `python -m benchmarks cuda` has measured it."""
+CUDA_ENTRY_NANOSECONDS = 0.03
+"""A feature of a row, laid ready and read twice: 16 bytes at 500 GB/s, as a GPU of some years has it."""
 CUDA_START_NANOSECONDS = 2e9
 """The context, the data's way to the device, the recording. An assumption until it is measured."""
 
@@ -59,7 +61,12 @@ def steps_between_pauses(shape: Shape) -> int:
     return max(1, int(PAUSE_NANOSECONDS / min(compiled_step(shape), tiled_step(shape))))
 
 
+def cuda_step(shape: Shape) -> float:
+    """Nanoseconds of a step on CUDA."""
+    return CUDA_STEP_NANOSECONDS + CUDA_ENTRY_NANOSECONDS * shape.batch * shape.features
+
+
 def cuda_is_faster(shape: Shape, steps: int) -> bool:
     """Whether `steps` steps are over sooner on CUDA, its start included."""
     on_cpu = steps * min(compiled_step(shape), tiled_step(shape))
-    return on_cpu > CUDA_START_NANOSECONDS + steps * CUDA_STEP_NANOSECONDS
+    return on_cpu > CUDA_START_NANOSECONDS + steps * cuda_step(shape)

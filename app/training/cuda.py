@@ -22,7 +22,7 @@ from app.training.cuda_recording import Recorder, Replay
 from app.training.cuda_rows import Resident, Source, Streamed, budget, tensor
 from app.training.cuda_steps import Block, Steps, losses, row_bytes
 from app.training.engine import RUNNING, Report
-from app.training.errors import DeviceFull
+from app.training.errors import DeviceFailed, DeviceFull
 from app.training.problem import Parameters, Rows
 from app.training.setting import Setting
 
@@ -32,6 +32,7 @@ ROW_BYTES = 64
 """Of a row's answer, its place in the order, and what it takes to draw that."""
 MEASURED_ENTRIES = 32_000_000
 """Features that are widened and measured at a time: 128 MB."""
+FULL = "out of memory", "ALLOC_FAILED"
 RECORDED_STEPS = 1000
 """5000 to 15 000 kernels: up to 0.2 s to record, and less than that to run."""
 
@@ -48,11 +49,14 @@ class CudaEngine:
         self._paged = setting.problem.train.pages is not None
         self._recordings: dict[tuple[int, int], Replay] = {}
         step_bytes = self._batch * row_bytes(setting.problem.train.features, setting.problem.outputs)
-        self.pace = max(1, min(pieces.pace(RECORDED_STEPS, setting), BLOCK_BYTES // step_bytes))
-        self._height = min(self.pace * self._batch, self._count)
-        with full_device_told():
-            others = ROW_BYTES * self._count + 2 * BLOCK_BYTES
-            self._lay_out_rows(budget(self._device, others) if budget_bytes is None else budget_bytes)
+        others = ROW_BYTES * self._count + 2 * max(BLOCK_BYTES, step_bytes)
+        with faults_told():
+            left = budget(self._device, others) if budget_bytes is None else budget_bytes
+            # Rows that lie on the device touch no pages of the host.
+            steps = RECORDED_STEPS if setting.problem.train.X.nbytes <= left else pieces.pace(RECORDED_STEPS, setting)
+            self.pace = max(1, min(steps, BLOCK_BYTES // step_bytes))
+            self._height = min(self.pace * self._batch, self._count)
+            self._lay_out_rows(left)
             self._block = Block(setting, self._height, self._device)
             self._steps = Steps(setting, self._block, self._device)
             self._lay_out_epoch()
@@ -98,7 +102,7 @@ class CudaEngine:
 
     def begin(self, epoch: int) -> None:
         """See `Engine`."""
-        with full_device_told():
+        with faults_told():
             self._totals.zero_()
             self._draw_order(epoch)
 
@@ -128,7 +132,7 @@ class CudaEngine:
         """The steps first…last−1, which are a block."""
         rows = slice(first * self._batch, min(last * self._batch, self._count))
         whole, rest = divmod(rows.stop - rows.start, self._batch)
-        with full_device_told(), products(self._setting.options.tf32):
+        with faults_told(), products(self._setting.options.tf32):
             y = self._lay_ready(rows, first, last)
             if (whole, rest) not in self._recordings:
                 steps, few = (partial(self._steps.take, number, rest) for number in (whole, min(whole, 1)))
@@ -169,7 +173,7 @@ class CudaEngine:
         """See `Engine`."""
         d, scale = self._block.features, self._scales[split]
         weights, bias = self._steps.theta[:d], self._steps.theta[d]
-        with full_device_told(), products(self._setting.options.tf32):
+        with faults_told(), products(self._setting.options.tf32):
             for first in range(start, stop, self._measured):
                 last = min(first + self._measured, stop)
                 X, y = self._sources[split].between(first, last).float(), self._y[split][first:last]
@@ -191,7 +195,7 @@ class CudaEngine:
         """See `Engine`."""
         moving, steps = bool(self._setting.options.momentum), self._steps
         tensors = [steps.theta, *([steps.velocity] if moving else [])]
-        with full_device_told():
+        with faults_told():
             packed = torch.cat([self._totals.ravel(), *(tensor.ravel().double() for tensor in tensors)]).cpu().numpy()
         parameters = [self._parameters(block) for block in np.split(packed[6:], len(tensors))]
         return Report(packed[:6].reshape(3, 2), parameters[0], parameters[1] if moving else None)
@@ -202,12 +206,19 @@ class CudaEngine:
 
 
 @contextmanager
-def full_device_told() -> Iterator[None]:
-    """Say in our own words that the device's memory is full."""
+def faults_told() -> Iterator[None]:
+    """Say in our own words that the device's memory is full, or that it has failed.
+
+    Only torch's own allocator says so by an error of its own: CUDA's and cuBLAS's have it in their text.
+    """
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise DeviceFull("the device's memory does not hold the training") from error
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in FULL):
+            raise DeviceFull("the device's memory does not hold the training") from error
+        if isinstance(error, torch.AcceleratorError):
+            raise DeviceFailed("the device has failed") from error
+        raise
 
 
 @contextmanager

@@ -68,6 +68,7 @@ class Streamed:
         self._block = torch.empty(shape, dtype=kind, device=device)
         if self._has_streams:
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            self._stream.wait_stream(torch.cuda.current_stream())  # which may still use what the buffers were before
             self._landed, self._taken = _events(), _events()
 
     def fill(self, out: torch.Tensor, chosen: torch.Tensor, order: NDArray[np.int64]) -> None:

@@ -1,7 +1,7 @@
 """Which devices this machine has, and which one a problem should be trained on."""
 
 from app.training import cost
-from app.training.errors import DeviceUnavailable
+from app.training.errors import DeviceFailed, DeviceUnavailable
 from app.training.problem import Problem
 
 
@@ -10,6 +10,29 @@ def available() -> list[str]:
     import torch
 
     return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+
+
+def gpu() -> str:
+    """The GPU and the CUDA that torch was built for, on which bits depend."""
+    import torch
+
+    return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
+
+
+def release() -> None:
+    """Give the GPU's memory that a training has left back to others; nothing where none has used it.
+
+    Raises:  DeviceFailed if the GPU has failed: what failed once fails in this process for ever
+    """
+    import torch
+
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return
+    try:
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+    except RuntimeError as error:
+        raise DeviceFailed(str(error)) from error
 
 
 def choose(requested: str, problem: Problem, batch_size: int = 256, epochs: int = 10) -> str:

@@ -4,6 +4,7 @@ TrainingError
 ├── UnsuitableOption       an option that does not fit the data
 ├── DeviceUnavailable      the device asked for is not in this machine
 ├── DeviceFull             the device has no memory left for the training
+├── DeviceFailed           the device has failed, and this process can use it no more
 └── Diverged               the loss or a weight became infinite or NaN
 """
 
@@ -29,6 +30,10 @@ class DeviceUnavailable(TrainingError):
 
 class DeviceFull(TrainingError):
     """The device has no memory left for the training."""
+
+
+class DeviceFailed(TrainingError):
+    """The device has failed, and this process can use it no more."""
 
 
 class Diverged(TrainingError):

@@ -110,7 +110,8 @@ def _sgd(options: Hyperparameters, work: Work) -> float:
 
 def _on_cuda(options: Hyperparameters, work: Work) -> float:
     steps = (options.epochs or 1) * -(-work.rows // work.shape.batch)
-    return 1e-9 * (cost.CUDA_START_NANOSECONDS + steps * cost.CUDA_STEP_NANOSECONDS)
+    rate = _rate(work) if options.is_rate_open else 0.0  # found on the CPU
+    return 1e-9 * (cost.CUDA_START_NANOSECONDS + steps * cost.cuda_step(work.shape) + rate)
 
 
 def _measuring(work: Work, candidates: int = 1) -> float:

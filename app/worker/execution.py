@@ -6,6 +6,7 @@ Whatever goes wrong ends the job with an error that says what to do; only a lost
 from pathlib import Path
 from typing import Any
 
+import structlog
 from safetensors import SafetensorError
 from sqlalchemy.orm import Session
 
@@ -26,7 +27,7 @@ from app.models.weights import Weights
 from app.storage import Storage
 from app.tables import JobRow, ModelRow
 from app.training import devices
-from app.training.errors import Diverged
+from app.training.errors import DeviceFull, Diverged
 from app.training.fit import fit
 from app.training.hyperparameters import Hyperparameters
 from app.training.optimum import Objectives, objectives
@@ -43,6 +44,8 @@ from app.worker.progress import Progress
 from app.worker.receipt import receipt
 from app.worker.replay import Replay
 from app.worker.statistics import statistics
+
+log = structlog.get_logger(__name__)
 
 SAMPLED_ENTRIES = 2_000_000
 """What a cancelled job measures its model on at most: it is to end within a second, however large its data."""
@@ -87,9 +90,23 @@ class Execution:
         spec = Spec.model_validate(self._job.spec)
         prepared = prepare(spec, self._job, self._catalogue, self._storage)
         device = _device(spec, prepared.problem)
-        record = receipt(prepared.dataset_sha256, spec, device, prepared.problem.train)
-        outcome = self._train(spec, prepared.problem, device, identity(record, self._job.spec))
+        try:
+            outcome, record = self._train_on(device, spec, prepared)
+        except DeviceFull:
+            if spec.device != "auto" or self._has_begun():
+                raise
+            log.warning("the GPU's memory does not hold the training, which goes to the CPU", job=self._job.id)
+            outcome, record = self._train_on("cpu", spec, prepared)
         self._conclude(spec, prepared, finite_or_diverged(outcome), record)
+
+    def _train_on(self, device: str, spec: Spec, prepared: Prepared) -> tuple[Outcome, dict[str, Any]]:
+        """The training's end, and its receipt."""
+        record = receipt(prepared.dataset_sha256, spec, device, prepared.problem.train)
+        return self._train(spec, prepared.problem, device, identity(record, self._job.spec)), record
+
+    def _has_begun(self) -> bool:
+        """Whether there are epochs, of this attempt or of one before, which another device would not go on from."""
+        return bool(self._job.epoch) or (self._progress is not None and self._progress.epoch is not None)
 
     def _train(self, spec: Spec, problem: Problem, device: str, own: str) -> Outcome:
         self._device = device

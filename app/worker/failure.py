@@ -6,7 +6,7 @@ import structlog
 
 from app.errors import OnelayerError, StorageFull
 from app.storage import FULL
-from app.training.errors import DeviceFull, DeviceUnavailable, UnsuitableOption
+from app.training.errors import DeviceFailed, DeviceFull, DeviceUnavailable, UnsuitableOption
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +24,11 @@ def told(error: Exception, job_id: str) -> dict[str, Any]:
         case DeviceFull():
             full_device = "The GPU's memory does not hold the training; use a smaller batch_size, or device cpu."
             return _said("out-of-memory", full_device)
+        case DeviceFailed():
+            log.error("a GPU has failed", job=job_id, exc_info=error)
+            return _said(
+                "device-failed", "The GPU failed; its worker starts anew. Run the job again, or with device cpu."
+            )
         case MemoryError():
             return _said("out-of-memory", "The data does not fit into the worker's memory; use fewer rows or columns.")
         case OSError() if error.errno in FULL:

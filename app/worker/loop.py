@@ -23,11 +23,12 @@ from app.storage import Storage
 from app.tables import JobRow
 from app.tally import Tally
 from app.training import devices
+from app.training.errors import DeviceFailed
 from app.worker.attendant import Attendant
 from app.worker.batch_prediction import BatchPrediction
 from app.worker.checkpoint import Checkpointer
 from app.worker.execution import Execution
-from app.worker.supervisor import is_orphan_of
+from app.worker.supervisor import GAVE_UP, is_orphan_of
 
 log = structlog.get_logger(__name__)
 
@@ -68,15 +69,22 @@ class Worker:
         worker_id = self._roster.sign_in("worker", self._bell.port, offered)
         self._attendant.start(worker_id, self._is_orphan)
         log.info("worker ready", worker=worker_id, devices=offered)
+        status = self._serve(worker_id, offered)
+        self._attendant.end()
+        self._roster.sign_out(worker_id)
+        return status
+
+    def _serve(self, worker_id: str, offered: list[str]) -> int:
+        """Carry out one job after the other; returns the exit status."""
         while not self._attendant.stop_requested.is_set():
             job = self._next(worker_id, offered)
             if job is None:
                 self._bell.wait(self._settings.poll_seconds)
-            else:
-                with structlog.contextvars.bound_contextvars(job=job.id, attempt=job.attempt):
-                    self._execute(worker_id, job)
-        self._attendant.end()
-        self._roster.sign_out(worker_id)
+                continue
+            with structlog.contextvars.bound_contextvars(job=job.id, attempt=job.attempt):
+                self._execute(worker_id, job)
+            if not _gpu_is_well():
+                return GAVE_UP
         return 0
 
     def _next(self, worker_id: str, offered: list[str]) -> JobRow | None:
@@ -113,6 +121,16 @@ class Worker:
         self._attendant.stop_requested.set()
         # Ring our own bell, should the loop be asleep.
         self._bell.ring([self._bell.port])
+
+
+def _gpu_is_well() -> bool:
+    """Whether this process can go on; what the last job has left in the GPU's memory is given back."""
+    try:
+        devices.release()
+    except DeviceFailed:
+        log.exception("the GPU has failed; another process takes the place of this worker")
+        return False
+    return True
 
 
 def _give_way() -> None:

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from app.jobs.spec import Spec
+from app.training import devices
 from app.training.compilation import processor
 from app.training.problem import Rows
 from app.training.team import threads
@@ -21,7 +22,7 @@ def receipt(dataset_sha256: str, spec: Spec, device: str | None, rows: Rows) -> 
         "device": device,
         "threads": threads(),
         "shuffle": "rows" if rows.pages is None else "blocks",
-        **({"tf32": spec.tf32} if device == "cuda" else {}),
+        **({"tf32": spec.tf32, "gpu": devices.gpu()} if device == "cuda" else {}),
         "machine": platform.machine(),
         "processor": processor(),
         "versions": _versions(),

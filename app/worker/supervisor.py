@@ -27,7 +27,7 @@ SHORT_LIFE_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 30.0
 GAVE_UP = 75
-"""The exit status of a worker that left a job it could not stop; it is replaced without delay."""
+"""The exit status of a worker that left a job it could not stop, or lost its GPU; it is replaced without delay."""
 
 
 class Supervisor:

@@ -42,3 +42,4 @@ def test_a_slice_takes_about_a_tenth_of_a_second_or_one_step(shape: tuple[int, i
 def test_cuda_has_to_earn_its_start() -> None:
     assert not cost.cuda_is_faster(cost.Shape(2, 1, 10), 100_000)
     assert cost.cuda_is_faster(cost.Shape(3000, 1000, 4096), 10_000)
+    assert cost.cuda_step(cost.Shape(784, 10, 1_000_000)) > 1e7  # it reads 3 GB twice

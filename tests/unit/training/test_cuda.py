@@ -17,7 +17,7 @@ from app.training.cuda import CudaEngine, products
 from app.training.cuda_rows import Resident, Streamed
 from app.training.cuda_steps import row_bytes
 from app.training.epoch import Epoch
-from app.training.errors import DeviceFull
+from app.training.errors import DeviceFailed, DeviceFull, TrainingError
 from app.training.fit import run
 from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Problem, Rows
@@ -187,6 +187,8 @@ def test_rows_beyond_the_workers_memory_come_in_the_blocks_of_the_cpu(
     given = options_of("linear", epochs=2)
     theirs = trained(CudaEngine, problem, given, budget=budget)[-1]
     setting = Setting.of(problem, given)
+    at_once = cuda.RECORDED_STEPS if budget is None else problem.train.pages.stretch // given.batch_size
+    assert CudaEngine(setting, "cpu", budget).pace == at_once
     *_, ours = run(setting, engine_of("compiled", setting))
     assert isinstance(ours, Epoch)
     np.testing.assert_allclose(theirs.parameters.weights, ours.parameters.weights, rtol=1e-4, atol=1e-5)
@@ -212,12 +214,31 @@ def test_products_are_in_tf32_only_where_asked_and_only_meanwhile() -> None:
     assert matmul.fp32_precision == before
 
 
-def test_a_device_whose_memory_is_full_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("error", "told"), [
+    (torch.OutOfMemoryError("CUDA"), DeviceFull),
+    (torch.AcceleratorError("CUDA error: out of memory"), DeviceFull),
+    (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), DeviceFull),
+    (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), DeviceFailed),
+    (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), RuntimeError),
+], ids=str)  # fmt: skip
+def test_a_device_that_is_full_or_has_failed_is_told(
+    error: Exception, told: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = CudaEngine(Setting.of(problems("linear"), options_of("linear")), "cpu")
-    monkeypatch.setattr(engine._steps, "take", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA")))
+    monkeypatch.setattr(engine._steps, "take", lambda *_: (_ for _ in ()).throw(error))
     engine.begin(1)
-    with pytest.raises(DeviceFull):
+    with pytest.raises(RuntimeError if told is RuntimeError else TrainingError) as raised:
         engine.descend(0, 7, np.full(7, 0.1, np.float32))
+    assert type(raised.value) is told
+
+
+def test_room_is_left_for_a_minibatch_that_is_larger_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+    monkeypatch.setattr(cuda, "budget", lambda _, others: asked.append(others) or 1e9)
+    for block_bytes in (1 << 20, 1):
+        monkeypatch.setattr(cuda, "BLOCK_BYTES", block_bytes)
+        CudaEngine(Setting.of(problems("linear"), options_of("linear")), "cpu")
+    assert asked == [101 * cuda.ROW_BYTES + 2 * size for size in (1 << 20, 16 * row_bytes(2, 1))]
 
 
 @pytest.mark.parametrize("budget", [None, 0.0], ids=["resident", "streamed"])

@@ -62,6 +62,12 @@ class Stream:
         with self.device.on(self):
             self.device.enqueue(lambda: None, lambda: event.passed >= count)
 
+    def wait_stream(self, other: "Stream") -> None:
+        event = Event(self.device)
+        with self.device.on(other):
+            event.record()
+        self.wait_event(event)
+
 
 class Event:
     def __init__(self, device: Device) -> None:

@@ -8,8 +8,8 @@ from app.training import devices
 from app.training.cuda import CudaEngine
 from app.training.engine import Engine
 from app.training.epoch import Epoch
-from app.training.errors import DeviceUnavailable
-from app.training.fit import run
+from app.training.errors import DeviceFailed, DeviceUnavailable
+from app.training.fit import fit, run
 from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Problem
 from tests.unit.training.reference import blobs, engine_of, epochs, line, setting_of, several_targets
@@ -83,3 +83,33 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(devices, "available", lambda: ["cpu"])
     with pytest.raises(DeviceUnavailable):
         devices.choose("cuda", line())
+
+
+def test_nothing_is_released_where_no_training_was_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: pytest.fail("it starts CUDA"))
+    devices.release()
+
+
+def test_memory_is_released_and_a_gpu_that_has_failed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: asked.append("empty"))
+    devices.release()
+    assert asked == ["empty"]
+
+    def fail() -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "synchronize", fail)
+    with pytest.raises(DeviceFailed, match="illegal memory access"):
+        devices.release()
+
+
+@needs_cuda
+def test_a_gpu_is_empty_after_its_training() -> None:
+    list(fit(line(rows=100_000), Hyperparameters(model="linear", epochs=1), "cuda"))
+    devices.release()
+    assert torch.cuda.memory_reserved() == 0
+    assert torch.cuda.get_device_name() in devices.gpu()

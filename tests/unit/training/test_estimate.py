@@ -50,9 +50,19 @@ def test_what_is_asked_for_beside_is_counted() -> None:
 
 def test_on_a_gpu_the_start_is_what_counts_at_first() -> None:
     given = Hyperparameters(model="softmax", epochs=1)
+    given = given.model_copy(update={"learning_rate": 0.1})
     once, often = (seconds(given.model_copy(update={"epochs": n}).effective(1000), LARGE, "cuda") for n in (1, 1000))
     assert 2 < once < 3
     assert often > 100
+
+
+def test_a_rate_is_found_on_the_cpu_though_the_steps_are_a_gpus() -> None:
+    sought, given = (
+        Hyperparameters(model="softmax", epochs=1, learning_rate=rate).effective(1000) for rate in ("auto", 0.1)
+    )
+    on_cpu, on_gpu = (seconds(sought, LARGE, device) - seconds(given, LARGE, device) for device in ("cpu", "cuda"))
+    assert on_gpu == pytest.approx(on_cpu)
+    assert on_gpu > 1
 
 
 @pytest.mark.parametrize(("options", "likely"), [

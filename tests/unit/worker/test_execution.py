@@ -27,7 +27,7 @@ from app.models.weights import Weights
 from app.storage import Storage
 from app.tables import JobRow, ModelRow
 from app.training.epoch import Epoch, Pause
-from app.training.errors import DeviceFull, DeviceUnavailable, Diverged
+from app.training.errors import DeviceFailed, DeviceFull, DeviceUnavailable, Diverged
 from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Parameters, Problem
 from app.training.state import State
@@ -65,11 +65,14 @@ def train(
     database: Database, storage: Storage, catalogue: Catalogue, registry: Registry, queue: Queue, attendant: Attendant,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Train:  # fmt: skip
-    """Carry a job out whose training goes through these steps: yields epochs, calls functions, raises errors."""
+    """Carry a job out whose training goes through these steps: yields epochs, calls functions, raises errors.
 
-    def run(claimed: tuple[JobRow, Claim], steps: Sequence[Step]) -> None:
+    Where each device has its own, they are a dictionary.
+    """
+
+    def run(claimed: tuple[JobRow, Claim], steps: Sequence[Step] | dict[str, list[Step]]) -> None:
         def fit(problem: Problem, spec: Any, device: str, resume: State | None = None) -> Iterator[Epoch | Pause]:
-            for step in steps:
+            for step in steps[device] if isinstance(steps, dict) else steps:
                 if isinstance(step, BaseException):
                     raise step
                 if isinstance(step, Epoch | Pause):
@@ -306,10 +309,11 @@ def test_a_worker_that_lost_its_lease_leaves_nothing_and_changes_nothing(
         (StorageFull("The disk is full; free some space."), "storage-full", "free some space"),
         (MemoryError(), "out-of-memory", "fewer rows"),
         (DeviceFull(), "out-of-memory", "smaller batch_size"),
+        (DeviceFailed("an illegal memory access"), "device-failed", "Run the job again"),
         (RuntimeError(SECRET), "internal-error", "log"),
         (DeviceUnavailable("no CUDA device; use the device cpu or auto"), "device-unavailable", "cpu or auto"),
     ],
-    ids=["data", "disk", "memory", "memory of the device", "bug", "device"],
+    ids=["data", "disk", "memory", "memory of the device", "broken device", "bug", "device"],
 )
 def test_whatever_goes_wrong_ends_the_job_with_what_to_do(
     queue: Queue, registry: Registry, storage: Storage, train: Train, claimed: Claimed, error: Exception, code: str,
@@ -326,8 +330,30 @@ def test_whatever_goes_wrong_ends_the_job_with_what_to_do(
     assert found.error["code"] == code
     assert words in found.error["detail"]
     assert SECRET not in found.error["detail"]
-    assert [line["job"] for line in logged] == ([job.id] if code == "internal-error" else [])
+    assert [line["job"] for line in logged] == ([job.id] if code in {"internal-error", "device-failed"} else [])
     assert nothing_is_left(storage, registry)
+
+
+@pytest.mark.parametrize(("device", "epochs", "ends_on"), [
+    ("auto", [], "cpu"), ("auto", [epoch(1)], "cuda"), ("cuda", [], "cuda"),
+], ids=["free to go", "already on its way", "bound"])  # fmt: skip
+def test_a_job_that_the_gpu_has_no_room_for_goes_to_the_cpu_if_it_may(
+    queue: Queue, train: Train, claimed: Claimed, monkeypatch: pytest.MonkeyPatch, device: str, epochs: list[Epoch],
+    ends_on: str,
+):  # fmt: skip
+    monkeypatch.setattr(module.devices, "choose", lambda *_: "cuda")
+    monkeypatch.setattr(module.devices, "gpu", lambda: "a small one, CUDA 13.0")
+    job, claim = claimed()
+    job.spec = {**job.spec, "device": device}
+    with capture_logs():
+        train((job, claim), {"cuda": [*epochs, DeviceFull()], "cpu": [epoch(1)]})
+
+    found = queue.get(job.id)
+    assert found.device == ends_on
+    if ends_on == "cpu":
+        assert (found.status, (found.receipt or {})["device"]) == ("succeeded", "cpu")
+    else:
+        assert (found.status, (found.error or {})["code"]) == ("failed", "out-of-memory")
 
 
 def test_a_job_whose_dataset_is_gone_fails_with_that_reason(queue: Queue, train: Train, claimed: Claimed):

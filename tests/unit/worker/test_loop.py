@@ -4,6 +4,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -12,7 +13,10 @@ from structlog.testing import capture_logs
 from app.database import Database
 from app.errors import StorageFull
 from app.settings import Settings
+from app.training import devices
+from app.training.errors import DeviceFailed
 from app.worker.loop import Worker
+from app.worker.supervisor import GAVE_UP
 
 
 @pytest.fixture
@@ -52,3 +56,20 @@ def test_a_worker_whose_database_is_unfit_does_not_go_on(worker: Worker, monkeyp
 
     with pytest.raises(OperationalError, match="no such table"):
         worker._next("w", ["cpu"])
+
+
+def test_a_worker_whose_gpu_has_failed_makes_place_for_another(worker: Worker, monkeypatch: pytest.MonkeyPatch):
+    done: list[str] = []
+
+    def release() -> None:
+        if len(done) == 2:
+            raise DeviceFailed("an illegal memory access")
+
+    monkeypatch.setattr(worker, "_next", lambda *_: SimpleNamespace(id="j", attempt=1))
+    monkeypatch.setattr(worker, "_execute", lambda _, job: done.append(job.id))
+    monkeypatch.setattr(devices, "release", release)
+
+    with capture_logs() as logged:
+        assert worker._serve("w", ["cpu", "cuda"]) == GAVE_UP
+    assert done == ["j", "j"]
+    assert [line["log_level"] for line in logged] == ["error"]
