@@ -60,11 +60,11 @@ def centred(rows: Rows, shift: Matrix) -> Iterator[tuple[slice, Matrix]]:
 def moments(rows: Rows) -> Iterator[Moments | None]:
     """One pass over the rows, with a None after some blocks; the moments come last.
 
-    All is shifted by the mean of evenly spaced rows, near which nothing cancels.
+    All is shifted by the mean of a thousand rows, near which nothing cancels.
     """
     d = rows.features
-    stride = max(1, rows.count // 1000)
-    sampled = rows.sample(stride).mean(axis=0, dtype=np.float64), rows.y[::stride].mean(axis=0, dtype=np.float64)
+    drawn = rows.draw(max(1, rows.count // 1000))
+    sampled = rows.taken(drawn).mean(axis=0, dtype=np.float64), rows.y[drawn].mean(axis=0, dtype=np.float64)
     shift = np.concatenate([sampled[0] * rows.scale, sampled[1]])
     total, products = np.zeros(len(shift)), np.zeros((len(shift), len(shift)))
     for chosen, block in centred(rows, shift):
@@ -113,12 +113,14 @@ class NormalEquations:
         """The number of columns that are left of those that depend on each other."""
         return len(self._scale) if self._factor is not None else len(self._values)
 
-    def determined(self) -> NDArray[np.bool_]:
-        """Which weights are the same in every solution: those without a part in the null space. Shape: (d,)."""
+    def determined(self, functionals: Matrix) -> NDArray[np.bool_]:
+        """Which f·w are the same in every solution: those without a part in the null space. Shapes: (m, d) → (m,)."""
         if self._factor is not None:
-            return np.ones(len(self._scale), np.bool_)
-        parts = np.linalg.norm(self._null, axis=1)
-        return np.asarray((parts < 1e-6) & (self._scale > 0))
+            return np.ones(len(functionals), np.bool_)
+        scaled = functionals * self._scale
+        parts = np.linalg.norm(scaled @ self._null, axis=1)
+        is_touched = (functionals[:, self._scale == 0] != 0).any(axis=1)
+        return np.asarray((parts <= 1e-6 * np.linalg.norm(scaled, axis=1)) & ~is_touched)
 
 
 def _cholesky(system: Matrix) -> Matrix | None:

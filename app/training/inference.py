@@ -8,6 +8,9 @@ them may not move any coefficient by more than a hundredth of its standard error
 so that what is told are the digits of the optimum, however a search in float32 has ended. Softmax is determined up to a
 common shift of all classes: the first class is the reference, whose weights are 0.
 
+Where classes can be separated there is no optimum: however far a search has gone, a Newton step moves the logits of the
+rows in question by about 1 again, and their information vanishes. Standard errors, which are huge there, do not show it.
+
 Coefficients of columns that depend on each other are not determined, and have no standard error; those of the
 other columns do.
 """
@@ -35,8 +38,9 @@ POLISHING_STEPS = 3
 ROUNDING = 1e-7
 """Residuals, in standard deviations of the target, that are those of rounding to float32."""
 BLOCK_ENTRIES = 200_000
-SEPARATED = 1e-7
-"""Mean of p(1 − p) over the rows that a coefficient acts on, below which those rows are predicted without a doubt."""
+STILL = 0.01
+"""By how much the last Newton step may move a logit."""
+SEPARABLE = "classes can be separated by these features, and then the likelihood has no optimum"
 PENALISED = "the model was trained with a penalty, under which the classical standard errors do not hold"
 
 
@@ -97,7 +101,7 @@ def _linear(rows: Rows, parameters: Parameters, to_raw: Matrix) -> Inference:
     _check_optimum(np.abs(step) / np.sqrt(_diagonal(inverse)[:, None] * variances))
     optimum = Parameters(parameters.weights + step[:-1], parameters.bias + step[-1])
     unit = np.sqrt(_diagonal(to_raw @ inverse @ to_raw.T))
-    unit[~_determined_raw(equations.determined(), to_raw)] = np.nan
+    unit[~equations.determined(to_raw)] = np.nan
     return Inference(optimum, unit[:, None] * np.sqrt(variances), degrees)
 
 
@@ -122,8 +126,10 @@ def _softmax(problem: Problem, parameters: Parameters, to_raw: Matrix) -> Infere
     theta = np.vstack([parameters.weights, parameters.bias]).astype(np.float64)
     theta -= theta[:, :1]
     for _ in range(POLISHING_STEPS):
-        fisher, slopes = _information(rows, theta)
+        fisher, slopes, gram = _information(rows, theta)
         equations = NormalEquations(fisher, 0.0)
+        if equations.rank < free * NormalEquations(gram, 0.0).rank:
+            raise Refused(SEPARABLE)
         inverse = equations.solve(np.eye(free * size))
         step = equations.solve(slopes.reshape(-1, 1))[:, 0]
         distances = np.abs(step) / np.sqrt(_diagonal(inverse))
@@ -131,23 +137,24 @@ def _softmax(problem: Problem, parameters: Parameters, to_raw: Matrix) -> Infere
         theta[:, 1:] += step.reshape(free, size).T
         if distances.max() <= SETTLED:
             break
-    determined = equations.determined().reshape(free, size)
+    if max(float(np.abs(X @ step.reshape(free, size).T).max()) for _, X in _blocks(rows)) > STILL:
+        raise Refused(SEPARABLE)
+    determined = equations.determined(np.kron(np.eye(free), to_raw)).reshape(free, size)
     errors = np.full((size, problem.outputs), np.nan)
     for c in range(free):
         own = inverse.reshape(free, size, free, size)[c, :, c]
         errors[:, c + 1] = np.sqrt(_diagonal(to_raw @ own @ to_raw.T))
-        errors[~_determined_raw(determined[c], to_raw), c + 1] = np.nan
+        errors[~determined[c], c + 1] = np.nan
     return Inference(Parameters(theta[:-1], theta[-1]), errors, None)
 
 
-def _information(rows: Rows, theta: Matrix) -> tuple[Matrix, Matrix]:
-    """The Fisher information of all classes but the first, and the slopes of the log-likelihood.
+def _information(rows: Rows, theta: Matrix) -> tuple[Matrix, Matrix, Matrix]:
+    """The Fisher information of all classes but the first, the slopes of the log-likelihood, and X̃ᵀX̃.
 
-    Shapes:  theta (d + 1, k) → (f, f), (k − 1, d + 1), f = (k − 1)(d + 1)
-    Raises:  Refused where classes are separated
+    Shapes:  theta (d + 1, k) → (f, f), (k − 1, d + 1), (d + 1, d + 1), f = (k − 1)(d + 1)
     """
     size, free = theta.shape[0], theta.shape[1] - 1
-    fisher, slopes, squares = np.zeros((free, size, free, size)), np.zeros((free, size)), np.zeros(size)
+    fisher, slopes, gram = np.zeros((free, size, free, size)), np.zeros((free, size)), np.zeros((size, size))
     for chosen, X in _blocks(rows):
         z = X @ theta
         P = np.exp(z - z.max(axis=1, keepdims=True))
@@ -155,11 +162,8 @@ def _information(rows: Rows, theta: Matrix) -> tuple[Matrix, Matrix]:
         _add_information(fisher, X, P[:, 1:])
         P[np.arange(len(P)), rows.y[chosen]] -= 1
         slopes -= P[:, 1:].T @ X
-        squares += (X * X).sum(axis=0)
-    flat = fisher.reshape(free * size, free * size)
-    if bool((np.diag(flat).reshape(free, size) <= SEPARATED * squares)[:, squares > 0].any()):
-        raise Refused("classes can be separated by these features, and then the likelihood has no optimum")
-    return flat, slopes
+        gram += X.T @ X
+    return fisher.reshape(free * size, free * size), slopes, gram
 
 
 def _add_information(fisher: NDArray[Any], X: Matrix, P: Matrix) -> None:
@@ -171,11 +175,6 @@ def _add_information(fisher: NDArray[Any], X: Matrix, P: Matrix) -> None:
             fisher[c, :, e] += block
             if c != e:
                 fisher[e, :, c] += block.T
-
-
-def _determined_raw(determined: NDArray[np.bool_], to_raw: Matrix) -> NDArray[np.bool_]:
-    """A raw coefficient is determined where every one that it is made from is."""
-    return np.asarray(~((to_raw != 0) & ~determined).any(axis=1))
 
 
 def _check_size(rows: Rows, features: int, outputs: int) -> None:

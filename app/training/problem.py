@@ -70,12 +70,26 @@ class Rows:
             yield chosen, self.X[chosen]
             self.passed(chosen.stop - start)
 
-    def sample(self, stride: int) -> NDArray[Any]:
-        """Every stride-th row of X, from the first on."""
+    def draw(self, stride: int) -> NDArray[np.int64]:
+        """The places of one row of every `stride` rows, drawn at random: what comes round again would hide from a grid.
+
+        The same ones whenever it is asked.
+        """
+        starts = np.arange(0, self.count, stride)
+        if stride == 1:
+            return starts
+        lengths = np.minimum(stride, self.count - starts)
+        return starts + (np.random.default_rng(0).random(len(starts)) * lengths).astype(np.int64)
+
+    def taken(self, places: NDArray[np.int64]) -> NDArray[Any]:
+        """Rows of X at places in ascending order."""
         if self.pages is None:
-            return self.X[::stride]
-        size = stride * max(1, self.pages.block_rows // stride)
-        return np.concatenate([X[::stride].copy() for _, X in self.blocks(size * self.features)])
+            return self.X if len(places) == self.count else self.X[places]
+        found = []
+        for chosen, X in self.blocks(self.pages.block_rows * self.features):
+            first, last = np.searchsorted(places, (chosen.start, chosen.stop))
+            found.append(X[places[first:last] - chosen.start])
+        return np.concatenate(found)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class Setting:
         if options.precondition == "whiten":
             frame = (Frame.from_arrays(resume.memory) if resume else None) or _frame(options, problem, weights)
         framed = frame.problem(problem) if frame else problem
-        start, velocity = _start(options, framed, frame, problem.start, resume)
+        start, velocity = _start(options, framed, frame is not None, resume)
         setting = cls(framed, options, start, velocity, frame, weights)
         return setting._at_a_rate() if options.solver == "sgd" and options.sweep is None else setting
 
@@ -52,6 +52,8 @@ class Setting:
         if self.options.learning_rate != "auto":
             return self
         rate = learning_rate.safe_rate(self.options, self.problem.train, self.class_weights)
+        if rate < np.finfo(np.float32).tiny:
+            raise UnsuitableOption("learning_rate", "the features are too large for any step; use standardize: true")
         return replace(self, options=self.options.model_copy(update={"learning_rate": rate}))
 
     @property
@@ -88,7 +90,7 @@ class Setting:
 
     def restarted(self, options: Hyperparameters) -> Parameters:
         """Where a candidate with these options starts: its own draw, or what was given."""
-        return _start(options, self.problem, self.frame, self.problem.start, None)[0]
+        return _start(options, self.problem, self.frame is not None, None)[0]
 
     def model_of(self, parameters: Parameters) -> Parameters:
         """Parameters as they act on the features."""
@@ -129,13 +131,13 @@ def _frame(options: Hyperparameters, problem: Problem, weights: NDArray[np.float
 
 
 def _start(
-    options: Hyperparameters, problem: Problem, frame: Frame | None, given: Parameters | None, resume: State | None
+    options: Hyperparameters, problem: Problem, is_framed: bool, resume: State | None
 ) -> tuple[Parameters, Parameters | None]:
     if resume is not None:
         return resume.parameters, resume.velocity
-    if given is not None:
-        return (given if frame is None else frame.unfold(given)), None
+    if problem.start is not None:
+        return problem.start, None
     weights = options.init.draw(problem.train.features, problem.outputs, options.seed)
-    if (frame is not None or options.solver == "lbfgs") and problem.train.y.ndim == 2:
+    if (is_framed or options.solver == "lbfgs") and problem.train.y.ndim == 2:
         weights *= np.float32(problem.train.y.std(dtype=np.float64))  # whatever the units of the target
     return Parameters(weights, np.zeros(problem.outputs, np.float32)), None

@@ -5,7 +5,9 @@
 C is scaled to a correlation matrix where nothing is penalised. Directions whose variance is below 1e-10 of the
 largest are dropped: there the features are linearly dependent. With an l2 penalty μ = l2 / c, c being the
 curvature of the loss: the penalty of direction i is then ½ l2/(λᵢ + μ) vᵢ², and all curvatures, data and
-penalty together, are c at most. Rows count with the weight of their class.
+penalty together, are c at most. C then keeps the features' units, in which a direction of little variance may matter
+as much as any; dropped are those that the penalty all but fixes, or whose variance is rounding. Rows count with the
+weight of their class.
 
 The targets of a linear model are centred too: y − ȳ; `fold` puts it all back, w = A v, b = β + ȳ − mean·w,
 in float64, since w may be large where features are nearly dependent.
@@ -22,7 +24,7 @@ from app.training.paging import collected
 from app.training.problem import Parameters, Problem, Rows
 
 NEGLIGIBLE = 1e-10
-"""Share of the largest variance below which a direction is none."""
+"""Share of the largest variance, or of the penalty, below which a direction is none."""
 BLOCK_ENTRIES = 1_000_000
 PREFIX = "frame_"
 
@@ -47,7 +49,10 @@ class Frame:
         mean, covariance = moments(rows, weights)
         scale = np.ones_like(mean) if ridge else _inverse_roots(np.diag(covariance))
         values, vectors = np.linalg.eigh(covariance * scale[:, None] * scale)
-        kept = values > NEGLIGIBLE * max(values[-1], 1e-300)
+        least = NEGLIGIBLE * max(values[-1], 1e-300)
+        if ridge:
+            least = max(NEGLIGIBLE * ridge, np.finfo(float).eps * len(values) * values[-1])
+        kept = values > least
         target_mean = rows.y.mean(axis=0, dtype=np.float64) if rows.y.ndim == 2 else np.zeros(outputs)
         if not kept.any():
             # No feature varies: one direction stays for the shapes' sake, along which nothing is.
@@ -58,7 +63,8 @@ class Frame:
     def problem(self, given: Problem) -> Problem:
         """The same problem in this frame."""
         validation = None if given.validation is None else self._rows(given.validation)
-        return Problem(self._rows(given.train), validation, given.outputs, given.classes)
+        start = None if given.start is None else self.unfold(given.start)
+        return Problem(self._rows(given.train), validation, given.outputs, given.classes, start)
 
     def _rows(self, rows: Rows) -> Rows:
         # From here on the steps read Z: of a mapped X nothing need stay resident, however small it is.

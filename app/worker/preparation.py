@@ -60,7 +60,8 @@ def _sampled(rows: Rows, entries: int) -> Rows:
     stride = -(-rows.X.size // entries)
     if stride == 1:
         return rows
-    return Rows(np.ascontiguousarray(rows.sample(stride)), np.ascontiguousarray(rows.y[::stride]), rows.scale)
+    drawn = rows.draw(stride)
+    return Rows(rows.taken(drawn), rows.y[drawn], rows.scale)
 
 
 def _rows(matrices: MatrixCache, encoding: Encoding, part: Part) -> Rows:

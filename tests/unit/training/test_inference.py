@@ -195,3 +195,59 @@ def test_classes_that_can_be_separated_have_no_statistics() -> None:
     X = np.concatenate([np.linspace(-2, -1, 20), np.linspace(1, 2, 20)]).astype(np.float32)[:, None]
     with pytest.raises(Refused, match="separated"):
         inferred(Problem(Rows(X, np.repeat([0, 1], 20).astype(np.int32)), None, 2), **SOFTMAX)
+
+
+def with_a_level(share: float, rows: int, separated: bool, seed: int) -> Problem:
+    """Classes by a number and a level, standardised; where they are separated all rows of the level are of class 0."""
+    generator = np.random.default_rng(seed)
+    x, level = generator.normal(size=rows), (generator.random(rows) < share).astype(np.float64)
+    labels = (x + generator.logistic(size=rows) > 0).astype(np.int32)
+    if separated:
+        labels[level == 1] = 0
+    X = np.column_stack([x, level])
+    return Problem(Rows(((X - X.mean(axis=0)) / X.std(axis=0)).astype(np.float32), labels), None, 2)
+
+
+@pytest.mark.parametrize("rows", [300, 3000, 10_000])
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.3])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_level_all_of_whose_rows_are_of_one_class_has_no_optimum(share: float, rows: int, seed: int) -> None:
+    options = {**SOFTMAX, "standardize": True}
+    with pytest.raises(Refused, match="separated"):
+        inferred(with_a_level(share, rows, separated=True, seed=seed), **options)
+    assert np.isfinite(inferred(with_a_level(share, rows, separated=False, seed=seed), **options)[1].errors[:, 1]).all()
+
+
+@pytest.mark.parametrize("absent", [0, 1, 2])
+def test_a_class_without_a_row_has_no_optimum(absent: int) -> None:
+    problem = blobs(rows=400, classes=2, seed=4)
+    labels = np.array([c for c in range(3) if c != absent], np.int32)[problem.train.y]
+    X = problem.train.X + 3 * np.random.default_rng(1).normal(size=problem.train.X.shape).astype(np.float32)
+    with pytest.raises(Refused, match="separated"):
+        inferred(Problem(Rows(X, labels), None, 3), **SOFTMAX)
+
+
+def test_a_far_row_that_is_predicted_without_a_doubt_hides_nothing() -> None:
+    problem = with_a_level(0.3, 500, separated=False, seed=0)
+    X, labels = problem.train.X.astype(np.float64), problem.train.y.copy()
+    X[0, 0], labels[0] = 1e5, 1
+    _, found = inferred(Problem(Rows(X.astype(np.float32), labels), None, 2), **SOFTMAX)
+    design = np.column_stack([X, np.ones(500)])  # statsmodels overflows here
+    p = 1 / (1 + np.exp(-design @ np.append(found.parameters.weights[:, 1], found.parameters.bias[1])))
+    assert np.abs(design.T @ (labels - p)).max() < 1e-6
+    covariance = np.linalg.inv((design * (p * (1 - p))[:, None]).T @ design)
+    np.testing.assert_allclose(found.errors[:, 1], np.sqrt(np.diag(covariance)), rtol=1e-6)
+
+
+def test_what_two_equal_columns_have_in_common_is_determined() -> None:
+    """The bias depends on the sum of their weights alone, in raw units too."""
+    generator = np.random.default_rng(1)
+    X = generator.normal(3, 2, (200, 2))
+    y = (X @ [[2.0], [1.0]] + generator.normal(size=(200, 1))).astype(np.float32)
+    _, found = inferred(
+        Problem(Rows(np.column_stack([X[:, :1], X]).astype(np.float32), y), None, 1), raw=True, **LINEAR
+    )
+    assert np.isnan(found.errors[:, 0]).tolist() == [True, True, False, False]
+    raw = 2 * X.astype(np.float32).astype(np.float64) + 3
+    theirs = sm.OLS(y[:, 0].astype(np.float64), sm.add_constant(raw)).fit()
+    np.testing.assert_allclose(found.errors[2:, 0], theirs.bse[[2, 0]], rtol=1e-8)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from app.training import learning_rate
+from app.training.errors import UnsuitableOption
 from app.training.hyperparameters import Hyperparameters
 from app.training.learning_rate import largest_eigenvalue, largest_row, safe_rate
 from app.training.problem import Problem, Rows
@@ -65,3 +66,27 @@ def test_a_rare_category_does_not_make_it_diverge() -> None:
 def test_huge_features_do_not_overflow() -> None:
     problem = line(feature_std=1e25)
     assert 0 < safe_rate(Hyperparameters(model="linear").effective(1000), problem.train) < 1e-40
+
+
+def test_what_comes_round_again_is_not_hidden_from_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning_rate, "SAMPLED_ENTRIES", 20_000)
+    X = np.zeros((4000, 10), np.float32)
+    X[1::2] = np.random.default_rng(0).standard_normal((2000, 1), np.float32) * np.sqrt(2)
+    assert largest_eigenvalue(Rows(X, np.zeros((4000, 1), np.float32))) == pytest.approx(10, rel=0.1)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("schedule", ["constant", "linear"])
+def test_large_batches_are_stable_with_either_momentum(nesterov: bool, schedule: str) -> None:
+    generator = np.random.default_rng(0)
+    X = generator.standard_normal((20_000, 2)).astype(np.float32)
+    problem = Problem(Rows(X, X @ np.ones((2, 1), np.float32) + 1), None, 1)
+    given = {"model": "linear", "batch_size": 20_000, "epochs": 150, "momentum": 0.9, "lr_schedule": {"type": schedule}}
+    losses = [epoch.train_loss for epoch in epochs(problem, Hyperparameters(**given, nesterov=nesterov))]
+    assert max(losses) < 3
+    assert losses[-1] < 1e-5
+
+
+def test_features_too_large_for_any_step_are_refused() -> None:
+    with pytest.raises(UnsuitableOption, match="standardize: true"):
+        epochs(line(feature_std=1e25), Hyperparameters(model="linear"))

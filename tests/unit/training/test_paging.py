@@ -147,8 +147,15 @@ def test_a_sample_is_that_of_the_whole_matrix(matrix: Path, small_groups: None) 
     rows = _problem(matrix, MEBIBYTE).train
     for stride in (1, 7, 100, 5000):
         before = _mapped_kilobytes()
-        assert (rows.sample(stride) == whole[::stride]).all()
+        assert (rows.taken(rows.draw(stride)) == whole[rows.draw(stride)]).all()
         assert _mapped_kilobytes() - before < 8 * 1024
+
+
+@pytest.mark.parametrize(("count", "stride"), [(10, 1), (10, 3), (9, 3), (1, 5)])
+def test_one_row_of_each_stretch_is_drawn(count: int, stride: int) -> None:
+    drawn = Rows(np.zeros((count, 2), np.float32), np.zeros(count, np.int32)).draw(stride)
+    assert (drawn // stride == np.arange(-(-count // stride))).all()
+    assert drawn[-1] < count
 
 
 def test_blocks_collect_to_the_same_matrix_in_memory_and_in_a_file() -> None:

@@ -98,3 +98,20 @@ def test_features_that_do_not_vary_leave_the_mean_of_the_targets(solver: str) ->
     parameters = epochs(Problem(rows, None, 1), options)[-1].parameters
     assert (parameters.weights == 0).all()
     np.testing.assert_allclose(parameters.bias, 14.5, rtol=0.02)
+
+
+def test_a_penalty_does_not_drop_a_feature_for_its_unit() -> None:
+    generator = np.random.default_rng(0)
+    X = np.column_stack([generator.normal(size=500), 1e5 * generator.normal(size=500)]).astype(np.float32)
+    y = (3 * X[:, :1] + 1e-5 * X[:, 1:] + 0.1 * generator.normal(size=(500, 1))).astype(np.float32)
+    problem, ridge = Problem(Rows(X, y), None, 1), {"model": "linear", "l2": 1e-3, "standardize": False}
+    exact = epochs(problem, Hyperparameters(**ridge, solver="exact"))[-1].parameters.weights
+    for solver in ("sgd", "lbfgs"):
+        found = epochs(problem, Hyperparameters(**ridge, solver=solver, precondition="whiten"))[-1].parameters.weights
+        np.testing.assert_allclose(found, exact, rtol=2e-3)
+
+
+def test_a_direction_without_variance_is_dropped_with_a_penalty_too() -> None:
+    levels = np.eye(3, dtype=np.float32)[np.arange(300) % 3]
+    frame = Frame.of(Rows(levels, np.zeros((300, 1), np.float32)), None, 0.01, 1)
+    assert frame.axes.shape == (3, 2)
