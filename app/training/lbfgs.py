@@ -31,7 +31,8 @@ LONGER = 10.0
 """By what a step that was too short is lengthened."""
 TRIALS = 30
 FLAT = {True: 1e-9, False: 2e-6}
-"""Largest entry of the gradient at which it is over, in units of the first one; by whether sums are precise."""
+"""Largest entry of the gradient at which it is over, in units of the first one, or of the usual one where that is less;
+by whether sums are precise."""
 STILL = {True: 1e-15, False: 1e-8}
 """Relative gain of an iteration below which it is over, if the gradient is low too."""
 LOW = {True: 1e-6, False: 1e-3}
@@ -78,7 +79,7 @@ class Search:
         """An epoch for each iteration, until the gradient vanishes or the objective no longer falls."""
         point = yield from self._at(self._phi)
         if not self._first_slope:
-            self._first_slope = max(float(np.abs(self._slopes(point)).max()), 1e-300)
+            self._first_slope = max(min(float(np.abs(self._slopes(point)).max()), self._usual_slope()), 1e-300)
             self._row_slope = row_slope(self._setting.options.loss, point.measured.loss)
         for number in range(self._done + 1, (self._setting.options.epochs or 0) + 1):
             if self._is_over:
@@ -105,6 +106,14 @@ class Search:
         elif is_still and not self._is_hasty:
             self._steps, self._changes = [], []
         self._was_still = is_still
+
+    def _usual_slope(self) -> float:
+        """The gradient at weights of 0 is about this at most: one at drawn weights grows with the features' units."""
+        loss, y = self._setting.options.loss, self._setting.problem.train.y
+        if y.ndim == 1:
+            return 1.0
+        variance = float(y.var(axis=0, dtype=np.float64).max())
+        return row_slope(loss, variance if loss == "mse" else variance / 2)
 
     def _slopes(self, point: Point) -> Matrix:
         """What vanishes at the optimum."""

@@ -28,7 +28,7 @@ class OrthantSearch(Search):
         self, setting: Setting, resume: State | None = None, precise: bool | None = None, still: float | None = None
     ) -> None:
         super().__init__(setting, resume, precise, still)
-        self._costs = np.append(setting.options.l1 / self._scaling.std, [[0.0]], axis=0)
+        self._costs = np.append(setting.options.l1 * self._scaling.inverse, [[0.0]], axis=0)
 
     def _slopes(self, point: Point) -> Matrix:
         gradient, phi = point.gradient, point.phi

@@ -4,6 +4,8 @@
 
 so that gradients turn as ∂V = (∂W − mean ∂bᵀ) / std and ∂β = ∂b. Centring takes the common direction of all rows,
 by far the longest of images, out of the weights. Fashion-MNIST reaches in 40 iterations where it took 100.
+
+A constant feature does what the bias does: its V is 0, and stays so.
 """
 
 from dataclasses import dataclass
@@ -23,14 +25,15 @@ FAINTEST = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """Shapes:  mean (d, 1), std (d, 1)."""
+    """Shapes:  mean (d, 1), std (d, 1), 0 for a constant feature, and its inverse, 0 there too."""
 
     mean: Matrix
     std: Matrix
+    inverse: Matrix
 
     @classmethod
     def of(cls, rows: Rows) -> Self:
-        """The scaling of the rows' features; a constant one is left as it is."""
+        """The scaling of the rows' features."""
         shift = rows.X[0].astype(np.float64)
         sums, squares = np.zeros(rows.features), np.zeros(rows.features)
         for _, raw in rows.blocks(BLOCK_ENTRIES):
@@ -43,11 +46,12 @@ class Scaling:
         constant = variance <= 1e-12 * (squares / rows.count + 1e-300)
         if rows.X.dtype == np.uint8:
             std = np.maximum(std, FAINTEST)
-        return cls((shift + off)[:, None] * rows.scale, np.where(constant, 1.0, std)[:, None])
+        std, inverse = np.where(constant, 0.0, [std, 1 / np.where(constant, 1.0, std)])
+        return cls((shift + off)[:, None] * rows.scale, std[:, None], inverse[:, None])
 
     def outside(self, phi: Matrix) -> Matrix:
         """[V; β] as [W; b]."""
-        weights = phi[:-1] / self.std
+        weights = phi[:-1] * self.inverse
         return np.vstack([weights, phi[-1:] - (self.mean * weights).sum(axis=0)])
 
     def inside(self, theta: Matrix) -> Matrix:
@@ -56,4 +60,4 @@ class Scaling:
 
     def gradient(self, gradient: Matrix) -> Matrix:
         """The gradient in [W; b] as that in [V; β]."""
-        return np.vstack([(gradient[:-1] - self.mean * gradient[-1]) / self.std, gradient[-1:]])
+        return np.vstack([(gradient[:-1] - self.mean * gradient[-1]) * self.inverse, gradient[-1:]])

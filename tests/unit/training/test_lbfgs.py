@@ -164,3 +164,27 @@ def test_sums_in_float32_are_those_in_float64_however_many_threads_there_are(
     assert quick.loss == pytest.approx(precise.loss, rel=1e-6)
     assert quick.accuracy == precise.accuracy
     np.testing.assert_allclose(quick.gradient, precise.gradient, rtol=1e-5, atol=1e-6)
+
+
+def test_a_constant_column_costs_no_digit_however_large_it_is() -> None:
+    generator = np.random.default_rng(0)
+    X = np.column_stack([generator.normal(size=200), np.full(200, 1.7e12)]).astype(np.float32)
+    y = (X[:, :1] + 0.1 * generator.normal(size=(200, 1))).astype(np.float32)
+    problem = Problem(Rows(X, y), None, 1)
+    without = epochs(Problem(Rows(X[:, :1].copy(), y), None, 1), Hyperparameters(model="linear", solver="exact"))[-1]
+    for options in ({}, {"l1": 1e-6}):
+        last = epochs(problem, Hyperparameters(model="linear", solver="lbfgs", **options))[-1]
+        assert last.parameters.weights[1, 0] == 0
+        assert last.train_loss == pytest.approx(without.train_loss, rel=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e6, 1e12])
+def test_convergence_does_not_depend_on_the_unit_of_a_feature(unit: float) -> None:
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(400, 2))
+    y = (X @ [[3.0], [2.0]] + generator.normal(size=(400, 1))).astype(np.float32)
+    problem = Problem(Rows((X * [unit, 1]).astype(np.float32), y), None, 1)
+    last = epochs(problem, Hyperparameters(model="linear", solver="lbfgs", standardize=False))[-1]
+    exact = epochs(problem, Hyperparameters(model="linear", solver="exact", standardize=False))[-1]
+    assert last.converged
+    np.testing.assert_allclose(last.parameters.weights, exact.parameters.weights, rtol=1e-6)
