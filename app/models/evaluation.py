@@ -29,6 +29,7 @@ class Tally:
     dropped: int = 0
     y: list[Matrix] = field(default_factory=list)
     outputs: list[Matrix] = field(default_factory=list)
+    cross_entropy: float = 0.0
     worst: list[tuple[float, int, dict[str, Any]]] = field(default_factory=list)
 
     def keep_worst(self, badness: Matrix, positions: NDArray[np.int64], about: Callable[[int], dict[str, Any]]) -> None:
@@ -120,11 +121,13 @@ def _add_classes(loaded: Loaded, block: Block, present: NDArray[np.bool_], tally
         stranger = texts.filter(codes.is_null())[0].as_py()
         raise InvalidRequest(Fault("dataset", f"its target has the class {stranger!r}, which the model does not know"))
     y = codes.to_numpy().astype(np.int64)
-    probabilities = softmax(loaded.outputs(block.X[present]))
+    logits = loaded.outputs(block.X[present])
+    probabilities = softmax(logits)
     best = probabilities.argmax(axis=1)
     positions = block.first_row + np.flatnonzero(present)
     tally.y.append(y)
     tally.outputs.append(probabilities)
+    tally.cross_entropy += _cross_entropy(logits, y)
     # Most confidently wrong: the wrong class that was thought most probable.
     confidence = np.where(best != y, probabilities[np.arange(len(y)), best], 0.0)
 
@@ -146,15 +149,21 @@ def _number_metrics(tally: Tally) -> dict[str, Any]:
     return {"mse": mse, "rmse": mse**0.5, "mae": float(np.abs(errors).mean()), "r2": r2}
 
 
+def _cross_entropy(logits: Matrix, y: NDArray[np.int64]) -> float:
+    """The sum of log Σ exp(o) − o_y: from logits, since a probability may be too small for a number."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    with np.errstate(under="ignore"):
+        return float((np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(y)), y]).sum())
+
+
 def _class_metrics(loaded: Loaded, tally: Tally) -> dict[str, Any]:
     classes = loaded.encoding.target.classes or ()
     y, probabilities = np.concatenate(tally.y), np.vstack(tally.outputs)
     count = len(classes)
     confusion = np.bincount(y * count + probabilities.argmax(axis=1), minlength=count**2).reshape(count, count)
-    own = np.maximum(probabilities[np.arange(len(y)), y], 1e-300)
     right = np.diag(confusion)
     found = {
-        "cross_entropy": float(-np.log(own).mean()), "accuracy": float(right.sum() / len(y)),
+        "cross_entropy": tally.cross_entropy / len(y), "accuracy": float(right.sum() / len(y)),
         "classes": list(classes), "confusion_matrix": confusion.tolist(),
         "per_class": {name: _of_class(confusion, i) for i, name in enumerate(classes)},
     }  # fmt: skip

@@ -57,3 +57,13 @@ def test_a_constant_target_has_no_variance_to_explain(add: Add, predictor: Predi
     found = evaluate(predictor.load("line"), build({"a": [1] * 1000, "y": [0.1] * 1000}), "all")
 
     assert (found["r2"], found["mae"]) == (None, pytest.approx(0.1))
+
+
+def test_a_class_that_the_model_holds_for_impossible_costs_its_logits(
+    add: Add, predictor: Predictor, build: Build
+) -> None:
+    add("sure", weights=[[0.0, 1000.0]], bias=[0.0, 0.0], features=[ONE], classes=["no", "yes"])
+
+    found = evaluate(predictor.load("sure"), build({"a": [1, 1, -2], "y": ["no", "yes", "yes"]}), "all")
+
+    assert found["cross_entropy"] == pytest.approx((1000 + 0 + 2000) / 3)
