@@ -8,6 +8,7 @@ TrainingError
 └── Diverged               the loss or a weight became infinite or NaN
 """
 
+from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Parameters
 
 
@@ -40,12 +41,16 @@ class Diverged(TrainingError):
     """The loss or a weight became infinite or NaN.
 
     epoch                  the epoch in which that happened, from 1
-    parameters             those before that epoch, the last that are finite
+    parameters             those before that epoch, the last that are finite; with early stopping the best
     learning_rate_to_try   a smaller rate, safe by the smoothness of the data
+    options                those that held, all defaults settled
     """
 
-    def __init__(self, epoch: int, parameters: Parameters, learning_rate_to_try: float) -> None:
+    def __init__(
+        self, epoch: int, parameters: Parameters, learning_rate_to_try: float, options: Hyperparameters
+    ) -> None:
         super().__init__(f"diverged in epoch {epoch}; try the learning rate {learning_rate_to_try:g}")
         self.epoch = epoch
         self.parameters = parameters
         self.learning_rate_to_try = learning_rate_to_try
+        self.options = options

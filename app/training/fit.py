@@ -85,7 +85,8 @@ def run(setting: Setting, engine: Engine, done: int = 0) -> Iterator[Epoch | Pau
         yield from _measurements(setting, engine)
         epoch = _epoch(setting, engine, number, float(rates[0]))
         if not _finite(epoch):
-            raise Diverged(number, last_finite, smaller_rate(options, problem.train, rate, setting.class_weights))
+            to_try = smaller_rate(options, problem.train, rate, setting.class_weights)
+            raise Diverged(number, last_finite, to_try, options)
         last_finite = epoch.parameters
         yield epoch
 

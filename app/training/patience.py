@@ -5,24 +5,32 @@ from dataclasses import replace
 
 from app.training.early_stopping import EarlyStopping
 from app.training.epoch import Epoch, Pause
+from app.training.errors import Diverged
 from app.training.state import State
 
 
 def keep_best(
     steps: Iterator[Epoch | Pause], rule: EarlyStopping, resume: State | None = None
 ) -> Iterator[Epoch | Pause]:
-    """The same steps, each epoch's state holding the best model so far, until patience is over."""
+    """The same steps, each epoch's state holding the best model so far, until patience is over.
+
+    Raises:  Diverged, with the best model instead of the last
+    """
     best = resume
-    for step in steps:
-        if isinstance(step, Pause):
-            yield step
-            continue
-        best = _better(step, rule, best)
-        yield replace(
-            step, state=replace(step.state, model=best.model, best_epoch=best.best_epoch, best_value=best.best_value)
-        )
-        if step.number - (best.best_epoch or 0) >= rule.patience:
-            return
+    try:
+        for step in steps:
+            if isinstance(step, Pause):
+                yield step
+                continue
+            best = _better(step, rule, best)
+            kept = {"model": best.model, "best_epoch": best.best_epoch, "best_value": best.best_value}
+            yield replace(step, state=replace(step.state, **kept))
+            if step.number - (best.best_epoch or 0) >= rule.patience:
+                return
+    except Diverged as diverged:
+        if best is not None:
+            diverged.parameters = best.model
+        raise
 
 
 def is_over(rule: EarlyStopping | None, state: State) -> bool:

@@ -1,7 +1,7 @@
 """The loop of a sweep: each epoch is yielded once for each candidate that is left, the best one last."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from app.training.team import threads
 from app.training.tiled import TiledEngine
 
 PAUSE = Pause()
+FIGURES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
 
 @dataclass(slots=True)
@@ -30,6 +31,7 @@ class Candidate:
     setting: Setting
     diverged_in: int | None = None
     last: Epoch | None = None
+    figures: list[float | None] = field(default_factory=lambda: [None] * len(FIGURES))
 
     @property
     def value(self) -> float:
@@ -40,10 +42,13 @@ class Candidate:
 
     def line(self) -> dict[str, Any]:
         """Its line of the leaderboard."""
-        names = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
-        measured = {name: getattr(self.last, name) if self.last else None for name in names}
+        measured = dict(zip(FIGURES, self.figures, strict=True))
         options = {**self.given, "learning_rate": self.setting.rate}
         return {"candidate": self.number, "options": options, "diverged_in_epoch": self.diverged_in, **measured}
+
+    def take(self, epoch: Epoch) -> None:
+        """Note an epoch that ended well."""
+        self.last, self.figures = epoch, [getattr(epoch, name) for name in FIGURES]
 
 
 class Sweeping:
@@ -101,26 +106,28 @@ class Sweeping:
 
     def _take_stock(self, number: int, rates: NDArray[np.float32]) -> None:
         """Note each candidate's measurements; drop those that diverged."""
-        kept = None
         for candidate in self._left():
             epoch = self._epoch(candidate, number, float(rates[0, candidate.number]))
             parameters = epoch.state.parameters
             figures = [epoch.train_loss, epoch.validation_loss or 0.0, *parameters.bias]
             if np.isfinite(figures).all() and np.isfinite(parameters.weights).all():
-                candidate.last = epoch
+                candidate.take(epoch)
                 continue
-            kept = candidate
             candidate.diverged_in = number
             self._engine.drop(candidate.number)
-        if not self._left() and kept is not None:
+        if not self._left():
             raise self._divergence(number)
 
     def _divergence(self, number: int) -> Diverged:
-        slowest = min(self._candidates, key=lambda candidate: candidate.setting.rate)
-        parameters = slowest.last.parameters if slowest.last else self._setting.model_of(slowest.setting.start)
+        """Of the slowest; the parameters are those of one that was still there before this epoch."""
+        slowest, left = (
+            min(candidates, key=lambda candidate: candidate.setting.rate)
+            for candidates in (self._candidates, [c for c in self._candidates if c.diverged_in == number])
+        )
+        parameters = left.last.parameters if left.last else self._setting.model_of(left.setting.start)
         options, rows = slowest.setting.options, self._setting.problem.train
         rate = learning_rate.smaller_rate(options, rows, slowest.setting.rate, self._setting.class_weights)
-        return Diverged(number, parameters, rate)
+        return Diverged(number, parameters, rate, self._setting.options)
 
     def _epoch(self, candidate: Candidate, number: int, rate: float) -> Epoch:
         problem, totals = self._setting.problem, self._engine.totals
@@ -157,7 +164,10 @@ class Sweeping:
         parameters = _stacked([self._engine.parameters(c) for c in range(count)])
         velocity = _stacked([self._engine.velocity(c) for c in range(count)])
         diverged = np.array([candidate.diverged_in or 0 for candidate in self._candidates], np.float64)
-        plain = Setting.state(replace(self._setting, frame=None), number, parameters, velocity, diverged=diverged)
+        figures = np.array([candidate.figures for candidate in self._candidates], np.float64)  # None becomes NaN
+        plain = Setting.state(
+            replace(self._setting, frame=None), number, parameters, velocity, diverged=diverged, figures=figures
+        )
         frame = {} if self._setting.frame is None else self._setting.frame.to_arrays()
         return replace(plain, memory={**plain.memory, **frame})
 
@@ -191,5 +201,10 @@ def _candidates(setting: Setting, resume: State | None) -> list[Candidate]:
             velocity = Parameters(resume.velocity.weights[:, columns], resume.velocity.bias[columns])
             diverged = int(resume.memory["diverged"][number])
         kept = replace(setting, options=own, start=start, velocity=velocity)
-        found.append(Candidate(number, given, kept, diverged_in=diverged or None))
+        candidate = Candidate(number, given, kept, diverged_in=diverged or None)
+        if diverged and resume is not None:
+            candidate.figures = [
+                None if np.isnan(figure) else float(figure) for figure in resume.memory["figures"][number]
+            ]
+        found.append(candidate)
     return found

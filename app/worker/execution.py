@@ -75,6 +75,7 @@ class Execution:
         self._attendant = attendant
         self._device: str | None = None
         self._progress: Progress | None = None
+        self._settled: Hyperparameters | None = None
 
     def run(self) -> None:
         """Train and save; every end but a lost lease is written into the job's row."""
@@ -119,6 +120,7 @@ class Execution:
                 if progress.is_out_of_time():
                     return Outcome(Status.CANCELLED, progress.best, out_of_time(spec))
         except Diverged as diverged:
+            self._settled = diverged.options
             return Outcome(Status.DIVERGED, diverged.parameters, divergence(diverged))
         outcome = finite_or_diverged(Outcome(Status.SUCCEEDED, progress.last))
         if spec.optimality_gap and self._job.replay_of is None and outcome.parameters is not None:
@@ -191,7 +193,7 @@ class Execution:
         """The options that held, all defaults settled; of a sweep those of its best."""
         epoch = self._progress.epoch if self._progress is not None else None
         if epoch is None:
-            return spec
+            return self._settled or spec
         if epoch.leaderboard is None:
             return epoch.options
         return epoch.options.model_copy(update={**epoch.leaderboard[0]["options"], "sweep": None})
@@ -235,7 +237,9 @@ class Execution:
                 values["metrics"] = history.metrics_at(session, self._job.id, best)
             if self._progress is not None and self._progress.epoch is not None:
                 values["leaderboard"] = self._progress.epoch.leaderboard
-                values["spec"] = self._progress.epoch.options.model_dump(mode="json")
+                self._settled = self._progress.epoch.options
+            if self._settled is not None:
+                values["spec"] = self._settled.model_dump(mode="json")
             self._queue.finish(session, self._claim, outcome.status, error=outcome.error, device=self._device, **values)
 
         self._attendant.conclude(write, waits_for_room)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.training.epoch import Epoch
-from app.training.errors import UnsuitableOption
+from app.training.errors import Diverged, UnsuitableOption
 from app.training.fit import fit
 from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Problem, Rows
@@ -67,3 +67,19 @@ def test_validation_metrics_need_validation_rows() -> None:
     given = Hyperparameters(model="softmax", early_stopping={"metric": "validation_loss"})
     with pytest.raises(UnsuitableOption, match="needs validation rows"):
         epochs(blobs(), given)
+
+
+def test_a_training_that_runs_away_leaves_the_best_model_that_it_had() -> None:
+    problem = blobs(rows=200, features=3)
+    X = problem.train.X / problem.train.X.std(axis=0)
+    problem = Problem(Rows(X, X @ np.ones((3, 1), np.float32)), None, 1)
+    given = Hyperparameters(
+        model="linear", learning_rate=3.0, batch_size=200, epochs=1000, early_stopping={"patience": 900}
+    )
+    with pytest.raises(Diverged) as caught:
+        epochs(problem, given)
+    assert np.abs(caught.value.parameters.weights).max() < 100
+    first = next(fit(problem, given))
+    assert isinstance(first, Epoch)
+    assert caught.value.parameters.weights.tobytes() == first.parameters.weights.tobytes()
+    assert caught.value.options.early_stopping is not None

@@ -11,7 +11,7 @@ from app.training.epoch import Epoch
 from app.training.errors import Diverged
 from app.training.fit import fit
 from app.training.hyperparameters import Hyperparameters
-from app.training.problem import Problem, Rows
+from app.training.problem import Parameters, Problem, Rows
 from app.training.sweep import Sweep
 from tests.unit.training.reference import blobs, epochs, epochs_of, several_targets
 
@@ -128,6 +128,31 @@ def test_a_sweep_of_which_nothing_is_left_diverges() -> None:
         epochs(validated("linear"), given)
     assert caught.value.learning_rate_to_try < 1
     assert np.isfinite(caught.value.parameters.weights).all()
+
+
+def test_a_sweep_that_goes_on_remembers_what_diverged_before() -> None:
+    problem = validated("linear")
+    given = Hyperparameters(model="linear", epochs=9, batch_size=16, sweep={"learning_rate": [0.01, 10.0]})
+    whole = epochs(problem, given)
+    (_, lost) = whole[-1].leaderboard or []
+    assert 1 < lost["diverged_in_epoch"] < 7
+    assert lost["train_loss"] is not None
+    state = [epoch for epoch in whole if epoch.number == 7][-1].state
+    rest = [step for step in fit(problem, given, resume=state) if isinstance(step, Epoch)]
+    assert rest[-1].leaderboard == whole[-1].leaderboard
+
+
+def test_a_sweep_goes_on_from_a_model_whitened_or_not() -> None:
+    problem = validated("linear")
+    exact = epochs(problem, Hyperparameters(model="linear", solver="exact"))[-1]
+    start = Parameters(exact.parameters.weights.astype(np.float32), exact.parameters.bias.astype(np.float32))
+    problem = Problem(problem.train, problem.validation, problem.outputs, start=start)
+    for precondition in ("whiten", "none"):
+        found = curves(
+            problem, model="linear", standardize=True, precondition=precondition, epochs=1, learning_rate=1e-6,
+            sweep={"momentum": [0.0, 0.5]}, init={"type": "model", "model": "line:1"},
+        )  # fmt: skip
+        assert [curve[0].train_loss for curve in found.values()] == pytest.approx([exact.train_loss] * 2, rel=1e-4)
 
 
 def test_seeds_start_from_different_weights_and_share_the_minibatches() -> None:

@@ -156,7 +156,7 @@ def test_a_search_tells_whether_it_has_converged(queue: Queue, train: Train, cla
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("end", [[], [Diverged(2, parameters(np.inf), 0.01)]], ids=["succeeds", "diverges"])
+@pytest.mark.parametrize("end", [[], [Diverged(2, parameters(np.inf), 0.01, OPTIONS)]], ids=["succeeds", "diverges"])
 def test_weights_that_are_not_finite_make_no_model(
     queue: Queue, registry: Registry, storage: Storage, train: Train, claimed: Claimed, end: list[Step]
 ):
@@ -253,7 +253,7 @@ def test_a_job_that_diverged_says_when_and_what_to_try_and_keeps_the_last_finite
 ):
     job, claim = claimed(model_name="line")
 
-    train((job, claim), [epoch(1), Diverged(2, parameters(7.0), 0.0125)])
+    train((job, claim), [epoch(1), Diverged(2, parameters(7.0), 0.0125, OPTIONS)])
 
     found, model = queue.get(job.id), registry.get("line")
     assert (found.status, found.epoch, found.model_id) == ("diverged", 1, model.id)
@@ -262,6 +262,15 @@ def test_a_job_that_diverged_says_when_and_what_to_try_and_keeps_the_last_finite
     assert "0.0125" in found.error["detail"]
     assert model.partial
     assert Predictor(registry, storage, Revision(database), 1 << 20).load("line").weights.bias.tolist() == [7.0]
+
+
+def test_a_job_that_diverged_at_once_says_what_was_effective(queue: Queue, train: Train, claimed: Claimed):
+    job, claim = claimed()
+    settled = OPTIONS.model_copy(update={"momentum": 0.25})
+
+    train((job, claim), [Diverged(1, parameters(), 0.0125, settled)])
+
+    assert (queue.get(job.id).status, queue.get(job.id).spec["momentum"]) == ("diverged", 0.25)
 
 
 # ── whose job it is ──────────────────────────────────────────────────────────────────────────────────────────────
