@@ -9,7 +9,7 @@ so that what is told are the digits of the optimum, however a search in float32 
 common shift of all classes: the first class is the reference, whose weights are 0.
 
 Where classes can be separated there is no optimum: however far a search has gone, a Newton step moves the logits of the
-rows in question by about 1 again, and their information vanishes. Standard errors, which are huge there, do not show it.
+rows in question by about 1 again, and their information vanishes. Standard errors, huge there, do not show it.
 
 Coefficients of columns that depend on each other are not determined, and have no standard error; those of the
 other columns do.
@@ -139,7 +139,7 @@ def _softmax(problem: Problem, parameters: Parameters, to_raw: Matrix) -> Infere
             break
     if max(float(np.abs(X @ step.reshape(free, size).T).max()) for _, X in _blocks(rows)) > STILL:
         raise Refused(SEPARABLE)
-    determined = equations.determined(np.kron(np.eye(free), to_raw)).reshape(free, size)
+    determined = equations.determined(np.asarray(np.kron(np.eye(free), to_raw))).reshape(free, size)
     errors = np.full((size, problem.outputs), np.nan)
     for c in range(free):
         own = inverse.reshape(free, size, free, size)[c, :, c]

@@ -23,8 +23,8 @@ def keep_best(
                 yield step
                 continue
             best = _better(step, rule, best)
-            kept = {"model": best.model, "best_epoch": best.best_epoch, "best_value": best.best_value}
-            yield replace(step, state=replace(step.state, **kept))
+            state = replace(step.state, model=best.model, best_epoch=best.best_epoch, best_value=best.best_value)
+            yield replace(step, state=state)
             if step.number - (best.best_epoch or 0) >= rule.patience:
                 return
     except Diverged as diverged:

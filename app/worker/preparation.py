@@ -3,8 +3,6 @@
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
-
 from app.datasets.catalogue import Catalogue
 from app.datasets.encoding import Encoding
 from app.datasets.matrix_cache import MatrixCache
