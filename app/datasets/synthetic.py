@@ -10,6 +10,13 @@ from numpy.typing import NDArray
 
 from app.datasets.readers.content import Content, table_content
 
+LARGEST = 3e38
+"""A number of a dataset may be hardly larger; below it nothing that is computed here overflows."""
+LEAST_NOISE_STD = 1e-100
+"""But none at all. The true weights are divided by its square: of a smaller one no number would hold them."""
+LARGEST_TRUTH = 1_000_000
+"""Weights that the truth of a softmax set may have: they are kept beside the dataset, and sent with it."""
+
 
 class Recipe(Protocol):
     """What makes content out of parameters alone."""
@@ -88,7 +95,8 @@ def _features(X: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
 def _centres(generator: np.random.Generator, classes: int, features: int, separation: float) -> NDArray[np.float64]:
     centres = generator.normal(size=(classes, features))
     centres -= centres.mean(axis=0)
-    distances = np.sqrt(((centres[:, None] - centres[None]) ** 2).sum(axis=-1))
+    # Centre by centre: all differences at once would be classes² · features numbers.
+    distances = np.sqrt([((centres - centre) ** 2).sum(axis=-1) for centre in centres])
     mean_distance = distances.sum() / (classes * (classes - 1))
     scaled: NDArray[np.float64] = centres * (separation / mean_distance)
     return scaled

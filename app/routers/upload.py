@@ -18,7 +18,7 @@ from app.datasets.readers import records
 from app.datasets.readers.content import Content
 from app.datasets.readers.csv_dialect import CsvOptions
 from app.datasets.readers.upload import Upload
-from app.datasets.synthetic import SyntheticLinear, SyntheticSoftmax
+from app.datasets.synthetic import LARGEST_TRUTH, SyntheticLinear, SyntheticSoftmax
 from app.errors import Fault, InvalidRequest, TooLarge
 from app.problems import faults_of
 from app.routers.dependencies import ServicesDep
@@ -34,6 +34,7 @@ from app.schemas.dataset import (
     RecordsSource,
     Source,
     SyntheticLinearSource,
+    SyntheticSoftmaxSource,
 )
 from app.schemas.problem import problems
 from app.schemas.upload import FILE_PARTS, IN_QUERY_ALONE, UploadOptions, request_body
@@ -104,6 +105,8 @@ def _slot(source: Source, services: Services) -> AbstractContextManager[None]:
     cells, most = source.rows * (source.width + 1), services.settings.synthetic_cells_limit
     if cells > most:
         raise InvalidRequest(Fault("source.rows", f"rows times columns may be {most} at most; use fewer rows"))
+    if isinstance(source, SyntheticSoftmaxSource) and source.classes * source.features > LARGEST_TRUTH:
+        raise InvalidRequest(Fault("source.features", f"classes times features may be {LARGEST_TRUTH} at most"))
     return services.uploads.one() if cells > LARGE_CELLS else nullcontext()
 
 

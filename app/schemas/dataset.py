@@ -3,16 +3,26 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
 from pydantic.config import JsonDict
 
+from app.datasets.synthetic import LARGEST, LEAST_NOISE_STD
 from app.identifiers import NAME_PATTERN
 from app.tables import DatasetRow
 
 _ID = "01936f5e-8c1b-7c3e-9d55-2f6f1f0e4a10"
 _FORMAT = {"name": "csv", "delimiter": ",", "quote": '"', "encoding": "utf-8", "header": True, "decimal": "."}
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
+
+def _spread(std: float) -> float:
+    if 0 < std < LEAST_NOISE_STD:
+        raise ValueError(f"use {LEAST_NOISE_STD:g} or more, or 0 for no noise at all")
+    return std
+
+
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+Spread = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
+NoiseSpread = Annotated[Spread, AfterValidator(_spread)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 ColumnKind = Literal["numeric", "categorical", "boolean", "ignore"]
 
@@ -39,8 +49,8 @@ class SyntheticLinearSource(BaseModel):
     bias: Number = Field(0.0, description="The true bias.", examples=[4.2])
     rows: int = Field(ge=1, le=10_000_000, description="How many rows.", examples=[1000])
     feature_mean: Number = Field(0.0, description="Mean of every feature.", examples=[0.0])
-    feature_std: Number = Field(1.0, ge=0, description="Standard deviation of every feature.", examples=[1.0])
-    noise_std: Number = Field(0.01, ge=0, description="Standard deviation of the noise on y.", examples=[0.01])
+    feature_std: Spread = Field(1.0, description="Standard deviation of every feature.", examples=[1.0])
+    noise_std: Spread = Field(0.01, description="Standard deviation of the noise on y.", examples=[0.01])
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the random numbers.", examples=[0])
 
     @property
@@ -58,8 +68,8 @@ class SyntheticSoftmaxSource(BaseModel):
     classes: int = Field(ge=2, le=1000, description="How many classes.", examples=[3])
     features: int = Field(ge=1, le=10_000, description="How many features.", examples=[2])
     rows: int = Field(ge=1, le=10_000_000, description="How many rows.", examples=[600])
-    separation: Number = Field(2.0, ge=0, description="Mean distance between two centres.", examples=[2.0])
-    noise_std: Number = Field(1.0, ge=0, description="Standard deviation of each cloud.", examples=[1.0])
+    separation: Spread = Field(2.0, description="Mean distance between two centres.", examples=[2.0])
+    noise_std: NoiseSpread = Field(1.0, description="Standard deviation of each cloud.", examples=[1.0])
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the random numbers.", examples=[0])
 
     @property

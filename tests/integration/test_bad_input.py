@@ -150,6 +150,29 @@ def test_a_bad_upload_is_refused_and_nothing_is_kept(server: RunningServer, name
     assert kept(server) == before
 
 
+CLOUDS = {"type": "synthetic_softmax", "classes": 3, "features": 2, "rows": 20}
+
+
+@pytest.mark.parametrize(
+    ("source", "location"),
+    [
+        *(({**CLOUDS, "noise_std": std}, "source.noise_std") for std in (1e308, 1e155, 1e-160, 1e-200, 5e-324)),
+        ({**CLOUDS, "separation": 1e308}, "source.separation"),
+        ({**CLOUDS, "classes": 1000, "features": 10_000, "rows": 1}, "source.features"),
+        ({**LINE, "noise_std": 1e308}, "source.noise_std"),
+        ({**LINE, "weights": [1, -1e308]}, "source.weights[1]"),
+        ({**LINE, "bias": -1e308}, "source.bias"),
+        ({**LINE, "feature_mean": 1e308}, "source.feature_mean"),
+        ({**LINE, "feature_std": 1e308}, "source.feature_std"),
+        ({**LINE, "weights": [3e38, 3e38], "feature_mean": 3e38}, "row 1, column y"),
+    ],
+)
+def test_a_synthetic_set_beyond_all_numbers_is_refused_where_it_is_asked_for(
+    server: RunningServer, source: dict[str, Any], location: str
+) -> None:
+    check(server.client.post("/datasets?dry_run=true", json={"source": source}), 422, location)
+
+
 @pytest.mark.parametrize("name", JOBS)
 def test_a_bad_job_is_refused_and_not_queued(server: RunningServer, name: str) -> None:
     spec, status, location = JOBS[name]

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.datasets.synthetic import SyntheticLinear, SyntheticSoftmax
+from app.datasets.synthetic import LARGEST, LEAST_NOISE_STD, SyntheticLinear, SyntheticSoftmax
 from tests.unit.datasets.conftest import Build
 
 
@@ -57,3 +57,15 @@ def test_the_softmax_truth_is_the_best_classifier(build: Build):
     nearest = ((X[:, None] - np.array(truth["centres"])) ** 2).sum(axis=2).argmin(axis=1)
     assert (by_truth == nearest).all()
     assert (by_truth == labels).mean() > 0.8
+
+
+@pytest.mark.parametrize("noise_std", [LEAST_NOISE_STD, LARGEST])
+@pytest.mark.parametrize("separation", [0.0, 1e-300, LARGEST])
+def test_the_truth_of_the_most_extreme_sets_is_made_of_numbers(noise_std: float, separation: float):
+    recipe = SyntheticSoftmax(classes=3, features=2, rows=20, separation=separation, noise_std=noise_std)
+
+    truth = recipe.content().truth
+
+    assert truth is not None
+    for name in ("centres", "weights", "bias"):
+        assert np.isfinite(truth[name]).all(), name
