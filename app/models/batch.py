@@ -61,6 +61,8 @@ def check_batch(loaded: Loaded, dataset: Dataset, batch: Batch) -> None:
             raise InvalidRequest(Fault(f"columns[{position}]", f"the dataset has no column {name!r} to carry over"))
         if name.startswith(_OURS):
             raise InvalidRequest(Fault(f"columns[{position}]", f"{name!r} could be taken for one of the result"))
+        if name in batch.columns[:position]:
+            raise InvalidRequest(Fault(f"columns[{position}]", f"{name!r} is named twice; name each column once"))
 
 
 def write(loaded: Loaded, dataset: Dataset, batch: Batch, folder: Path) -> Iterator[int]:

@@ -68,7 +68,7 @@ class BatchRequest(BaseModel):
     interval_level: float = Field(0.95, gt=0, lt=1, description="The probability of an interval.", examples=[0.95])
     columns: list[str] = Field(
         default_factory=list,
-        description="Columns of the dataset to carry over beside the predictions, such as an id.",
+        description="Columns of the dataset to carry over beside the predictions, such as an id; each once.",
         examples=[[]],
         max_length=1000,
     )

@@ -124,6 +124,7 @@ def test_a_dataset_is_predicted_as_a_job_and_downloads_as_csv_and_parquet(server
         ({"dataset": "nobody"}, 404, None),
         ({"dataset": "measured-line", "outputs": ["probabilities"]}, 422, "outputs"),
         ({"dataset": "measured-line", "columns": ["z"]}, 422, "columns[0]"),
+        ({"dataset": "measured-line", "columns": ["y", "x1", "y"]}, 422, "columns[2]"),
         ({"dataset": "measured-line", "split": "test"}, 422, "split"),
         ({"dataset": "measured-line", "format": "xlsx"}, 422, "format"),
     ],
