@@ -1,6 +1,6 @@
 """Jobs: submit, look, cancel, run again, delete. How their history is read stands in `history` and `events`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
@@ -63,7 +63,7 @@ def list_jobs(
         str | None, Query(description="Only jobs on this dataset, by id or name.", examples=[None])
     ] = None,
     model: Annotated[
-        str | None, Query(description="Only jobs of this kind: linear or softmax.", examples=["linear"])
+        Literal["linear", "softmax"] | None, Query(description="Only jobs of models of this kind.", examples=["linear"])
     ] = None,
 ) -> Page[JobBody]:
     """Jobs, newest first."""

@@ -318,3 +318,18 @@ def test_a_misspelt_query_parameter_is_refused(server: RunningServer, dataset: s
     reply = server.client.get(path.format(job=job, dataset=dataset), params={typo: "3"})
     assert reply.status_code == 422
     assert reply.json()["errors"][0]["location"] == typo
+
+
+def test_jobs_are_listed_by_the_kind_of_model_and_a_kind_that_is_none_is_refused(
+    server: RunningServer, dataset: str
+) -> None:
+    over(server, submit(server, dataset, epochs=1))
+    linear = server.client.get("/jobs", params={"model": "linear"}).json()["items"]
+    assert {job["spec"]["model"] for job in linear if job["kind"] == "train"} == {"linear"}
+
+    refused = server.client.get("/jobs", params={"model": "foo"})
+
+    assert refused.status_code == 422
+    (fault,) = refused.json()["errors"]
+    assert fault["location"] == "model"
+    assert "'linear' or 'softmax'" in fault["message"]
