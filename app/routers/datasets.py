@@ -57,10 +57,11 @@ def get_rows(
     limit: Annotated[int, Query(ge=1, le=1000, description="How many rows at most.", examples=[10])] = 50,
 ) -> Response:
     """Rows as objects by column name, in the dataset's own units; or as CSV, by the Accept header."""
-    found = services.catalogue.open(dataset)
+    found, headers = services.catalogue.open(dataset), {"Vary": "Accept"}
     if negotiated(accept, (JSON, CSV)) == CSV:
-        return Response(b"".join(csv_of(found, found.range(split, offset, limit))), media_type=CSV)
-    return Response(Rows(items=found.read(split, offset, limit)).model_dump_json(), media_type=JSON)
+        table = b"".join(csv_of(found, found.range(split, offset, limit)))
+        return Response(table, media_type=CSV, headers=headers)
+    return Response(Rows(items=found.read(split, offset, limit)).model_dump_json(), media_type=JSON, headers=headers)
 
 
 @router.get(

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from app.errors import NotFound
+from app.errors import Fault, InvalidRequest, NotFound
 from app.jobs import history, plot
 from app.routers.conditional import NOT_MODIFIED, IfNoneMatch, etag, matches, unchanged
 from app.routers.dependencies import JobId, ServicesDep, known_query
@@ -17,6 +17,8 @@ from app.schemas.problem import problems
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=GuardedRoute, dependencies=[Depends(known_query)])
 
 PLOTTED_EPOCHS = 2000
+MOST_EPOCHS = 1000
+"""A reply has so many, unless the client asks for a number."""
 
 
 @router.get(
@@ -30,24 +32,34 @@ def get_history(
     request: Request,
     services: ServicesDep,
     after_epoch: Annotated[int, Query(ge=0, le=2**31 - 1, description="Only epochs after this one.", examples=[0])] = 0,
-    limit: Annotated[int, Query(ge=1, le=100_000, description="How many epochs at most.", examples=[1000])] = 1000,
+    limit: Annotated[
+        int | None,
+        Query(ge=1, le=100_000, description=f"How many epochs at most; {MOST_EPOCHS} by default.", examples=[1000]),
+    ] = None,
     points: Annotated[
         int | None,
-        Query(ge=2, le=5000, description="Down-sample to so many epochs, keeping the extremes.", examples=[None]),
+        Query(
+            ge=2,
+            le=5000,
+            description="Instead of `limit`: down-sample to so many epochs, keeping the extremes.",
+            examples=[None],
+        ),
     ] = None,
     known: IfNoneMatch = None,
 ) -> Response:
     """The epochs so far, in order; it grows while the job runs."""
+    if points is not None and limit is not None:
+        raise InvalidRequest(Fault("limit", "points says already how many epochs come; give one of the two"))
     media_type = negotiated(request.headers.get("accept"), (JSON, CSV))
     tag = etag(history.version(services.database, job), str(request.query_params), media_type)
     if matches(known, tag):
-        return unchanged(tag)
+        return unchanged(tag, Vary="Accept")
     if points is not None:
         rows = history.sample(services.database, job, after_epoch, points)
     else:
-        rows = history.read(services.database, job, after_epoch, limit)
+        rows = history.read(services.database, job, after_epoch, limit or MOST_EPOCHS)
     headers = {"ETag": tag, "Vary": "Accept"}
-    content = csv_of(rows) if media_type == CSV else History.of(rows).model_dump_json()
+    content = csv_of(rows) if media_type == CSV else History.of(rows, after_epoch).model_dump_json()
     return Response(content, media_type=media_type, headers=headers)
 
 
@@ -67,7 +79,7 @@ def get_plot(job: JobId, request: Request, services: ServicesDep, known: IfNoneM
         raise NotFound(f"The job {row.id!r} is a batch prediction, which has no loss history to draw.")
     tag = etag(history.version(services.database, job), row.status, media_type)
     if matches(known, tag):
-        return unchanged(tag)
+        return unchanged(tag, Vary="Accept")
     rows = history.sample(services.database, job, 0, PLOTTED_EPOCHS)
     picture = plot.draw(rows, row.spec, media_type)
     return Response(picture, media_type=media_type, headers={"ETag": tag, "Vary": "Accept"})

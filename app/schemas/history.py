@@ -34,15 +34,16 @@ class History(BaseModel):
 
     items: list[EpochBody] = Field(description="The epochs.")
     next_after_epoch: int | None = Field(
-        description="Give it as `after_epoch` to read on from here; null while there is nothing yet.",
+        description="Give it as `after_epoch` to read on from here: the last epoch here, or what was given where "
+        "none follows it; null where neither is.",
         examples=[3],
     )
 
     @classmethod
-    def of(cls, rows: Sequence[EpochRow]) -> "History":
-        """The body of rows."""
+    def of(cls, rows: Sequence[EpochRow], after_epoch: int = 0) -> "History":
+        """The body of rows that were asked for after an epoch. Where there are none, that is where to read on."""
         items = [EpochBody.of(row) for row in rows]
-        return cls(items=items, next_after_epoch=items[-1].epoch if items else None)
+        return cls(items=items, next_after_epoch=items[-1].epoch if items else after_epoch or None)
 
 
 def csv_of(rows: Sequence[EpochRow]) -> str:

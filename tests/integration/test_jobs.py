@@ -333,3 +333,46 @@ def test_jobs_are_listed_by_the_kind_of_model_and_a_kind_that_is_none_is_refused
     (fault,) = refused.json()["errors"]
     assert fault["location"] == "model"
     assert "'linear' or 'softmax'" in fault["message"]
+
+
+def test_a_sample_of_a_history_has_no_limit_beside_its_points(server: RunningServer, dataset: str) -> None:
+    job = over(server, submit(server, dataset, epochs=10))
+    url = f"/jobs/{job['id']}/history"
+
+    refused = server.client.get(url, params={"points": 3, "limit": 1})
+
+    assert (refused.status_code, refused.json()["errors"][0]["location"]) == (422, "limit")
+    sample = server.client.get(url, params={"points": 3, "after_epoch": 4}).json()["items"]
+    assert [item["epoch"] for item in sample][::2] == [5, 10]
+
+
+def test_a_reader_that_has_seen_all_goes_on_from_where_it_is(server: RunningServer, dataset: str) -> None:
+    job = over(server, submit(server, dataset, epochs=3))
+    url = f"/jobs/{job['id']}/history"
+
+    assert server.client.get(url).json()["next_after_epoch"] == 3
+    for after in (3, 999_999_999):
+        for more in ({}, {"points": 3}):
+            rest = server.client.get(url, params={"after_epoch": after, **more}).json()
+            assert rest == {"items": [], "next_after_epoch": after}
+
+
+@pytest.mark.parametrize(("path", "accept"), [("/history", "text/csv"), ("/plot", "image/png")])
+def test_what_depends_on_accept_says_so_even_where_nothing_has_changed(
+    server: RunningServer, dataset: str, path: str, accept: str
+) -> None:
+    url = f"/jobs/{over(server, submit(server, dataset))['id']}{path}"
+    first = server.client.get(url, headers={"Accept": accept})
+
+    same = server.client.get(url, headers={"Accept": accept, "If-None-Match": first.headers["etag"]})
+
+    assert (same.status_code, same.headers.get("vary")) == (304, "Accept")
+    assert same.headers["etag"] == first.headers["etag"]
+
+
+@pytest.mark.parametrize("accept", ["text/csv", "application/json"])
+def test_rows_of_a_dataset_say_that_they_depend_on_accept(server: RunningServer, dataset: str, accept: str) -> None:
+    reply = server.client.get(f"/datasets/{dataset}/rows", headers={"Accept": accept})
+
+    assert reply.headers["content-type"].startswith(accept)
+    assert reply.headers.get("vary") == "Accept"
