@@ -21,6 +21,7 @@ from app.datasets.readers.upload import Upload
 from app.datasets.synthetic import LARGEST_TRUTH, SyntheticLinear, SyntheticSoftmax
 from app.errors import Fault, InvalidRequest, TooLarge
 from app.problems import faults_of
+from app.routers.charset import encoding_said
 from app.routers.dependencies import ServicesDep
 from app.routers.guard import GuardedRoute
 from app.routers.json_body import check, check_width
@@ -121,13 +122,15 @@ def _from_upload(received: Received, query: UploadOptions, encoding: str | None,
     options, form = _merged(query, received), _reader(received)
     others = {name for other in (*readers.FORMATS, readers.IDX) for name in other.options} - set(form.options)
     _refuse(options, sorted(others), f"the format {form.name}")
+    is_text = "encoding" in form.options
+    said = encoding_said(received.media_types["file"], options.encoding) if is_text else None
     upload = Upload(
         files=received.files,
         unpacked_limit_bytes=services.settings.unpacked_limit_bytes,
         columns=_kinds(options.columns),
         class_names=tuple(options.class_names) if options.class_names is not None else None,
         encoding=encoding,
-        csv=CsvOptions(options.delimiter, options.quote, options.encoding, options.header, options.decimal),
+        csv=CsvOptions(options.delimiter, options.quote, said, options.header, options.decimal),
     )
     content = form.read(upload)
     return _create(content, Choices(options.target, upload.columns), options, services)

@@ -54,7 +54,8 @@ class UploadOptions(BaseModel):
     )
     encoding: str | None = Field(
         None,
-        description="CSV: how the text is encoded. By default as its byte order mark says, else UTF-8.",
+        description="CSV: how the text is encoded; the charset of its Content-Type says so, too. By default as its "
+        "byte order mark says, else UTF-8.",
         examples=[None],
         max_length=40,
     )

@@ -326,3 +326,37 @@ def test_a_full_disk_is_told_and_leaves_nothing(cramped: RunningServer, rows: in
     assert reply.json()["type"].endswith("storage-full")
     assert kept(cramped) == before
     assert upload(cramped, b"a,b\n1,2\n").status_code == 201
+
+
+LATIN = "a,b\n1,é\n2,x\n".encode("latin-1")
+
+
+@pytest.mark.parametrize("charset", ["iso-8859-1", '"ISO-8859-1"', "latin1"])
+def test_the_charset_of_a_csv_body_is_its_encoding(server: RunningServer, charset: str) -> None:
+    media_type = f"text/csv; header=present; charset={charset}"
+    as_file = {"file": ("table.csv", LATIN, media_type)}
+    for reply in (
+        upload(server, LATIN, media_type, dry_run=True),
+        upload(server, LATIN, media_type, dry_run=True, encoding="latin-1"),
+        server.client.post("/datasets?dry_run=true", files=as_file),
+    ):
+        assert reply.status_code == 200, reply.text
+        assert reply.json()["format"]["encoding"] == "iso8859-1"
+        assert {entry["value"] for entry in reply.json()["columns"][1]["categories"]} == {"é", "x"}
+
+
+@pytest.mark.parametrize(
+    ("charset", "options", "location"),
+    [
+        ("klingon", {}, "Content-Type"),
+        ("klingon", {"encoding": "utf-8"}, "Content-Type"),
+        ("iso-8859-1", {"encoding": "utf-8"}, "encoding"),
+    ],
+)
+def test_a_charset_that_is_none_or_contradicts_the_encoding_is_refused(
+    server: RunningServer, charset: str, options: dict[str, Any], location: str
+) -> None:
+    reply = upload(server, b"a,b\n1,2\n", f"text/csv; charset={charset}", **options)
+
+    assert reply.status_code == 422, reply.text
+    assert reply.json()["errors"][0]["location"] == location

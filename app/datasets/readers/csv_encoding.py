@@ -45,7 +45,7 @@ def encoding_of(head: bytes, declared: str | None) -> str:
     marked = next((name for mark, name in _MARKS if head.startswith(mark)), None)
     if declared is None:
         return marked or _unmarked(head)
-    encoding = _known(declared)
+    encoding = codec_of(declared)
     if encoding.startswith(("utf-16", "utf-32")):
         # A line's end has a byte that is zero in all of these, and in no other encoding.
         if head and b"\0" not in head:
@@ -57,7 +57,8 @@ def encoding_of(head: bytes, declared: str | None) -> str:
     return encoding
 
 
-def _known(declared: str) -> str:
+def codec_of(declared: str, location: str = "encoding") -> str:
+    """The codec of an encoding that a client names, at a place of its request."""
     try:
         name = codecs.lookup(declared).name
     except (LookupError, ValueError):
@@ -65,7 +66,7 @@ def _known(declared: str) -> str:
     name = "utf-8" if name == "utf-8-sig" else name
     if name not in _ENCODINGS:
         known = ", ".join(sorted(_ENCODINGS))
-        raise InvalidRequest(Fault("encoding", f"{declared!r} is not read here; the encodings are {known}"))
+        raise InvalidRequest(Fault(location, f"{declared!r} is not read here; the encodings are {known}"))
     return name
 
 
