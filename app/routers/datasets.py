@@ -10,7 +10,7 @@ from app.datasets.export import csv_of, parquet_of
 from app.datasets.pictures import PNG, SVG
 from app.datasets.plot import Plot, plotted
 from app.routers.dependencies import Cursor, Limit, ServicesDep, known_query
-from app.routers.guard import GuardedRoute
+from app.routers.json_body import LimitedRoute
 from app.routers.negotiation import CSV, JSON, PARQUET, negotiated
 from app.schemas.dataset import DatasetBody, PlotOptions, Rows
 from app.schemas.page import Page, before, page
@@ -18,7 +18,7 @@ from app.schemas.problem import problems
 from app.schemas.sharing import ShareRequest
 from app.services import Services
 
-router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=GuardedRoute, dependencies=[Depends(known_query)])
+router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=LimitedRoute, dependencies=[Depends(known_query)])
 
 DatasetPath = Annotated[str, Path(description="A dataset's id or name.", examples=["line"], max_length=200)]
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import orjson
-from fastapi import Request
+from fastapi import Request, params
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from app.errors import Fault, InvalidRequest, TooLarge
+from app.errors import Fault, InvalidRequest, TooLarge, UnsupportedMediaType
 from app.routers.guard import GuardedRoute, Handler
 from app.routers.unpacking import unpacked
 
@@ -28,6 +28,21 @@ def depth(body: bytes) -> int:
     found = found[np.isin(found, list(_OPENING + _CLOSING))]
     steps = np.where(np.isin(found, list(_OPENING)), 1, -1)
     return int(np.cumsum(steps).max(initial=0))
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a Content-Type is one of JSON (RFC 6839: whatever ends in +json is)."""
+    essence = content_type.partition(";")[0].strip().lower()
+    return essence == "application/json" or (essence.startswith("application/") and essence.endswith("+json"))
+
+
+def check_media_type(request: Request) -> None:
+    """Refuse a body that does not say that it is JSON; where there is none, there is nothing to say."""
+    content_type = request.headers.get("content-type", "")
+    has_body = "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
+    if has_body and not is_json(content_type):
+        said = f"not {content_type[:100]!r}" if content_type else "which is missing"
+        raise UnsupportedMediaType(f"This call reads JSON; send it with Content-Type: application/json, {said}.")
 
 
 def check_width(asked: Any) -> None:
@@ -70,10 +85,12 @@ class LimitedRoute(GuardedRoute):
     def admitted(self) -> Handler:
         """The handler, on a limited request."""
         handle = super().admitted()
+        takes_json = self.body_field is not None and not isinstance(self.body_field.field_info, params.Form)
 
         async def answer(request: Request) -> Response:
             strict = StrictRequest(request.scope, request.receive)
-            if self.body_field is not None and "json" in request.headers.get("content-type", "").lower():
+            if takes_json:
+                check_media_type(strict)
                 settings = request.app.state.services.settings
                 check(await strict.body(), settings.json_limit_bytes, settings.json_depth_limit)
             return await handle(strict)

@@ -24,7 +24,7 @@ from app.problems import faults_of
 from app.routers.charset import encoding_said
 from app.routers.dependencies import ServicesDep
 from app.routers.guard import GuardedRoute
-from app.routers.json_body import check, check_width
+from app.routers.json_body import check, check_width, is_json
 from app.routers.lanes import Lanes
 from app.routers.reception import Received, receive_body, receive_multipart
 from app.routers.unpacking import unpacked
@@ -64,7 +64,7 @@ async def create_dataset(
 ) -> Response:
     """Create a dataset from a source (JSON), a table (raw body or the part `file`), or images and labels (IDX)."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type == "application/json":
+    if is_json(media_type):
         return await run_in_threadpool(_from_source, await _json_body(request, services), options, services)
     with services.uploads.one(), services.catalogue.incoming() as folder, services.storage.disk.lend() as room:
         if media_type == "multipart/form-data":

@@ -187,10 +187,39 @@ def test_bad_instances_are_refused_by_row_and_column(server: RunningServer, name
     check(predict(server, instances), 422, location)
 
 
-def test_a_body_without_its_media_type_is_refused_with_what_to_send(server: RunningServer) -> None:
-    reply = server.client.post("/jobs", content=b"{}", headers={"Content-Type": "application/x-www-form-urlencoded"})
-    check(reply, 422, "body")
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/jobs"),
+        ("PATCH", "/datasets/line-of-bad-input"),
+        ("POST", "/models/line-of-bad-input/evaluate"),
+        ("POST", "/models/line-of-bad-input/predictions"),
+        ("PUT", "/models/line-of-bad-input/aliases/best"),
+        ("POST", "/v2/repository/index"),
+    ],
+)
+@pytest.mark.parametrize("media_type", [None, "application/x-www-form-urlencoded", "text/csv", "text/json"])
+def test_json_under_another_media_type_is_refused_with_what_to_send(
+    server: RunningServer, method: str, path: str, media_type: str | None
+) -> None:
+    headers = {"Content-Type": media_type} if media_type else {}
+    reply = server.client.request(method, path, content=b'{"dataset": "line-of-bad-input"}', headers=headers)
+    check(reply, 415, "")
     assert "Content-Type: application/json" in reply.json()["detail"]
+
+
+@pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "Application/JSON", "application/ld+json"])
+def test_every_kind_of_json_is_json(server: RunningServer, media_type: str) -> None:
+    spec = json.dumps({"dataset": "line-of-bad-input", "model": "linear"})
+    source = json.dumps({"source": LINE})
+    for path, body in (("/jobs", spec), ("/datasets", source)):
+        reply = server.client.post(f"{path}?dry_run=true", content=body, headers={"Content-Type": media_type})
+        assert reply.status_code == 200, reply.text
+
+
+def test_where_no_body_came_none_has_a_media_type(server: RunningServer) -> None:
+    assert server.client.post("/v2/repository/index").status_code == 200
+    check(server.client.post("/jobs"), 422, "body")
 
 
 def test_records_with_an_unknown_column_are_refused(server: RunningServer) -> None:
