@@ -1,6 +1,5 @@
 """What handlers ask for, as named types: a signature says what the call needs, the body holds no plumbing."""
 
-import re
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -21,8 +20,28 @@ def services(request: Request) -> Services:
     return found
 
 
+def wait_of(preferences: Iterable[str]) -> float:
+    """The seconds that the lines of Prefer (RFC 7240) ask to wait; where they ask twice, the first counts."""
+    for preference in ",".join(preferences).split(","):
+        name, _, value = (part.strip() for part in preference.partition(";")[0].partition("="))
+        if name.lower() == "wait":
+            return _seconds(value.removeprefix('"').removesuffix('"'))
+    return 0.0
+
+
+def _seconds(text: str) -> float:
+    """What is no number is a preference that is not known, and such are passed over."""
+    if not (text.isascii() and text.isdecimal()):
+        return 0.0
+    seconds = float(text)
+    if seconds > LONGEST_WAIT_SECONDS:
+        raise InvalidRequest(Fault("Prefer", f"wait at most {LONGEST_WAIT_SECONDS} seconds"))
+    return seconds
+
+
 def _wait_seconds(
-    prefer: Annotated[
+    request: Request,
+    prefer: Annotated[  # for the document: of several lines the framework hands over one
         str | None,
         Header(
             description="`wait=N` (RFC 7240, N ≤ 60) holds the reply until the job is over or N seconds have passed.",
@@ -30,12 +49,7 @@ def _wait_seconds(
         ),
     ] = None,
 ) -> float:
-    wait = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d+)\"?\s*(?:$|[,;])", prefer or "")
-    if wait is None:
-        return 0.0
-    if int(wait[1]) > LONGEST_WAIT_SECONDS:
-        raise InvalidRequest(Fault("Prefer", f"wait at most {LONGEST_WAIT_SECONDS} seconds"))
-    return float(wait[1])
+    return wait_of(request.headers.getlist("prefer"))
 
 
 async def _job_id(

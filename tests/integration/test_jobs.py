@@ -376,3 +376,16 @@ def test_rows_of_a_dataset_say_that_they_depend_on_accept(server: RunningServer,
 
     assert reply.headers["content-type"].startswith(accept)
     assert reply.headers.get("vary") == "Accept"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_preferences_in_several_lines_all_count(server: RunningServer, dataset: str, order: int) -> None:
+    job = submit(server, dataset, **ENDLESS)
+    lines = [("Prefer", "respond-async"), ("Prefer", "WAIT=1")][::order]
+
+    began = time.monotonic()
+    reply = server.client.get(f"/jobs/{job['id']}", headers=lines)
+
+    assert (reply.status_code, reply.headers.get("preference-applied")) == (202, "wait=1")
+    assert time.monotonic() - began >= 0.9
+    cancel(server, job)
