@@ -56,8 +56,9 @@ class Connection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._head_bytes = 0
-        self._in_head = False
+        self._head_bytes = self._unended_bytes = 0
+        self._in_head = self._is_too_large = False
+        self._heads = 0
         self._body_bytes = 0
         self._waited = self._closing = 0.0
         self._waits_for: tuple[str, Any] = "", None
@@ -70,21 +71,45 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come. The parser itself takes a head of any size."""
+        cycle, self._heads = self._current(), 0
+        is_new = not self._in_head and (cycle is None or not cycle.more_body)
         super().data_received(data)
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES:
-                self.cut("large head", HeadTooLarge(HEAD_BYTES))
+        if not self._in_head or self.transport.is_closing():
+            return
+        # The parser tells of a header once it is whole, and this one may never be. Where the head began after other
+        # bytes of the same data, which of them are its own is known when it ends.
+        if not self._heads or (is_new and self._heads == 1):
+            self._unended_bytes += len(data)
+        if self._unended_bytes > HEAD_BYTES:
+            self.cut("large head", HeadTooLarge(HEAD_BYTES))
 
     def on_message_begin(self) -> None:
         """A head begins."""
         super().on_message_begin()
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._head_bytes, self._unended_bytes = True, 0, 0
+        self._heads += 1
+
+    def on_url(self, url: bytes) -> None:
+        """Some of the address."""
+        super().on_url(url)
+        self._add(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or one that follows a body."""
+        super().on_header(name, value)
+        self._add(len(name) + len(value) + len(": \r\n"))
 
     def on_headers_complete(self) -> None:
-        """A head is whole."""
-        self._in_head = False
+        """A head is whole. As long as it is not found to be sound, it is what the client waits for an answer to."""
+        self._add(len(self.parser.get_method()) + len("  HTTP/1.1\r\n\r\n"))
         super().on_headers_complete()
+        self._in_head = False
+
+    def _add(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > HEAD_BYTES:
+            self._is_too_large = True
+            raise HeadTooLarge(HEAD_BYTES)  # stops the parser, which has `send_400_response` called
 
     def on_body(self, body: bytes) -> None:
         """Some of a body."""
@@ -92,7 +117,10 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def send_400_response(self, msg: str) -> None:
-        """What is no HTTP is refused as everything else is."""
+        """What is no HTTP, or too much of it, is refused as everything else is."""
+        if self._is_too_large:
+            self.cut("large head", HeadTooLarge(HEAD_BYTES))
+            return
         self.cut("no HTTP", BadRequest("This is no HTTP request that can be read."))
 
     def look(self, seconds: float) -> None:

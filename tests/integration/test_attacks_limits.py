@@ -288,7 +288,55 @@ def test_a_head_without_end_is_cut_off(server: RunningServer) -> None:
         with suppress(OSError):
             for _ in range(1000):
                 connection.sendall(b"a" * 10_000)
-        assert said(connection)[:13] in (b"HTTP/1.1 431 ", b"")
+        assert said(connection).startswith(b"HTTP/1.1 431 ")
+
+
+HEAD_BYTES = 64 * 1024
+FILLED: dict[str, tuple[bytes, bytes, int]] = {
+    "a header": (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-A: ", b"\r\n\r\n", 200),
+    "a path": (b"GET /", b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 404),
+    "a query": (b"GET /healthz?", b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 200),
+}
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+@pytest.mark.parametrize("size", [HEAD_BYTES, HEAD_BYTES + 1, 66_000, 200_000, 900_000])
+@pytest.mark.parametrize("filled", FILLED)
+def test_a_head_has_64_kib_and_not_a_byte_more(server: RunningServer, filled: str, size: int, pieces: int) -> None:
+    start, end, status = FILLED[filled]
+    head = start + b"a" * (size - len(start) - len(end)) + end
+    with closing(connect(server)) as connection:
+        with suppress(OSError):
+            for piece in range(pieces):
+                connection.sendall(head[piece * size // pieces : (piece + 1) * size // pieces])
+                time.sleep(0.05)
+        reply = said(connection)
+    assert reply.startswith(b"HTTP/1.1 %d " % (status if size <= HEAD_BYTES else 431)), reply[:200]
+
+
+def test_a_head_without_an_end_is_cut_off_as_soon_as_it_is_too_large(server: RunningServer) -> None:
+    began = time.monotonic()
+    with closing(connect(server)) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nX-A: " + b"a" * HEAD_BYTES)
+        assert said(connection).startswith(b"HTTP/1.1 431 ")
+    assert time.monotonic() - began < 0.9  # and not when the server's patience ends
+
+
+def test_requests_that_are_sent_together_have_a_head_each(server: RunningServer) -> None:
+    one = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-A: " + b"a" * 40_000 + b"\r\n\r\n"
+    last = one.replace(b"X-A", b"Connection: close\r\nX-A")
+    with closing(connect(server)) as connection:
+        connection.sendall(one * 4 + last[:30_000])
+        time.sleep(0.2)
+        connection.sendall(last[30_000:])
+        assert said(connection).count(b"HTTP/1.1 200 ") == 5
+
+
+@pytest.mark.parametrize("address", [b"http://[", b"//a:b:c/", b"?"])
+def test_an_address_that_is_none_is_answered(server: RunningServer, address: bytes) -> None:
+    with closing(connect(server)) as connection:
+        connection.sendall(b"GET " + address + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert said(connection).startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 404 "))
 
 
 def test_what_is_no_http_is_answered_with_a_problem(server: RunningServer) -> None:
