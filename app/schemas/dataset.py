@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from pydantic.config import JsonDict
 
 from app.datasets.synthetic import LARGEST, LEAST_NOISE_STD
@@ -90,9 +90,28 @@ class RecordsSource(BaseModel):
     )  # fmt: skip
 
 
+SOURCES = ("synthetic_linear", "synthetic_softmax", "records")
+
+
+class NoSuchSource(ValueError):
+    """The type of a source is missing, or is none."""
+
+    option = "type"
+
+    def __init__(self) -> None:
+        super().__init__(f"say which source: {', '.join(SOURCES[:-1])} or {SOURCES[-1]}")
+
+
+def _typed(source: Any) -> Any:
+    if isinstance(source, dict) and source.get("type") not in SOURCES:
+        raise NoSuchSource
+    return source
+
+
 Source = Annotated[
     SyntheticLinearSource | SyntheticSoftmaxSource | RecordsSource,
     Field(discriminator="type", description="Where the rows come from.", examples=[_EXAMPLE_LINEAR]),
+    BeforeValidator(_typed),
 ]
 
 

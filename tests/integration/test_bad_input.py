@@ -262,6 +262,16 @@ def test_a_method_that_a_path_does_not_have_is_a_405_that_names_those_it_has(ser
     assert reply.headers["allow"]
 
 
+@pytest.mark.parametrize("source", [{}, {"type": "web"}, {"type": None}, {"type": ["records"]}, {**LINE, "type": 3}])
+def test_a_source_without_a_type_is_told_which_there_are(server: RunningServer, source: dict[str, Any]) -> None:
+    reply = server.client.post("/datasets", json={"source": source})
+
+    assert reply.status_code == 422
+    (fault,) = reply.json()["errors"]
+    assert fault["location"] == "source.type"
+    assert "synthetic_linear, synthetic_softmax or records" in fault["message"]
+
+
 def test_a_name_that_is_none_is_refused_with_the_rule_for_names(server: RunningServer) -> None:
     body = {"source": LINE, "name": "a b"}
 
