@@ -155,8 +155,9 @@ class Storm:
                 for line in reply.iter_lines():
                     if line.startswith("id: "):
                         last = line.removeprefix("id: ")
-                        assert last.endswith(".over") or int(last) == seen + 1, f"{last} after {seen}"
-                        seen = int(last.removesuffix(".over"))
+                        epoch = int(last.removeprefix(f"{job}:").removesuffix(".over"))
+                        assert last.endswith(".over") or epoch == seen + 1, f"{last} after {seen}"
+                        seen = epoch
 
     def _cancel(self, client: httpx.Client, chance: random.Random, key: str) -> None:
         if self.jobs and chance.random() < 0.3:

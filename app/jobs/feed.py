@@ -47,6 +47,9 @@ class Rendering(Protocol):
     def status(self, job: JobRow) -> bytes:
         """Where the job stands."""
 
+    def gone(self, job_id: str) -> bytes:
+        """The job is no longer there."""
+
     def quiet(self) -> bytes:
         """A sign of life while nothing happens."""
 
@@ -100,19 +103,23 @@ class Feed:
                     self._wake()
                     await self._watch.next(rung, QUIET_SECONDS)
                     await self._catch_up()
-        except (JobNotFound, SQLAlchemyError):
+        except JobNotFound:
+            self._append(self._epoch, self._rendering.gone(self._job_id))
+        except SQLAlchemyError:
             log.exception("the events of a job end early; its watchers come back", job=self._job_id)
         finally:
             self._ended = True
             self._wake()
 
     async def watch(self, cursor: int) -> AsyncIterator[bytes]:
-        """Where the job stands, every epoch after `cursor`, and each change of state, until the job is over."""
+        """Where the job stands, every epoch after `cursor`, and each change of state, until the job is over or gone."""
         while self._job is None and not self._ended:
             await self._wait()
         # Taken together, before anything is awaited: what is older than `number` is in the database.
         job, number, until = self._job, self._next_number, self._epoch
         if job is None:
+            for block in self._blocks:  # it went before it was looked at
+                yield block.data
             return
         if job.status not in OVER:
             yield self._rendering.status(job)

@@ -1,5 +1,6 @@
 """The events of a job: server-sent, one for each epoch and each change of state."""
 
+import json
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
@@ -24,21 +25,22 @@ from app.slots import RETRY_SECONDS
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=GuardedRoute, dependencies=[Depends(known_query)])
 
 _OVER = ".over"
-_EVENT_ID = re.compile(r"(\d{1,15})(\.over)?")
+_EVENT_ID = re.compile(r"(?:([0-9a-z-]{1,100}):)?(\d{1,15})(\.over)?")
+"""Which job, how far, and whether that was its end. Whoever writes an id by hand may leave the job out."""
 
 _STREAM = {
     "text/event-stream": {
         "itemSchema": {
             "type": "object",
-            "description": "`epoch` carries an item of the history, and its id is the number of the epoch; `status` "
-            "carries the job, whenever its state changes.",
+            "description": "`epoch` carries an item of the history, and its id names the job and the epoch; `status` "
+            "carries the job, whenever its state changes; `gone`, the last one, says that the job was deleted.",
             "properties": {
-                "event": {"type": "string", "enum": ["epoch", "status"]},
+                "event": {"type": "string", "enum": ["epoch", "status", "gone"]},
                 "id": {"type": "string"},
                 "data": {"type": "string", "contentMediaType": "application/json"},
             },
         },
-        "example": 'event: status\ndata: {"status": "running"}\n\nevent: epoch\ndata: {"epoch": 1}\nid: 1\n\n',
+        "example": 'event: status\ndata: {"status": "running"}\n\nevent: epoch\ndata: {"epoch": 1}\nid: 0193…:1\n\n',
     }
 }
 
@@ -47,20 +49,26 @@ class Wire:
     """Epochs and states as server-sent events."""
 
     def epochs(self, rows: Sequence[Any]) -> bytes:
-        """One event each; the id is the number of the epoch. Of a sweep only an epoch's last candidate has it.
+        """One event each; the id names the job and the epoch. Of a sweep only an epoch's last candidate has it.
 
         Whoever is cut off within an epoch then gets all of its candidates once more, and misses none.
         """
         following = [*(row.epoch for row in rows[1:]), None]
         return b"".join(
-            _event("epoch", EpochBody.of(row).model_dump_json(), str(row.epoch) if row.epoch != after else None)
+            _event(
+                "epoch", EpochBody.of(row).model_dump_json(), _id(row.job_id, row.epoch) if row.epoch != after else None
+            )
             for row, after in zip(rows, following, strict=True)
         )
 
     def status(self, job: Any) -> bytes:
         """The job; the id of the last one says that nothing follows."""
-        over = f"{job.epoch}{_OVER}" if job.status in OVER else None
+        over = _id(job.id, job.epoch) + _OVER if job.status in OVER else None
         return _event("status", JobBody.of(job).model_dump_json(), over)
+
+    def gone(self, job_id: str) -> bytes:
+        """The job is no longer there."""
+        return _event("gone", json.dumps({"id": job_id}), None)
 
     def quiet(self) -> bytes:
         """A comment, so that nobody in between takes the connection for dead."""
@@ -85,14 +93,18 @@ async def watch_job(
     services: ServicesDep,
     last_event_id: Annotated[
         str | None,
-        Header(description="The id of the last event that was received: the stream goes on after it.", examples=["2"]),
+        Header(
+            description="The id of the last event that was received: the stream goes on after it, or begins anew if it "
+            "was another job's.",
+            examples=["2"],
+        ),
     ] = None,
 ) -> Response:
     """Every epoch of a job once and in order, and each change of its state, as they happen."""
     await run_in_threadpool(services.queue.get, job)
     if services.feeds.watchers >= services.settings.event_streams_limit:
         raise TooManyAtOnce(services.settings.event_streams_limit, "event streams", RETRY_SECONDS)
-    after_epoch, is_over = _position(last_event_id)
+    after_epoch, is_over = _position(job, last_event_id)
     if is_over:
         return Response(status_code=204)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -111,13 +123,20 @@ async def _while_the_key_counts(stream: AsyncIterator[bytes], keyring: Keyring) 
             yield data
 
 
-def _position(last_event_id: str | None) -> tuple[int, bool]:
+def _position(job_id: str, last_event_id: str | None) -> tuple[int, bool]:
+    """How far a client is with this job. What is called `latest` may have been another one before."""
     if not last_event_id:
         return 0, False
     found = _EVENT_ID.fullmatch(last_event_id)
     if found is None:
         raise InvalidRequest(Fault("Last-Event-ID", "this is no id of an event of a job"))
-    return int(found[1]), found[2] is not None
+    if found[1] not in (None, job_id):
+        return 0, False
+    return int(found[2]), found[3] is not None
+
+
+def _id(job_id: str, epoch: int) -> str:
+    return f"{job_id}:{epoch}"
 
 
 def _event(kind: str, data: str, event_id: str | None) -> bytes:

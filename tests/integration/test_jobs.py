@@ -97,7 +97,8 @@ def test_a_watcher_sees_every_epoch_once_and_in_order_and_every_state(server: Ru
     states = [body["status"] for kind, _, body in found if kind == "status"]
     assert states[-1] == "succeeded"
     assert found[-1][0] == "status"
-    assert [event_id for kind, event_id, _ in found if kind == "epoch"] == [str(number) for number in numbers(found)]
+    ids = [event_id for kind, event_id, _ in found if kind == "epoch"]
+    assert ids == [f"{job['id']}:{number}" for number in numbers(found)]
     first = next(body for kind, _, body in found if kind == "epoch")
     assert first == server.history(job)[0]
 
@@ -116,12 +117,41 @@ def test_a_watcher_that_comes_back_misses_nothing(server: RunningServer, dataset
         else:
             break
     assert seen == list(range(1, 20_001))
-    assert last == "20000.over"
+    assert last == f"{job['id']}:20000.over"
     again = server.client.get(f"/jobs/{job['id']}/events", headers={"Last-Event-ID": last})
     assert again.status_code == 204
     wrong = server.client.get(f"/jobs/{job['id']}/events", headers={"Last-Event-ID": "x"})
     assert wrong.status_code == 422
     assert server.client.get("/jobs/nowhere/events").status_code == 404
+
+
+@pytest.mark.parametrize("last", ["3", "1", "3.over"])
+@pytest.mark.parametrize("called", ["latest", "id"])
+def test_a_watcher_that_has_seen_another_job_sees_all_of_this_one(
+    server: RunningServer, dataset: str, last: str, called: str
+) -> None:
+    first, second = (over(server, submit(server, dataset)) for _ in range(2))
+    path = "latest" if called == "latest" else second["id"]
+
+    found = list(events(server, path, f"{first['id']}:{last}"))
+
+    assert numbers(found) == [1, 2, 3]
+    assert found[-1][1] == f"{second['id']}:3.over"
+    assert numbers(list(events(server, path, f"{second['id']}:1"))) == [2, 3]
+    assert numbers(list(events(server, second["id"], "1"))) == [2, 3]
+
+
+def test_a_watcher_is_told_when_its_job_is_deleted(server: RunningServer, dataset: str) -> None:
+    blocker, job = submit(server, dataset, **ENDLESS), submit(server, dataset)
+    stream = events(server, job["id"])
+    kind, _, body = next(stream)
+    assert (kind, body["status"]) == ("status", "queued")
+
+    assert server.client.delete(f"/jobs/{job['id']}").status_code == 204
+
+    assert [(kind, body) for kind, _, body in stream] == [("gone", {"id": job["id"]})]
+    cancel(server, blocker)
+    assert server.client.get(f"/jobs/{job['id']}/events").status_code == 404
 
 
 def test_the_events_end_when_the_server_stops(tmp_path_factory: pytest.TempPathFactory) -> None:
