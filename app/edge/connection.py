@@ -58,7 +58,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._head_bytes = self._unended_bytes = 0
         self._in_head = self._is_too_large = False
-        self._heads = 0
+        self._heads = 0  # begun in the data that is being parsed
         self._body_bytes = 0
         self._waited = self._closing = 0.0
         self._waits_for: tuple[str, Any] = "", None
