@@ -1,8 +1,10 @@
 """Tensors of the Open Inference Protocol v2: named, typed and shaped, their data as JSON or as bytes after it."""
 
+import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import prod
 from typing import Any
 
@@ -17,8 +19,9 @@ NUMPY_TYPES: dict[str, str] = {
     "BOOL": "?", "UINT8": "u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "INT8": "i1", "INT16": "<i2",
     "INT32": "<i4", "INT64": "<i8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8",
 }  # fmt: skip
-_KINDS = {"?": "b", "u": "iu", "i": "iu", "f": "iuf"}
-"""The kinds of NumPy array that JSON data of a datatype make."""
+_TYPES: dict[str, set[type]] = {"b": {bool}, "u": {int}, "i": {int}, "f": {int, float}}
+"""What the JSON values of each kind of datatype are."""
+_MOST_SHOWN = 40
 
 
 class TensorBody(BaseModel):
@@ -92,7 +95,7 @@ def decoded(body: TensorBody, position: int, tail: Tail) -> Tensor:
     elif body.data is None:
         raise InvalidRequest(Fault(f"{location}.data", "this field is required"))
     else:
-        values = _from_json(body.data, body.datatype, location)
+        values = _from_json(body.data, shape, body.datatype, location)
     if len(values) != prod(shape):
         message = f"it has {len(values)} elements; the shape {list(shape)} needs {prod(shape)}"
         raise InvalidRequest(Fault(f"{location}.data", message))
@@ -146,34 +149,62 @@ def _texts(content: memoryview, location: str) -> list[str]:
     return texts
 
 
-def _from_json(data: Sequence[Any], datatype: str, location: str) -> Any:
-    flat = _flat(data)
+def _from_json(data: list[Any], shape: Sequence[int], datatype: str, location: str) -> Any:
+    flat = _flat(data, shape, location)
     if datatype == BYTES:
         for place, value in enumerate(flat):
             if value is not None and not isinstance(value, str):
-                raise InvalidRequest(Fault(f"{location}.data[{place}]", f"{value!r} is no text"))
+                raise InvalidRequest(Fault(f"{location}.data[{place}]", f"{_shown(value)} is no text"))
         return flat
-    try:
-        values = np.asarray(flat)
-    except (ValueError, OverflowError):
-        values = np.empty(0, object)
     kind = np.dtype(NUMPY_TYPES[datatype])
-    if flat and values.dtype.kind not in _KINDS["?" if datatype == "BOOL" else kind.kind]:
-        values = np.array([_checked(value, datatype, f"{location}.data[{i}]") for i, value in enumerate(flat)], object)
-    # Kept as JSON has them, in double precision.
-    return values.astype(np.float64) if values.dtype.kind in "iuf" and kind.kind == "f" else values
+    # The types are looked at because NumPy takes a boolean among numbers for one of them.
+    values = _array(flat, kind) if set(map(type, flat)) <= _TYPES[kind.kind] else None
+    if values is not None:
+        return values
+    return np.array([_checked(value, kind, datatype, f"{location}.data[{i}]") for i, value in enumerate(flat)], object)
 
 
-def _flat(data: Any) -> list[Any]:
-    if not any(isinstance(value, list) for value in data):
-        return list(data)
-    return [value for part in data for value in (_flat(part) if isinstance(part, list) else [part])]
+def _flat(data: list[Any], shape: Sequence[int], location: str) -> list[Any]:
+    """The values in row-major order. Data that are nested are nested as the shape says."""
+    if list not in map(type, data):
+        return data
+    parts: list[Any] = [data]
+    for side in shape:
+        if not all(isinstance(part, list) and len(part) == side for part in parts):
+            break
+        parts = list(chain.from_iterable(parts))
+    else:
+        if list not in map(type, parts):
+            return parts
+    raise InvalidRequest(Fault(f"{location}.data", f"nest it as the shape {list(shape)} says, or give the values flat"))
 
 
-def _checked(value: Any, datatype: str, location: str) -> Any:
-    """One value that made the array as a whole something else; null is a missing value."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    fits = isinstance(value, bool) if datatype == "BOOL" else is_number
-    if value is not None and (not fits or (datatype[0] != "F" and datatype != "BOOL" and isinstance(value, float))):
-        raise InvalidRequest(Fault(location, f"{value!r} is no {datatype}"))
+def _array(flat: list[Any], kind: np.dtype[Any]) -> NDArray[Any] | None:
+    """Numbers of a datatype, fractions kept as JSON has them, in double precision; None if one is beyond the type."""
+    try:
+        values = np.asarray(flat, np.float64 if kind.kind == "f" else kind)
+    except OverflowError:
+        return None
+    return values if kind.kind != "f" or _holds(kind, values) else None
+
+
+def _holds(kind: np.dtype[Any], values: Any) -> bool:
+    """Whether floating-point numbers stay finite in a smaller type; what is not finite is named by its row."""
+    with np.errstate(over="ignore"):
+        return not (np.isinf(np.asarray(values, kind)) & np.isfinite(values)).any()
+
+
+def _checked(value: Any, kind: np.dtype[Any], datatype: str, location: str) -> Any:
+    """One of the values that are no array as a whole; null is a missing value."""
+    if value is None:
+        return value
+    if type(value) not in _TYPES[kind.kind]:
+        raise InvalidRequest(Fault(location, f"{_shown(value)} is no {datatype}"))
+    if kind.kind != "b" and _array([value], kind) is None:
+        raise InvalidRequest(Fault(location, f"{_shown(value)} is beyond the numbers of {datatype}"))
     return value
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "…"
