@@ -16,6 +16,7 @@ from app.datasets.feature_encoding import ArrayFeature
 from app.datasets.instances import encode_instances, encode_records
 from app.datasets.readers.csv_dialect import CsvOptions
 from app.errors import BadRequest, Fault, InvalidInstances, InvalidRequest, TooLarge
+from app.models.booleans import refuse_booleans
 from app.models.csv_body import CsvBody
 from app.models.explanation import rows_with_contributions
 from app.models.prediction import Answer, Wish, are_finite, check, joined, predict
@@ -33,10 +34,14 @@ _NPY_START = 10
 """Magic, version and the length of the header, as version 1.0 of the format has them."""
 
 
-def answer_rows(loaded: Loaded, rows: Sequence[Any] | NDArray[Any], wish: Wish, most_rows: int) -> Answer:
+def answer_rows(
+    loaded: Loaded, rows: Sequence[Any] | NDArray[Any], wish: Wish, most_rows: int, may_hold_booleans: bool = True
+) -> Answer:
     """Rows in feature order."""
     limit_rows(loaded, wish, len(rows), most_rows)
     check_not_empty(len(rows), "instances")
+    if may_hold_booleans and not isinstance(rows, np.ndarray):
+        refuse_booleans(loaded.encoding, rows)
     X = _plain(loaded, rows)
     if X is not None:
         return _in_batches(loaded, X, wish, lambda part, _: part)

@@ -1,7 +1,7 @@
 """A prediction: rows of the design matrix in, numbers or classes out, with what else the client asked for."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,6 +136,14 @@ def check(loaded: Loaded, wish: Wish) -> None:
             raise InvalidRequest(Fault("outputs", "an interval is said of linear models only; ask for probabilities"))
         if wish.top_k is not None and wish.top_k > len(loaded.row.classes or []):
             raise InvalidRequest(Fault("top_k", f"the model has {len(loaded.row.classes or [])} classes"))
+
+
+def check_level(outputs: Collection[str], is_given: bool) -> None:
+    """Refuse the level of an interval that nobody asked for."""
+    if is_given and "interval" not in outputs:
+        raise InvalidRequest(
+            Fault("interval_level", "it applies to an interval; add interval to outputs, or leave it out")
+        )
 
 
 def _complete(answer: Answer, X: NDArray[Any], values: Matrix, wish: Wish, first_row: int) -> None:

@@ -24,6 +24,7 @@ from app.models.tensors import Tail, decoded
 from app.problems import faults_of
 from app.routers.dependencies import ServicesDep
 from app.routers.json_body import LimitedRoute, check_width
+from app.routers.nesting import check_nesting
 from app.routers.predict import SMALL_JSON_BYTES, is_small_array, model, whole_body
 from app.schemas.inference_v2 import (
     IndexEntry,
@@ -184,7 +185,7 @@ async def _infer(request: Request, name: str, reference: str) -> Response:
     size = _json_size(request.headers.get(LENGTH_HEADER), len(body))
     if size > SMALL_JSON_BYTES:
         return await run_in_threadpool(_parse_and_answer, body, size, name, reference, services)
-    asked = _parse(body[:size])
+    asked = _parse(body[:size], services)
     loaded = await model(reference, services)
     outputs = _outputs(asked, loaded)
     answer = partial(_answer, loaded, asked, outputs, memoryview(body)[size:], name, services)
@@ -193,7 +194,7 @@ async def _infer(request: Request, name: str, reference: str) -> Response:
 
 
 def _parse_and_answer(body: bytes, size: int, name: str, reference: str, services: Services) -> Response:
-    asked = _parse(body[:size])
+    asked = _parse(body[:size], services)
     loaded = services.predictor.load(reference)
     return _answer(loaded, asked, _outputs(asked, loaded), memoryview(body)[size:], name, services)
 
@@ -228,7 +229,8 @@ def _json_size(length: str | None, total: int) -> int:
     return int(length)
 
 
-def _parse(body: bytes) -> InferRequest:
+def _parse(body: bytes, services: Services) -> InferRequest:
+    check_nesting(body, services.settings.json_depth_limit)
     try:
         given = orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -19,13 +19,15 @@ from starlette.responses import Response
 
 from app.datasets.readers.csv_dialect import CsvOptions
 from app.errors import Fault, InvalidRequest, UnsupportedMediaType
+from app.models import booleans
 from app.models.bodies import CSV, NPY, READERS, answer_body, answer_records, answer_rows
-from app.models.prediction import PLAIN, Answer, Wish
+from app.models.prediction import PLAIN, Answer, Wish, check_level
 from app.models.predictor import Loaded
 from app.models.replies import JSON, WRITERS, chosen
 from app.problems import faults_of
 from app.routers.guard import GuardedRoute
 from app.routers.json_body import check_width
+from app.routers.nesting import check_nesting
 from app.routers.unpacking import unpacked
 from app.schemas.predict import BodyOptions, PredictOptions, PredictReply, PredictRequest
 from app.schemas.problem import problems
@@ -81,10 +83,10 @@ async def predict_rows(request: Request) -> Response:
             raise InvalidRequest(Fault("query", "with a JSON body the options stand in the body, not in the address"))
         if len(body) > SMALL_JSON_BYTES:
             return await run_in_threadpool(_parse_and_answer, body, accepted, services)
-        asked = _parse(body)
+        asked = _parse(body, services)
         loaded = await model(asked.model, services)
         small = _wish(asked).work(loaded, len(asked.instances or asked.records or ())) <= SMALL_WORK
-        return await _here_if(small, _answer_json, loaded, asked, accepted, services)
+        return await _here_if(small, _answer_json, loaded, asked, body, accepted, services)
     if media_type not in READERS:
         raise UnsupportedMediaType(f"POST /predict reads {', '.join(_TYPES)}; Content-Type says {given[:100]!r}.")
     options = _options(request, media_type)
@@ -128,14 +130,14 @@ async def _here_if(small: bool, answer: Callable[..., Response], *given: Any) ->
 
 
 def _parse_and_answer(body: bytes, accepted: str, services: Services) -> Response:
-    asked = _parse(body)
-    return _answer_json(services.predictor.load(asked.model), asked, accepted, services)
+    asked = _parse(body, services)
+    return _answer_json(services.predictor.load(asked.model), asked, body, accepted, services)
 
 
-def _answer_json(loaded: Loaded, asked: PredictRequest, accepted: str, services: Services) -> Response:
+def _answer_json(loaded: Loaded, asked: PredictRequest, body: bytes, accepted: str, services: Services) -> Response:
     wish, most = _wish(asked), _most_rows(services)
     if asked.instances is not None:
-        return _reply(answer_rows(loaded, asked.instances, wish, most), accepted)
+        return _reply(answer_rows(loaded, asked.instances, wish, most, booleans.may_be_in(body)), accepted)
     return _reply(answer_records(loaded, asked.records or [], wish, most), accepted)
 
 
@@ -151,6 +153,7 @@ def _most_rows(services: Services) -> int:
 
 
 def _wish(asked: PredictOptions) -> Wish:
+    check_level(asked.outputs, "interval_level" in asked.model_fields_set)
     if not asked.outputs and asked.top_k is None:
         return PLAIN
     return Wish(frozenset(asked.outputs), asked.top_k, asked.interval_level)
@@ -174,7 +177,8 @@ def _options(request: Request, media_type: str) -> BodyOptions:
     return options
 
 
-def _parse(body: bytes) -> PredictRequest:
+def _parse(body: bytes, services: Services) -> PredictRequest:
+    check_nesting(body, services.settings.json_depth_limit)
     given = _loads(body)
     check_width(given)
     try:

@@ -8,6 +8,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 
 from app.jobs.order import Order
 from app.models.batch import Batch, check_batch
+from app.models.prediction import check_level
 from app.routers.dependencies import JobId, ServicesDep, WaitSeconds, known_query
 from app.routers.jobs import hold
 from app.routers.json_body import LimitedRoute
@@ -66,6 +67,7 @@ def get_predictions(
 
 
 def _submit(model: str, asked: BatchRequest, services: Services) -> tuple[JobBody, list[int]]:
+    check_level(asked.outputs, "interval_level" in asked.model_fields_set)
     services.storage.disk.check()
     loaded = services.predictor.load(model)
     row = services.catalogue.get(asked.dataset)

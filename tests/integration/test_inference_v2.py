@@ -137,6 +137,15 @@ BAD: dict[str, tuple[Any, int, str]] = {
         {"inputs": [{**X, "parameters": {"shared_memory_region": "a"}}]}, 422, "inputs[0].parameters.shared_memory",
     ),
     "no JSON": ("{", 422, "body"),
+    "a boolean among numbers": ({"inputs": [{**X, "data": [1.0, True]}]}, 422, "inputs[0].data[1]"),
+    "a number beyond its datatype": (
+        {"inputs": [{**X, "datatype": "INT8", "data": [1, 300]}]}, 422, "inputs[0].data[1]",
+    ),
+    "ragged data": ({"inputs": [{**X, "shape": [2, 2], "data": [[1, 2, 3], [4]]}]}, 422, "inputs[0].data"),
+    "data nested beyond measure": (
+        '{"inputs": [{"name": "X", "shape": [1, 2], "datatype": "FP32", "data": ' + "[" * 600 + "]" * 600 + "}]}", 422,
+        "body",
+    ),
     "NaN": (json.dumps({"inputs": [{**X, "data": [1.0, float("nan")]}]}), 422, "row 1, column x2"),
 }  # fmt: skip
 

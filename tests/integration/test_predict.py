@@ -178,6 +178,25 @@ BODIES: dict[str, tuple[str, int, str | None]] = {
     "a level above one": (
         '{"model": "predict-line", "instances": [[1, 2, 3]], "interval_level": 1.5}', 422, "interval_level",
     ),
+    "a level without an interval": (
+        '{"model": "predict-line", "instances": [[1, 2, 3]], "interval_level": 0.9}', 422, "interval_level",
+    ),
+    "a level without an interval, beside another output": (
+        '{"model": "predict-line", "records": [{"x1": 1}], "outputs": ["drift"], "interval_level": 0.9}', 422,
+        "interval_level",
+    ),
+    "a boolean beside numbers": ('{"model": "predict-line", "instances": [[1, 2, 3], [1, true, 3]]}', 422,
+                                 "row 2, column x2"),
+    "booleans alone": ('{"model": "predict-line", "instances": [[true, false, true]]}', 422, "row 1, column x1"),
+    "a boolean in a number's place of a table that has booleans": (
+        '{"model": "predict-flats", "instances": [[true, 50], [true, true]]}', 422, "row 2, column area",
+    ),
+    "rows nested beyond measure": (
+        '{"model": "predict-line", "instances": ' + "[" * 600 + "]" * 600 + "}", 422, "body",
+    ),
+    "records nested beyond measure": (
+        '{"model": "predict-line", "records": [{"x1": ' + "[" * 600 + "]" * 600 + "}]}", 422, "body",
+    ),
 }  # fmt: skip
 
 
@@ -232,6 +251,17 @@ def test_the_row_of_a_prediction_beyond_all_numbers_is_counted_through_all_batch
     records = [dict(zip(("x1", "x2", "x3"), row, strict=True)) for row in values.tolist()]
     for content, kind in ((as_csv(records), CSV), (as_arrow(records), ARROW), (as_npy(values), NPY)):
         check(send(server, content, kind, model="predict-line"), 422, "row 20001")
+
+
+def test_rows_of_a_table_with_booleans_may_hold_them(server: RunningServer) -> None:
+    said = ask(server, model="predict-flats", instances=[[True, 50], [1, 50], [False, 50.5]])
+    records = [{"new": True, "area": 50}, {"new": 1, "area": 50}, {"new": False, "area": 50.5}]
+    assert said["predictions"] == ask(server, model="predict-flats", records=records)["predictions"]
+
+
+def test_the_level_of_an_interval_that_a_job_is_not_to_tell_is_refused(server: RunningServer) -> None:
+    body = {"dataset": "predict-line", "interval_level": 0.9}
+    check(server.client.post("/models/predict-line/predictions", json=body), 422, "interval_level")
 
 
 def test_options_in_the_address_of_a_json_body_are_refused_and_not_ignored(server: RunningServer) -> None:
