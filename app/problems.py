@@ -30,6 +30,8 @@ RETRY_SECONDS = 5
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:onelayer:problem:"
+PROTOCOL_PATH = "/v2"
+"""Where the Open Inference Protocol is spoken."""
 
 log = structlog.get_logger(__name__)
 
@@ -61,9 +63,13 @@ def document(error: OnelayerError) -> dict[str, Any]:
 def response(error: OnelayerError) -> Response:
     """The reply for an error."""
     return Response(
-        json.dumps(document(error), ensure_ascii=False).encode("utf-8", "replace"),
+        _written(document(error)),
         status_code=error.status, media_type=MEDIA_TYPE, headers=error.headers,
     )  # fmt: skip
+
+
+def _written(found: dict[str, Any]) -> bytes:
+    return json.dumps(found, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def install(app: FastAPI) -> None:
@@ -176,7 +182,11 @@ def _of_status(status: int, headers: dict[str, str] | None = None) -> OnelayerEr
 
 
 class ProblemDocuments:
-    """The outermost layer: replaces an error that is no problem document by the one of its status."""
+    """The outermost layer: replaces an error that is no problem document by the one of its status.
+
+    Clients of the Open Inference Protocol look for `error` in a failed reply: below its path every problem document has
+    it as a further member.
+    """
 
     def __init__(self, api: FastAPI) -> None:
         self.api = api
@@ -186,6 +196,8 @@ class ProblemDocuments:
         if scope["type"] != "http":
             await self.api(scope, receive, send)
             return
+        if f"{scope['path']}/".startswith(f"{PROTOCOL_PATH}/"):
+            send = _with_error(send)
         started = replaced = False
 
         async def inspect(message: Message) -> None:
@@ -204,9 +216,40 @@ class ProblemDocuments:
                 raise
 
 
+def _with_error(send: Send) -> Send:
+    """Send replies on, problem documents with what the protocol's clients look for. They come in one piece."""
+    start: Message | None = None
+
+    async def complete(message: Message) -> None:
+        nonlocal start
+        if message["type"] == "http.response.start" and _is_problem(message):
+            start = message
+        elif start is not None and message["type"] == "http.response.body":
+            body, begun, start = message.get("body", b""), start, None
+            if body:  # a reply to HEAD has none
+                found = json.loads(body)
+                body = _written(found | {"error": found["detail"]})
+                begun = {**begun, "headers": _of_length(begun["headers"], len(body))}
+            await send(begun)
+            await send({**message, "body": body})
+        else:
+            await send(message)
+
+    return complete
+
+
+def _of_length(headers: Iterable[tuple[bytes, bytes]], length: int) -> list[tuple[bytes, bytes]]:
+    others = [(name, value) for name, value in headers if name.lower() != b"content-length"]
+    return [*others, (b"content-length", str(length).encode())]
+
+
 def _is_foreign(message: Message) -> bool:
+    return message["status"] in _BY_STATUS and not _is_problem(message)
+
+
+def _is_problem(message: Message) -> bool:
     kinds = [value for name, value in message.get("headers", ()) if name.lower() == b"content-type"]
-    return message["status"] in _BY_STATUS and not any(kind.startswith(MEDIA_TYPE.encode()) for kind in kinds)
+    return any(kind.startswith(MEDIA_TYPE.encode()) for kind in kinds)
 
 
 def _allow(message: Message) -> dict[str, str]:

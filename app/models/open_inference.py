@@ -7,11 +7,12 @@ tables take a tensor for each column as well, and only so where a column is a ca
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import orjson
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature, Feature
 from app.errors import Fault, InvalidRequest
@@ -21,6 +22,7 @@ from app.models.prediction import Answer, Wish
 from app.models.predictor import Loaded
 from app.models.tabular import check_columns
 from app.models.tensors import BYTES, Tensor, encoded
+from app.models.weights import Matrix
 
 PLATFORM = "onelayer"
 
@@ -31,6 +33,21 @@ class Output:
 
     name: str
     as_bytes: bool
+    classes: int | None = None
+    """As the classification extension has it: so many of the most probable classes instead of the numbers."""
+
+    @classmethod
+    def of(cls, name: str, parameters: Mapping[str, Any], all_bytes: bool, location: str) -> Self:
+        """The output that a request describes at a location."""
+        strangers = parameters.keys() - {"binary_data", "classification", "content_type"}
+        if strangers:
+            raise InvalidRequest(Fault(f"{location}.{min(strangers)}", "this server does not have that extension"))
+        as_bytes, classes = parameters.get("binary_data", all_bytes), parameters.get("classification")
+        if not isinstance(as_bytes, bool):
+            raise InvalidRequest(Fault(f"{location}.binary_data", "use true or false"))
+        if classes is not None and (type(classes) is not int or classes < 1):
+            raise InvalidRequest(Fault(f"{location}.classification", "use a number of classes, 1 or more"))
+        return cls(name, as_bytes, classes)
 
 
 def metadata(loaded: Loaded, name: str, versions: Sequence[str]) -> dict[str, Any]:
@@ -60,7 +77,7 @@ def infer(loaded: Loaded, inputs: Sequence[Tensor], asked: Sequence[Output], mos
 
 def reply(answer: Answer, asked: Sequence[Output], head: Mapping[str, Any]) -> tuple[bytes, bytes]:
     """The JSON of a response, and the bytes that follow it."""
-    parts = [encoded(output.name, _value(answer, output.name), output.as_bytes) for output in asked]
+    parts = [encoded(output.name, _value(answer, output), output.as_bytes) for output in asked]
     document = {**head, "outputs": [about for about, _ in parts]}
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY), b"".join(content for _, content in parts)
 
@@ -82,14 +99,35 @@ def wish(loaded: Loaded, asked: Sequence[Output]) -> Wish:
         if output.name not in known:
             message = f"the model has no output {output.name!r}; it has {', '.join(known)}"
             raise InvalidRequest(Fault(f"outputs[{position}].name", message))
+        if output.classes is not None:
+            _check_classification(loaded, output, f"outputs[{position}].parameters.classification")
     return Wish(frozenset(output.name for output in asked if output.name not in ("predict", "baseline")))
 
 
-def _value(answer: Answer, name: str) -> Any:
-    if name == "baseline":
+def _check_classification(loaded: Loaded, output: Output, location: str) -> None:
+    if output.name != "probabilities":
+        raise InvalidRequest(Fault(location, "it applies to the output probabilities of a classifier"))
+    if (output.classes or 0) > len(loaded.outputs_names):
+        raise InvalidRequest(Fault(location, f"the model has {len(loaded.outputs_names)} classes"))
+
+
+def _value(answer: Answer, output: Output) -> Any:
+    if output.name == "baseline":
         return baseline(answer.loaded)
     fields = {"predict": "predictions", "interval": "intervals"}
-    return getattr(answer, fields.get(name, name))
+    values = getattr(answer, fields.get(output.name, output.name))
+    return _labelled(values, answer.loaded.outputs_names, output.classes) if output.classes else values
+
+
+def _labelled(probabilities: Matrix, classes: Sequence[str], count: int) -> NDArray[Any]:
+    """Each row's most probable classes as the texts `value:index:label`.
+
+    Shapes:  probabilities (n, k) → (n, count)
+    """
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
+    best = np.take_along_axis(probabilities, order, axis=1)
+    texts = [f"{v}:{i}:{classes[i]}" for v, i in zip(best.ravel().tolist(), order.ravel().tolist(), strict=True)]
+    return np.array(texts, object).reshape(order.shape)
 
 
 def _rows(loaded: Loaded, tensor: Tensor) -> Any:

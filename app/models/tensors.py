@@ -103,13 +103,13 @@ def decoded(body: TensorBody, position: int, tail: Tail) -> Tensor:
 
 
 def encoded(name: str, values: Any, as_bytes: bool) -> tuple[dict[str, Any], bytes]:
-    """An output as the protocol has it, and the bytes that follow the JSON."""
-    texts = isinstance(values, list)
-    shape = [len(values)] if texts else list(values.shape)
-    about: dict[str, Any] = {"name": name, "datatype": BYTES if texts else "FP64", "shape": shape}
+    """An output as the protocol has it, and the bytes that follow the JSON. Texts are a list or an array of objects."""
+    array = np.array(values, object) if isinstance(values, list) else values
+    texts = array.dtype.kind == "O"
+    about: dict[str, Any] = {"name": name, "datatype": BYTES if texts else "FP64", "shape": list(array.shape)}
     if not as_bytes:
-        return about | {"data": values if texts else values.ravel()}, b""
-    content = _as_bytes(values) if texts else np.ascontiguousarray(values, "<f8").tobytes()
+        return about | {"data": array.ravel().tolist() if texts else array.ravel()}, b""
+    content = _as_bytes(array.ravel().tolist()) if texts else np.ascontiguousarray(values, "<f8").tobytes()
     return about | {"parameters": {"binary_data_size": len(content)}}, content
 
 

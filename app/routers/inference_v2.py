@@ -1,27 +1,22 @@
-"""The Open Inference Protocol v2, so that its clients (Triton's, KServe's, MLServer's) work unchanged.
-
-Clients of the protocol look for `error` in a failed reply: it stands in the problem document as a further member.
-"""
+"""The Open Inference Protocol v2, so that its clients (Triton's, KServe's, MLServer's) work unchanged."""
 
 import json
-from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Body, Path, Request
-from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from app import __version__, problems
-from app.errors import Fault, InvalidRequest, OnelayerError
+from app import __version__
+from app.errors import Fault, InvalidRequest
 from app.identifiers import is_id
 from app.models.open_inference import Output, default_outputs, infer, metadata, reply, wish
 from app.models.predictor import Loaded
 from app.models.tensors import Tail, decoded
-from app.problems import faults_of
+from app.problems import PROTOCOL_PATH, faults_of
 from app.routers.dependencies import ServicesDep
 from app.routers.json_body import LimitedRoute, check_width
 from app.routers.nesting import check_nesting
@@ -44,25 +39,7 @@ LENGTH_HEADER = "Inference-Header-Content-Length"
 MOST_LISTED = 10_000
 
 
-class InferenceRoute(LimitedRoute):
-    """A route whose errors also speak the protocol's language."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler, with errors of our own tree rendered here."""
-        handle = super().get_route_handler()
-
-        async def answer(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except OnelayerError as error:
-                return _failed(error)
-            except RequestValidationError as error:
-                return _failed(InvalidRequest(faults_of(error.errors(), error.body, placed=True)))
-
-        return answer
-
-
-router = APIRouter(prefix="/v2", tags=["inference v2"], route_class=InferenceRoute)
+router = APIRouter(prefix=PROTOCOL_PATH, tags=["inference v2"], route_class=LimitedRoute)
 
 ModelPath = Annotated[
     str, Path(description="A model's id, name, `name:version` or `name@alias`.", examples=["line"], max_length=210)
@@ -83,7 +60,8 @@ _BODY = {
 @router.get("", summary="What the server is")
 def server_metadata() -> ServerMetadata:
     """The server's name, version and extensions."""
-    return ServerMetadata(name="onelayer", version=__version__, extensions=["binary_tensor_data", "model_repository"])
+    extensions = ["binary_tensor_data", "classification", "model_repository"]
+    return ServerMetadata(name="onelayer", version=__version__, extensions=extensions)
 
 
 @router.get("/health/live", summary="Is it alive?")
@@ -215,10 +193,15 @@ def _answer(
 
 
 def _outputs(asked: InferRequest, loaded: Loaded) -> list[Output]:
-    all_bytes = asked.parameters.get("binary_data_output") is True
+    all_bytes = asked.parameters.get("binary_data_output", False)
+    if not isinstance(all_bytes, bool):
+        raise InvalidRequest(Fault("parameters.binary_data_output", "use true or false"))
     if asked.outputs is None:
         return [Output(name, all_bytes) for name in default_outputs(loaded)]
-    return [Output(output.name, output.parameters.get("binary_data", all_bytes) is True) for output in asked.outputs]
+    return [
+        Output.of(output.name, output.parameters, all_bytes, f"outputs[{position}].parameters")
+        for position, output in enumerate(asked.outputs)
+    ]
 
 
 def _json_size(length: str | None, total: int) -> int:
@@ -243,8 +226,3 @@ def _parse(body: bytes, services: Services) -> InferRequest:
         return InferRequest.model_validate(given)
     except ValidationError as error:
         raise InvalidRequest(faults_of(error.errors(include_url=False), given)) from error
-
-
-def _failed(error: OnelayerError) -> Response:
-    content = orjson.dumps(problems.document(error) | {"error": error.detail})
-    return Response(content, status_code=error.status, media_type=problems.MEDIA_TYPE, headers=error.headers)

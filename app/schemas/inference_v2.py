@@ -14,7 +14,10 @@ class OutputBody(BaseModel):
 
     name: str = Field(description="Such as `predict`.", examples=["predict"], max_length=100)
     parameters: dict[str, Any] = Field(
-        default_factory=dict, description="`binary_data`: as bytes after the JSON.", examples=[{}]
+        default_factory=dict,
+        description="`binary_data`: as bytes after the JSON. `classification`: how many of each row's most probable "
+        "classes to give instead of `probabilities`, as texts `value:index:label`.",
+        examples=[{}],
     )
 
 

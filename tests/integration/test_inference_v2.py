@@ -106,6 +106,23 @@ def test_tritons_client_predicts_a_table_by_its_columns(
     np.testing.assert_allclose(result.as_numpy("probabilities"), said["probabilities"], atol=1e-9)
 
 
+@pytest.mark.parametrize("binary", [False, True])
+def test_tritons_client_asks_for_the_most_probable_classes(
+    server: RunningServer, client: triton.InferenceServerClient, binary: bool
+) -> None:
+    rows = server.client.get("/datasets/v2-penguins/rows", params={"limit": 50}).json()["items"]
+    rows = [{name: value for name, value in row.items() if name != "species"} for row in rows if row["sex"] is not None]
+    kinds = {t["name"]: t["datatype"] for t in client.get_model_metadata("v2-penguins")["inputs"]}
+    types = {"BYTES": np.object_, "FP64": np.float64}
+    inputs = [tensor(n, np.array([row[n] for row in rows], types[k]), k, binary) for n, k in kinds.items()]
+    asked = [triton.InferRequestedOutput("probabilities", binary_data=binary, class_count=2)]
+    found = client.infer("v2-penguins", inputs, outputs=asked).as_numpy("probabilities")
+    said = predicted(server, model="v2-penguins", records=rows, top_k=2)["top_k"]
+    classes = server.client.get("/models/v2-penguins").json()["classes"]
+    texts = [[value.decode() if isinstance(value, bytes) else value for value in row] for row in found]
+    assert texts == [[f"{c['probability']}:{classes.index(c['class'])}:{c['class']}" for c in row] for row in said]
+
+
 def test_a_version_answers_for_itself(client: triton.InferenceServerClient) -> None:
     X = tensor("X", np.zeros((1, 2), np.float32), "FP32", binary=True)
     assert client.infer("v2-line", [X], model_version="1").get_response()["model_version"] == "1"
@@ -128,6 +145,25 @@ BAD: dict[str, tuple[Any, int, str]] = {
     "no rows": ({"inputs": [{**X, "shape": [0, 2], "data": []}]}, 422, "instances"),
     "an unknown column": ({"inputs": [{**X, "name": "Z"}]}, 422, "column x1"),
     "an unknown output": ({"inputs": [X], "outputs": [{"name": "logits"}]}, 422, "outputs[0].name"),
+    "classes of a regression": (
+        {"inputs": [X], "outputs": [{"name": "predict", "parameters": {"classification": 2}}]}, 422,
+        "outputs[0].parameters.classification",
+    ),
+    "no number of classes": (
+        {"inputs": [X], "outputs": [{"name": "predict", "parameters": {"classification": True}}]}, 422,
+        "outputs[0].parameters.classification",
+    ),
+    "neither yes nor no": (
+        {"inputs": [X], "outputs": [{"name": "predict", "parameters": {"binary_data": "yes"}}]}, 422,
+        "outputs[0].parameters.binary_data",
+    ),
+    "neither yes nor no for all": (
+        {"inputs": [X], "parameters": {"binary_data_output": "yes"}}, 422, "parameters.binary_data_output",
+    ),
+    "an unknown parameter of an output": (
+        {"inputs": [X], "outputs": [{"name": "predict", "parameters": {"shared_memory_region": "a"}}]}, 422,
+        "outputs[0].parameters.shared_memory_region",
+    ),
     "an unknown field": ({"inputs": [X], "seed": 1}, 422, "seed"),
     "bytes that are not there": (
         {"inputs": [{"name": "X", "shape": [1, 2], "datatype": "FP32", "parameters": {"binary_data_size": 8}}]}, 422,
@@ -163,6 +199,38 @@ def check(reply: httpx.Response, status: int, location: str) -> None:
     problem = reply.json()
     assert problem["error"] == problem["detail"]
     assert problem["errors"][0]["location"].startswith(location), problem
+
+
+def test_more_classes_than_there_are_are_refused(server: RunningServer) -> None:
+    asked = {"outputs": [{"name": "probabilities", "parameters": {"classification": 9}}]}
+    reply = server.client.post("/v2/models/v2-penguins/infer", json={"inputs": [X], **asked})
+    check(reply, 422, "outputs[0].parameters.classification")
+
+
+ELSEWHERE = {
+    "no such path": ("GET", "/v2/nothing", {}, 404),
+    "no such method": ("DELETE", "/v2/models/v2-line/infer", {}, 405),
+    "too large a body": ("POST", "/v2/models/v2-line/infer", {"content": b" " * (65 << 20)}, 413),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ELSEWHERE)
+def test_what_is_refused_outside_a_route_has_an_error_too(server: RunningServer, case: str) -> None:
+    method, path, options, status = ELSEWHERE[case]
+    reply = server.client.request(method, path, **options)
+    assert reply.status_code == status, reply.text
+    assert reply.json()["error"] == reply.json()["detail"]
+    assert int(reply.headers["Content-Length"]) == len(reply.content)
+
+
+def test_what_is_refused_elsewhere_has_no_member_of_another_protocol(server: RunningServer) -> None:
+    assert "error" not in server.client.get("/v20").json()
+    assert "error" not in server.client.get("/models/nobody").json()
+
+
+def test_tritons_client_reads_what_went_wrong(client: triton.InferenceServerClient) -> None:
+    with pytest.raises(InferenceServerException, match="No route has this path"):
+        client.get_trace_settings()
 
 
 def test_a_model_that_is_not_there_is_a_404_with_an_error(server: RunningServer) -> None:

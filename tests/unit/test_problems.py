@@ -238,3 +238,24 @@ def test_a_reply_of_another_hand_is_replaced_whole_but_keeps_what_it_allows():
 
     problem(reply, 405, "method-not-allowed")
     assert reply.headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "has_error"),
+    [("GET", "/v2/models/x", True), ("HEAD", "/v2/models/x", False), ("GET", "/v2", True), ("GET", "/v20/x", False)],
+)
+def test_below_the_path_of_the_protocol_a_problem_has_what_its_clients_look_for(
+    method: str, path: str, has_error: bool
+):
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        reply = problems.response(errors.TooManyRequests(5, 1))
+        reply.body = b"" if scope["method"] == "HEAD" else reply.body
+        await reply(scope, receive, send)
+
+    reply = call(ProblemDocuments(refuse), method, path)  # type: ignore[arg-type]
+
+    assert reply.status_code == 429
+    assert reply.headers["retry-after"] == "1"
+    assert (b'"error": "One key may send' in reply.content) == has_error
+    if method == "GET":
+        assert int(reply.headers["content-length"]) == len(reply.content)
