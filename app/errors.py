@@ -3,8 +3,8 @@
     OnelayerError
     ├── NotFound                 404   DatasetNotFound · JobNotFound · ModelNotFound · PageNotFound
     │                                  AliasNotFound · ResultNotFound
-    ├── Conflict                 409   NameTaken · ModelNameTaken · DatasetInUse · JobStillRunning · JobOver
-    │                                  JobNotReplayable · IdempotencyConflict · RequestInProgress
+    ├── Conflict                 409   NameTaken · ModelNameTaken · SeveralVersions · DatasetInUse · JobStillRunning
+    │                                  JobOver · JobNotReplayable · IdempotencyConflict · RequestInProgress
     ├── Unprocessable            422
     │   ├── InvalidRequest             a field of the request: unknown, missing, out of range
     │   ├── InvalidData                a place in uploaded data: row and column
@@ -185,6 +185,16 @@ class ModelNameTaken(Conflict):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"The models named {name!r} belong to another owner; choose another name.")
+
+
+class SeveralVersions(Conflict):
+    """A name of several versions does not say which one to delete."""
+
+    code, title = "several-versions", "The name has several versions"
+
+    def __init__(self, name: str, versions: Sequence[int]) -> None:
+        listed = ", ".join(f"{name}:{version}" for version in versions[:10]) + (", …" if len(versions) > 10 else "")
+        super().__init__(f"{name!r} has {len(versions)} versions; say which one, or its id: {listed}.")
 
 
 class DatasetInUse(Conflict):

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app import idempotency
 from app.access.viewer import check_own, viewer, visible
 from app.database import Database, DatabaseTime
-from app.errors import AliasNotFound, Fault, InvalidRequest, ModelNotFound
+from app.errors import AliasNotFound, Fault, InvalidRequest, ModelNotFound, SeveralVersions
 from app.identifiers import NAME_PATTERN, NAME_RULE, can_be_called, is_id
 from app.models import names
 from app.storage import Storage
@@ -20,6 +20,8 @@ COLLECTION = "models"
 
 _VERSIONED = re.compile(r"^(?P<name>[^:@]+):(?P<version>[1-9][0-9]{0,8})$")
 _ALIASED = re.compile(r"^(?P<name>[^:@]+)@(?P<alias>[^:@]+)$")
+_FIRST = (ModelRow.partial, ModelRow.version.desc())
+"""The order of the versions of a name, first the one that the name alone means: the newest that is not partial."""
 
 
 def key(model_id: str) -> str:
@@ -45,7 +47,7 @@ class Registry:
     ) -> ModelRow:
         """Add a model in the caller's transaction, as the next version of its name.
 
-        A version belongs to the owner of its name, and is shared if the version before it is and nothing else is said.
+        A version belongs to the owner of its name, and is shared if what the name means is and nothing else is said.
         """
         version = None
         if name is not None:
@@ -67,7 +69,7 @@ class Registry:
             return find(session, row.id)
 
     def get(self, reference: str) -> ModelRow:
-        """The model that an id, a name (its newest version), `name:version` or `name@alias` means."""
+        """The model that an id, a name, `name:version` or `name@alias` means."""
         with self._database.read() as session:
             return find(session, reference)
 
@@ -128,10 +130,16 @@ class Registry:
             return row
 
     def delete(self, reference: str) -> None:
-        """Remove a model, its aliases and its files. From the moment the row is gone, nobody finds it."""
+        """Remove a model, its aliases and its files. From the moment the row is gone, nobody finds it.
+
+        A name says which one only while it has a single version: who asks twice, because the first reply was lost, is
+        not to delete two.
+        """
         with self._database.write() as session:
             row = find(session, reference)
             check_own(row, reference)
+            if reference == row.name:
+                _check_single(session, reference)
             session.delete(row)
             model_id = row.id
         self._storage.delete(key(model_id))
@@ -147,7 +155,11 @@ class Registry:
 
 
 def find(session: Session, reference: str) -> ModelRow:
-    """The model that a reference means to the viewer: a name is the newest version that there is to see."""
+    """The model that a reference means to the viewer: a name is the newest whole version that there is to see.
+
+    A job that was stopped or diverged leaves a partial one, which must not take the place of one that is in use. It is
+    what the name means only where there is no other.
+    """
     model = session.scalars(_meaning(reference)).first() if can_be_called(reference) else None
     if model is None:
         raise ModelNotFound(reference)
@@ -163,7 +175,14 @@ def _meaning(reference: str) -> Select[ModelRow]:
     if aliased := _ALIASED.fullmatch(reference):
         is_meant = (AliasRow.name == aliased["name"], AliasRow.alias == aliased["alias"])
         return _seen(*is_meant).join(AliasRow, AliasRow.model_id == ModelRow.id)
-    return _seen(ModelRow.name == reference).order_by(ModelRow.version.desc()).limit(1)
+    return _seen(ModelRow.name == reference).order_by(*_FIRST).limit(1)
+
+
+def _check_single(session: Session, name: str) -> None:
+    query = select(ModelRow.version).where(ModelRow.name == name, visible(ModelRow)).order_by(ModelRow.version.desc())
+    versions = [version for version in session.scalars(query) if version is not None]
+    if len(versions) > 1:
+        raise SeveralVersions(name, versions)
 
 
 def _seen(*conditions: ColumnElement[bool]) -> Select[ModelRow]:
@@ -171,8 +190,7 @@ def _seen(*conditions: ColumnElement[bool]) -> Select[ModelRow]:
 
 
 def _is_shared(session: Session, name: str) -> bool:
-    newest = select(ModelRow.shared).where(ModelRow.name == name).order_by(ModelRow.version.desc()).limit(1)
-    return bool(session.scalar(newest))
+    return bool(session.scalar(select(ModelRow.shared).where(ModelRow.name == name).order_by(*_FIRST).limit(1)))
 
 
 def _next_version(session: Session, name: str, owner: str | None) -> tuple[int, str | None]:

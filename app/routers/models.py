@@ -28,7 +28,7 @@ router = APIRouter(prefix="/models", tags=["models"], route_class=LimitedRoute, 
 ModelPath = Annotated[
     str,
     Path(
-        description="A model's id, its name (the newest version), `name:version` or `name@alias`.",
+        description="A model's id, its name (the newest version that is not partial), `name:version` or `name@alias`.",
         examples=["line"],
         max_length=210,
     ),
@@ -88,7 +88,7 @@ def import_model(
     shared: Annotated[
         bool | None,
         Form(
-            description="Whether others see and use it too. By default as the newest model of its name, else no.",
+            description="Whether others see and use it too. By default as the model that its name means, else no.",
             examples=[None],
         ),
     ] = None,
@@ -191,13 +191,16 @@ def remove_alias(name: NamePath, alias: AliasPath, services: ServicesDep) -> Res
 
 @router.patch("/{model}", summary="Share a model, or no longer", responses=problems(404, 422))
 def share_model(model: ModelPath, asked: ShareRequest, services: ServicesDep) -> ModelBody:
-    """Let every key see this version and use it, or its owner alone. Later versions of the name follow the newest."""
+    """Let every key see this version and use it, or its owner alone. New versions do as what the name means."""
     row = services.registry.share(model, asked.shared)
     return ModelBody.of(row, services.registry.aliases([row])[row.id])
 
 
-@router.delete("/{model}", status_code=204, summary="Delete a model", responses=problems(404, 422))
+@router.delete("/{model}", status_code=204, summary="Delete a model", responses=problems(404, 409, 422))
 def delete_model(model: ModelPath, services: ServicesDep) -> Response:
-    """Remove a model, its aliases and its files. Its version number is not given again."""
+    """Remove a model, its aliases and its files. Its version number is not given again.
+
+    A name is enough only while it has one version; else it takes `name:version`, `name@alias` or the id.
+    """
     services.registry.delete(model)
     return Response(status_code=204)

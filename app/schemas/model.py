@@ -36,7 +36,10 @@ class ModelBody(BaseModel):
         description="How good it is, on the training rows and on the validation rows.",
         examples=[{"train": {"loss": 5e-05, "rmse": 0.01, "r2": 0.9999}}],
     )
-    partial: bool = Field(description="Whether its job ended before the last epoch.", examples=[False])
+    partial: bool = Field(
+        description="Whether its job ended before the last epoch. Its name means it only if no version of it is whole.",
+        examples=[False],
+    )
     owner: str | None = Field(
         description="Whose it is: the id of the first key of the owner; null if it was made without one.",
         examples=[None],

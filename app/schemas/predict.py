@@ -14,7 +14,7 @@ _OUTPUTS = (
 )
 _LEVEL = "The probability with which a new observation lies in its interval."
 _TOP_K = "Softmax: also name each row's k most probable classes."
-_MODEL = "A model's id, its name (the newest version), `name:version` or `name@alias`."
+_MODEL = "A model's id, its name (the newest version that is not partial), `name:version` or `name@alias`."
 
 
 class PredictOptions(BaseModel):

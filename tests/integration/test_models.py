@@ -97,6 +97,17 @@ def test_a_deleted_version_frees_its_files_its_aliases_and_never_its_number(serv
     assert version(server, "models-gone") == 2
 
 
+def test_a_name_of_several_versions_is_no_model_to_delete(server: RunningServer) -> None:
+    for _ in range(2):
+        server.train(dataset="models-line", model="linear", model_name="models-two", epochs=1)
+    refused = server.client.delete("/models/models-two")
+    assert (refused.status_code, refused.json()["type"]) == (409, "urn:onelayer:problem:several-versions")
+    assert "models-two:2, models-two:1" in refused.json()["detail"]
+    assert server.client.delete("/models/models-two:2").status_code == 204
+    assert server.client.delete("/models/models-two").status_code == 204
+    assert server.client.delete("/models/models-two").status_code == 404
+
+
 def test_a_model_whose_files_are_going_is_not_found(server: RunningServer) -> None:
     job = server.train(dataset="models-line", model="linear", epochs=1)
     folder = server.data_dir / "models" / job["model_id"]

@@ -35,6 +35,7 @@ ERRORS: list[OnelayerError] = [
     errors.NotAcceptable("d"),
     errors.NameTaken("houses"),
     errors.ModelNameTaken("fashion"),
+    errors.SeveralVersions("fashion", [2, 1]),
     errors.DatasetInUse("houses"),
     errors.JobStillRunning("j"),
     errors.JobOver("j", "failed"),
@@ -64,7 +65,7 @@ ERRORS: list[OnelayerError] = [
 ]
 
 EXPECTED = {
-    "unauthorized": 401, "scope-missing": 403, "not-owner": 403, "model-name-taken": 409,
+    "unauthorized": 401, "scope-missing": 403, "not-owner": 403, "model-name-taken": 409, "several-versions": 409,
     "bad-request": 400, "not-found": 404, "dataset-not-found": 404, "job-not-found": 404,
     "model-not-found": 404, "method-not-allowed": 405, "not-acceptable": 406, "name-taken": 409,
     "dataset-in-use": 409, "job-running": 409, "job-over": 409, "too-large": 413,

@@ -3,7 +3,7 @@
 import pytest
 
 from app.database import Database, DatabaseTime
-from app.errors import ModelNotFound
+from app.errors import ModelNotFound, SeveralVersions
 from app.identifiers import new_id
 from app.models import names
 from app.models import registry as module
@@ -99,7 +99,7 @@ def test_a_deleted_model_leaves_no_file_and_its_name_means_the_one_before(
 ):
     first, second = add("fashion"), add("fashion")
 
-    registry.delete("fashion")
+    registry.delete("fashion:2")
 
     assert folders(storage) == {first.id}
     assert registry.get("fashion").id == first.id
@@ -108,6 +108,49 @@ def test_a_deleted_model_leaves_no_file_and_its_name_means_the_one_before(
             registry.get(gone)
         with pytest.raises(ModelNotFound):
             registry.delete(gone)
+
+
+def test_a_name_passes_over_what_a_failed_job_has_left(add: Add, registry: Registry):
+    whole = add("fashion")
+    partial = add("fashion", partial=True)
+
+    assert registry.get("fashion").id == whole.id
+    assert registry.get("fashion:2").id == partial.id
+    assert add("fashion").id == registry.get("fashion").id
+
+
+def test_a_name_whose_versions_are_all_partial_means_the_newest_of_them(add: Add, registry: Registry):
+    add("fashion", partial=True)
+    newest = add("fashion", partial=True)
+
+    assert registry.get("fashion").id == newest.id
+
+
+def test_a_new_version_is_shared_as_the_one_that_the_name_means(add: Add):
+    add("fashion", shared=True)
+    add("fashion", partial=True, shared=False)
+
+    assert add("fashion").shared
+
+
+def test_a_name_of_several_versions_deletes_none_and_says_what_would(add: Add, registry: Registry):
+    for _ in range(12):
+        row = add("fashion")
+
+    with pytest.raises(SeveralVersions, match=r"12 versions; say which one, or its id: fashion:12, .*fashion:3, …"):
+        registry.delete("fashion")
+    assert len(registry.versions("fashion")) == 12
+
+    registry.delete(row.id)
+    assert len(registry.versions("fashion")) == 11
+
+
+def test_a_name_of_one_version_deletes_it(add: Add, registry: Registry):
+    add("fashion")
+
+    registry.delete("fashion")
+
+    assert registry.versions("fashion") == []
 
 
 def test_the_number_of_a_deleted_version_in_the_middle_stays_free(add: Add, registry: Registry):
