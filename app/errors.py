@@ -239,7 +239,8 @@ class IdempotencyConflict(Conflict):
 
     def __init__(self) -> None:
         super().__init__(
-            "This Idempotency-Key was sent before with another path or body; use a new key for a new request."
+            "This Idempotency-Key was sent before with another path, body or Accept header; "
+            "use a new key for a new request."
         )
 
 

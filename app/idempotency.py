@@ -29,14 +29,18 @@ _BOUNDARY = re.compile(rb";\s*boundary=(\"[^\"]*\"|[^;]*)", re.IGNORECASE)
 
 
 class Fingerprint:
-    """What makes two requests the same: path, query, media type and body, but not the boundary of a form."""
+    """What makes two requests the same: path, query, media type and body, but not the boundary of a form.
 
-    def __init__(self, path: bytes, query: bytes, media_type: bytes) -> None:
+    What they accept is a part of it where the reply depends on that.
+    """
+
+    def __init__(self, path: bytes, query: bytes, media_type: bytes, accept: bytes = b"") -> None:
         found = _BOUNDARY.search(media_type)
         self._boundary = found[1].strip(b'" ') if found else b""
         self._kept = b""
+        self._accept = b"".join(accept.lower().split())
         self._digest = hashlib.sha256()
-        for part in (path, query, _BOUNDARY.sub(b"", media_type)):
+        for part in (path, query, _meaning(_BOUNDARY.sub(b"", media_type))):
             self._digest.update(len(part).to_bytes(8, "big") + part)
 
     def update(self, chunk: bytes) -> None:
@@ -50,11 +54,21 @@ class Fingerprint:
         self._digest.update(data[: len(data) - tail])
         self._kept = data[len(data) - tail :]
 
-    def hex(self) -> str:
+    def hex(self, is_negotiated: bool = False) -> str:
         """The fingerprint of what has been taken in so far."""
         whole = self._digest.copy()
         whole.update(self._kept)
+        if is_negotiated:
+            whole.update(b"\0accept:" + self._accept)
         return whole.hexdigest()
+
+
+def _meaning(media_type: bytes) -> bytes:
+    """A media type as it is compared. JSON has one encoding and no parameters, whatever clients add."""
+    kind, *parameters = (part.strip() for part in media_type.lower().split(b";"))
+    if kind == b"application/json" or kind.endswith(b"+json"):
+        return kind
+    return b";".join([kind, *sorted(filter(None, parameters))])
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,11 @@ class Known:
     status: int | None
     headers: Headers
     body: bytes
+
+    @property
+    def is_negotiated(self) -> bool:
+        """Whether the reply depends on what the request accepts."""
+        return _is_negotiated(self.headers)
 
 
 _held: ContextVar[Held | None] = ContextVar("held", default=None)
@@ -137,7 +156,7 @@ class Keys:
         """Keep the reply for whoever sends the same again."""
         with self._database.write() as session:
             reply: dict[str, Any] = {"status": status, "headers": headers, "body": body}
-            _note(session, held, fingerprint=held.fingerprint.hex(), **reply)
+            _note(session, held, fingerprint=held.fingerprint.hex(_is_negotiated(headers)), **reply)
 
     def release(self, held: Held) -> None:
         """Free the key: the request was refused and made nothing, so that it may be corrected and sent again."""
@@ -152,6 +171,11 @@ class Keys:
     def _expire(self, session: Session, *which: Any) -> None:
         old = IdempotencyRow.created_at < DatabaseTime(-self._keep_seconds)
         session.execute(delete(IdempotencyRow).where(old, *which))
+
+
+def _is_negotiated(headers: Headers) -> bool:
+    varying = [value.lower().replace(" ", "").split(",") for name, value in headers if name.lower() == "vary"]
+    return any("accept" in names for names in varying)
 
 
 def _known(row: IdempotencyRow) -> Known:

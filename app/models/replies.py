@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -56,28 +55,6 @@ def to_npy(answer: Answer) -> bytes:
 
 
 WRITERS: Mapping[str, Callable[[Answer], bytes]] = {JSON: to_json, CSV: to_csv, ARROW: to_arrow, NPY: to_npy}
-
-
-@lru_cache(maxsize=256)
-def chosen(accept: str | None) -> str:
-    """The media type to answer in: of those that the client accepts the one it likes best, else JSON."""
-    if not accept:
-        return JSON
-    liked = sorted(_preferences(accept), key=lambda pair: -pair[1])
-    for wanted, quality in liked:
-        for offered in WRITERS if quality > 0 else ():
-            if wanted in (offered, "*/*", f"{offered.partition('/')[0]}/*"):
-                return offered
-    raise NotAcceptable(f"Predictions come as {', '.join(WRITERS)}.")
-
-
-def _preferences(accept: str) -> list[tuple[str, float]]:
-    found = []
-    for part in accept.split(","):
-        media_type, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        quality = next((p[2:] for p in parameters if p.startswith("q=")), "1")
-        found.append((media_type, float(quality) if quality.replace(".", "", 1).isdigit() else 0.0))
-    return found
 
 
 def _columns(answer: Answer) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 from fastapi import Header
 from starlette.responses import Response
 
+from app.routers.negotiation import VARIES
+
 IfNoneMatch = Annotated[
     str | None,
     Header(
@@ -31,6 +33,6 @@ def matches(known: str | None, tag: str) -> bool:
     return "*" in tags or tag.removeprefix("W/") in tags
 
 
-def unchanged(tag: str, **headers: str) -> Response:
-    """The reply to a client that has it already. A `Vary` of the whole reply belongs to it too (RFC 9110, §15.4.5)."""
-    return Response(status_code=304, headers={"ETag": tag, **headers})
+def unchanged(tag: str) -> Response:
+    """The reply to a client that has it already. Where there is but one representation, Vary does no harm."""
+    return Response(status_code=304, headers={"ETag": tag, **VARIES})

@@ -34,25 +34,24 @@ class IdempotencyKeys:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass on."""
-        headers = dict(scope.get("headers", ()))
-        is_keyed_post = scope["type"] == "http" and scope["method"] == "POST" and HEADER in headers
+        keys = _lines(scope, HEADER) if scope["type"] == "http" and scope["method"] == "POST" else []
         # Nobody's requests are refused by the route; until then, nothing is kept for them.
-        if not is_keyed_post or viewer() is NOBODY:
+        if not keys or viewer() is NOBODY:
             await self._app(scope, receive, send)
             return
         try:
-            await self._handle(_key(headers[HEADER]), scope, receive, send)
+            await self._handle(_key(keys), scope, receive, send)
         except OnelayerError as error:
             await problems.response(error)(scope, receive, send)
 
     async def _handle(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
-        media_type = dict(scope["headers"]).get(b"content-type", b"")
-        body = _Body(receive, Fingerprint(scope["path"].encode(), scope["query_string"], media_type))
+        media_type, accept = (b", ".join(_lines(scope, name)) for name in (b"content-type", b"accept"))
+        body = _Body(receive, Fingerprint(scope["path"].encode(), scope["query_string"], media_type, accept))
         found = await self._take(key, body.fingerprint)
         if isinstance(found, Held):
             await self._first(found, scope, body, send)
             return
-        if not await body.drain() or body.fingerprint.hex() != found.fingerprint:
+        if not await body.drain() or body.fingerprint.hex(found.is_negotiated) != found.fingerprint:
             raise IdempotencyConflict
         if found.status is not None:
             await _send_again(found, send)
@@ -170,7 +169,14 @@ async def _send_again(reply: Known, send: Send) -> None:
     await send({"type": "http.response.body", "body": reply.body})
 
 
-def _key(value: bytes) -> str:
+def _lines(scope: Scope, wanted: bytes) -> list[bytes]:
+    return [value for name, value in scope["headers"] if name == wanted]
+
+
+def _key(values: list[bytes]) -> str:
+    value = values[0]
+    if len(set(values)) > 1:
+        raise InvalidRequest(Fault("Idempotency-Key", "two different keys came with one request; send one"))
     if not _KEY.fullmatch(value):
         raise InvalidRequest(Fault("Idempotency-Key", "use 1 to 255 visible ASCII characters, such as a UUID"))
     return value.decode("ascii")

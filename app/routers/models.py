@@ -15,7 +15,7 @@ from app.models.evaluation import evaluate, scatter
 from app.models.exports import FORMATS, file_name
 from app.routers.dependencies import Cursor, Limit, ServicesDep, known_query
 from app.routers.json_body import LimitedRoute
-from app.routers.negotiation import JSON, negotiated
+from app.routers.negotiation import JSON, VARIES, preferred
 from app.schemas.coefficients import Coefficients
 from app.schemas.evaluation import AliasRequest, EvaluateRequest, Evaluation
 from app.schemas.model import ModelBody
@@ -144,8 +144,9 @@ def export_model(
 )
 def plot_model(model: ModelPath, request: Request, services: ServicesDep) -> Response:
     """An image model's class weights as a grid of images; the coefficients of a table with their intervals."""
-    media_type = negotiated(request.headers.get("accept"), (SVG, PNG))
-    return Response(pictures.weights(services.predictor.load(model), media_type), media_type=media_type)
+    media_type = preferred(request, (SVG, PNG))
+    picture = pictures.weights(services.predictor.load(model), media_type)
+    return Response(picture, media_type=media_type, headers=VARIES)
 
 
 @router.post(
@@ -155,23 +156,26 @@ def plot_model(model: ModelPath, request: Request, services: ServicesDep) -> Res
     response_model_exclude_none=True,
     responses=problems(404, 406, 422) | _PICTURES,
 )
-def evaluate_model(model: ModelPath, asked: EvaluateRequest, request: Request, services: ServicesDep) -> Any:
+def evaluate_model(
+    model: ModelPath, asked: EvaluateRequest, request: Request, response: Response, services: ServicesDep
+) -> Any:
     """Metrics on rows whose target is known, and the rows that are most wrong.
 
     With `Accept: image/svg+xml` or `image/png`, the confusion matrix, or predictions against true values, as a picture.
     """
-    media_type = negotiated(request.headers.get("accept"), (JSON, SVG, PNG))
+    media_type = preferred(request, (JSON, SVG, PNG))
+    response.headers.update(VARIES)
     loaded = services.predictor.load(model)
     dataset = services.catalogue.open(asked.dataset)
     split = asked.split or ("test" if dataset.description.splits["test"] else "all")
     if media_type != JSON and loaded.row.kind == "linear":
         y, y_hat = scatter(loaded, dataset, split)
         picture = pictures.predicted_against_true(y, y_hat, loaded.row.target, media_type)
-        return Response(picture, media_type=media_type)
+        return Response(picture, media_type=media_type, headers=VARIES)
     found = evaluate(loaded, dataset, split)
     if media_type != JSON:
         picture = pictures.confusion(found["confusion_matrix"], found["classes"], found["accuracy"], media_type)
-        return Response(picture, media_type=media_type)
+        return Response(picture, media_type=media_type, headers=VARIES)
     return Evaluation.model_validate(found | {"split": split})
 
 

@@ -23,10 +23,11 @@ from app.models import booleans
 from app.models.bodies import CSV, NPY, READERS, answer_body, answer_records, answer_rows
 from app.models.prediction import PLAIN, Answer, Wish, check_level
 from app.models.predictor import Loaded
-from app.models.replies import JSON, WRITERS, chosen
+from app.models.replies import JSON, WRITERS
 from app.problems import faults_of
 from app.routers.guard import GuardedRoute
 from app.routers.json_body import check_width
+from app.routers.negotiation import VARIES, preferred
 from app.routers.nesting import check_nesting
 from app.routers.unpacking import unpacked
 from app.schemas.predict import BodyOptions, PredictOptions, PredictReply, PredictRequest
@@ -40,6 +41,7 @@ SMALL_ARRAY_BYTES = 1024 * 1024
 SMALL_WORK = 2_000_000
 """JSON costs its reading, an array its product, a wide answer its writing: each of these takes about a millisecond."""
 
+_OFFERS = tuple(WRITERS)
 _TYPES = (JSON, *READERS)
 _JSON = JSON.encode()
 _SCHEMAS = {JSON: {"schema": {"$ref": "#/components/schemas/PredictRequest"}}}
@@ -76,7 +78,7 @@ async def predict_rows(request: Request) -> Response:
     headers = dict(request.scope["headers"])
     given = headers.get(b"content-type", _JSON).decode("latin-1")
     media_type = given if given == JSON else given.partition(";")[0].strip().lower()
-    accepted = chosen(headers.get(b"accept", b"").decode("latin-1"))
+    accepted = preferred(request, _OFFERS)
     body = await whole_body(request, services)
     if media_type == JSON or media_type.endswith("+json"):
         if request.scope["query_string"]:
@@ -160,7 +162,7 @@ def _wish(asked: PredictOptions) -> Wish:
 
 
 def _reply(answer: Answer, accepted: str) -> Response:
-    return Response(WRITERS[accepted](answer), media_type=accepted)
+    return Response(WRITERS[accepted](answer), media_type=accepted, headers=VARIES)
 
 
 def _options(request: Request, media_type: str) -> BodyOptions:

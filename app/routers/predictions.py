@@ -13,7 +13,7 @@ from app.routers.dependencies import JobId, ServicesDep, WaitSeconds, known_quer
 from app.routers.jobs import hold
 from app.routers.json_body import LimitedRoute
 from app.routers.models import ModelPath
-from app.routers.negotiation import CSV, PARQUET, negotiated
+from app.routers.negotiation import CSV, PARQUET, VARIES, preferred
 from app.schemas.evaluation import BatchRequest
 from app.schemas.job import JobBody
 from app.schemas.problem import problems
@@ -58,11 +58,12 @@ def get_predictions(
 ) -> Response:
     """The predictions in the order of the dataset's rows, streamed."""
     found = services.queue.get(job)
-    as_csv = format == "csv" or (format is None and negotiated(request.headers.get("accept"), (PARQUET, CSV)) == CSV)
+    as_csv = format == "csv" or (format is None and preferred(request, (PARQUET, CSV)) == CSV)
+    headers = VARIES if format is None else {}
     name = f"predictions-{job}.{'csv' if as_csv else 'parquet'}"
     if not as_csv:
-        return FileResponse(services.results.path(found), media_type=PARQUET, filename=name)
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return FileResponse(services.results.path(found), media_type=PARQUET, filename=name, headers=headers)
+    headers = {**headers, "Content-Disposition": f'attachment; filename="{name}"'}
     return StreamingResponse(services.results.csv(found), media_type=CSV, headers=headers)
 
 

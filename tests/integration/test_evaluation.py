@@ -152,3 +152,19 @@ def test_a_job_that_trained_has_no_predictions(server: RunningServer) -> None:
     job = server.train(dataset="measured-line", model="linear", epochs=1)
     reply = server.client.get(f"/jobs/{job['id']}/predictions")
     assert (reply.status_code, reply.json()["type"]) == (404, "urn:onelayer:problem:result-not-found")
+
+
+def test_what_depends_on_the_accept_header_says_so(server: RunningServer) -> None:
+    model, body = "/models/measured-line", {"dataset": "measured-line"}
+    for accept in ("application/json", "image/png"):
+        reply = server.client.post(f"{model}/evaluate", json=body, headers={"Accept": accept})
+        assert (reply.headers["content-type"], reply.headers["vary"]) == (accept, "Accept")
+    assert server.client.get(f"{model}/plot").headers["vary"] == "Accept"
+    job = server.client.post(f"{model}/predictions", json=body, headers={"Prefer": "wait=30"}).json()["id"]
+    for accept in ("text/csv", "application/vnd.apache.parquet"):
+        reply = server.client.get(f"/jobs/{job}/predictions", headers={"Accept": accept})
+        assert reply.headers["vary"] == "Accept"
+    trained = server.client.get(model).json()["job_id"]
+    tag = server.client.get(f"/jobs/{trained}/history").headers["etag"]
+    unchanged = server.client.get(f"/jobs/{trained}/history", headers={"If-None-Match": tag})
+    assert (unchanged.status_code, unchanged.headers["vary"]) == (304, "Accept")

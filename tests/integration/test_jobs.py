@@ -307,6 +307,44 @@ def test_a_key_works_for_uploads_for_predictions_and_for_what_is_corrected(serve
     assert wrong.status_code == 422
 
 
+def test_a_key_replays_no_representation_that_the_repetition_does_not_accept(
+    server: RunningServer, dataset: str
+) -> None:
+    job = server.train(dataset=dataset, model="linear", epochs=3)
+    body = {"model": job["model_id"], "instances": [[1.0, 2.0]]}
+
+    def send(accept: str) -> httpx.Response:
+        headers = {"Idempotency-Key": "negotiated", "Accept": accept}
+        return server.client.post("/predict", json=body, headers=headers)
+
+    assert send("text/csv").headers["content-type"].startswith("text/csv")
+    assert send("text/csv").headers["idempotency-replayed"] == "true"
+    assert send("application/json").json()["type"] == "urn:onelayer:problem:idempotency-conflict"
+
+
+def test_a_key_knows_the_same_request_whatever_is_added_to_its_media_type(server: RunningServer, dataset: str) -> None:
+    content = json.dumps({"dataset": dataset, **SPEC}).encode()
+    replies = [
+        server.client.post("/jobs", content=content, headers={
+            "Idempotency-Key": "media-type", "Content-Type": kind, "Accept": accept,
+        })
+        for kind, accept in (("application/json", "*/*"), ("Application/JSON; charset=utf-8", "application/json"))
+    ]  # fmt: skip
+    assert [reply.status_code for reply in replies] == [202, 202]
+    assert replies[0].json()["id"] == replies[1].json()["id"]
+
+
+def test_two_keys_with_one_request_are_refused(server: RunningServer, dataset: str) -> None:
+    def send(*keys: str) -> httpx.Response:
+        headers = [("Idempotency-Key", key) for key in keys]
+        return server.client.post("/jobs", json={"dataset": dataset, **SPEC}, headers=headers)
+
+    refused = send("one", "another")
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["location"] == "Idempotency-Key"
+    assert send("twice", "twice").status_code == 202
+
+
 def test_old_jobs_and_histories_are_removed_and_models_stay(tmp_path_factory: pytest.TempPathFactory) -> None:
     kept = {"keep_jobs_days": 3 / 86_400, "keep_history_days": 0, "cleanup_seconds": 0.2}
     with RunningServer(tmp_path_factory.mktemp("retention") / "data", **kept) as own:

@@ -253,6 +253,13 @@ def test_the_row_of_a_prediction_beyond_all_numbers_is_counted_through_all_batch
         check(send(server, content, kind, model="predict-line"), 422, "row 20001")
 
 
+def test_the_accept_header_is_heard_whole(server: RunningServer) -> None:
+    body = {"model": "predict-line", "instances": [[1, 2, 3]]}
+    lines = [("Accept", "application/json;q=0"), ("Accept", "*/*")]
+    reply = server.client.post("/predict", json=body, headers=lines)
+    assert (reply.headers["content-type"].partition(";")[0], reply.headers["vary"]) == (CSV, "Accept")
+
+
 def test_rows_of_a_table_with_booleans_may_hold_them(server: RunningServer) -> None:
     said = ask(server, model="predict-flats", instances=[[True, 50], [1, 50], [False, 50.5]])
     records = [{"new": True, "area": 50}, {"new": 1, "area": 50}, {"new": False, "area": 50.5}]
