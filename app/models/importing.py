@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
@@ -50,7 +51,7 @@ def read(content: bytes) -> Imported:
     try:
         description = Description.model_validate(about)
     except ValidationError as error:
-        faults = [Fault(".".join(map(str, e["loc"])) or "file", e["msg"]) for e in error.errors(include_url=False)]
+        faults = [Fault(".".join(map(str, e["loc"])) or "file", _message(e)) for e in error.errors(include_url=False)]
         raise InvalidModel(faults[:10]) from error
     width = description.encoding.width
     if width > MOST_COLUMNS:
@@ -60,6 +61,11 @@ def read(content: bytes) -> Imported:
     _check_standardisation(encoding, width)
     weights = Weights(checked["weights"], checked["bias"])
     return Imported(description, encoding, weights, Statistics.of(checked), _inference(description, checked))
+
+
+def _message(error: ErrorDetails) -> str:
+    """What pydantic says, without its words for a check of our own."""
+    return "this field is required" if error["type"] == "missing" else error["msg"].removeprefix("Value error, ")
 
 
 def add(content: bytes, name: str | None, registry: Registry, storage: Storage, shared: bool | None) -> ModelRow:

@@ -6,8 +6,6 @@ from typing import Annotated, Any
 from fastapi import Header
 from starlette.responses import Response
 
-from app.routers.negotiation import VARIES
-
 IfNoneMatch = Annotated[
     str | None,
     Header(
@@ -34,5 +32,5 @@ def matches(known: str | None, tag: str) -> bool:
 
 
 def unchanged(tag: str) -> Response:
-    """The reply to a client that has it already. Where there is but one representation, Vary does no harm."""
-    return Response(status_code=304, headers={"ETag": tag, **VARIES})
+    """The reply to a client that has it already."""
+    return Response(status_code=304, headers={"ETag": tag})

@@ -50,12 +50,15 @@ _FILE: dict[int | str, dict[str, Any]] = {
 
 
 async def _known_parts(request: Request) -> None:
-    """Refuse a part that nobody would read, such as a misspelt `name`."""
-    counts = Counter(name for name, _ in (await request.form()).multi_items())
+    """Refuse a part that nobody would read, such as a misspelt `name`, and a text where the file belongs."""
+    parts = (await request.form()).multi_items()
+    counts = Counter(name for name, _ in parts)
     faults = [
         Fault(name, "no such field; see /docs for the fields there are") for name in counts.keys() - _IMPORT_PARTS
     ]
     faults += [Fault(name, "this part is given twice") for name, count in counts.items() if count > 1]
+    if any(name == "file" and isinstance(value, str) for name, value in parts):
+        faults.append(Fault("file", "this is a text; send a file that was exported, such as curl -F file=@model.json"))
     if faults:
         raise InvalidRequest(faults[:10])
 

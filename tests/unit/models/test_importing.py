@@ -104,6 +104,23 @@ def test_statistics_that_cannot_be_are_refused(add: Add, predictor: Predictor, c
     assert [fault.location for fault in refused.value.faults] == [location]
 
 
+def test_what_is_wrong_is_said_in_our_words(add: Add, predictor: Predictor):
+    add("any")
+    document = orjson.loads(json.write(predictor.load("any")))
+    del document["kind"]
+    document["inference"] = {"degrees": 3, "reference": "cat", "reason": None}
+
+    with pytest.raises(InvalidModel) as missing:
+        read(orjson.dumps(document))
+    with pytest.raises(InvalidModel) as contradicting:
+        read(orjson.dumps(document | {"kind": "linear"}))
+
+    assert [fault.message for fault in missing.value.faults] == ["this field is required"]
+    assert [fault.message for fault in contradicting.value.faults] == [
+        "the reference of the inference is none of the classes"
+    ]
+
+
 @pytest.mark.parametrize("number", ["1.5", True, "", [1.0]])
 def test_what_is_no_number_is_not_read_as_one(add: Add, predictor: Predictor, number: Any):
     add("any")
