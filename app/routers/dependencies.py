@@ -1,12 +1,13 @@
 """What handlers ask for, as named types: a signature says what the call needs, the body holds no plumbing."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Query, Request
 from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import QueryParams
 
 from app.errors import Fault, InvalidRequest
 from app.services import Services
@@ -62,7 +63,7 @@ async def _job_id(
 
 
 async def known_query(request: Request) -> None:
-    """Refuse what the call does not know in its address: a misspelt option would be left out in silence."""
+    """Refuse what the call does not know in its address, or gets twice: an option would be left out in silence."""
     if not request.scope["query_string"]:
         return
     known = _query_names(request.scope["route"].dependant)
@@ -70,6 +71,18 @@ async def known_query(request: Request) -> None:
     if strangers:
         listed = f"this call knows {', '.join(sorted(known))}" if known else "this call has none"
         raise InvalidRequest([Fault(name, f"no such query parameter; {listed}") for name in strangers[:10]])
+    check_single(request.query_params, known)
+
+
+def check_single(query: QueryParams, names: Collection[str]) -> None:
+    """Refuse query parameters that are given several times where only one of them would count."""
+    faults = [
+        Fault(name, f"it is given {count} times; give it once")
+        for name in query
+        if name in names and (count := len(query.getlist(name))) > 1
+    ]
+    if faults:
+        raise InvalidRequest(faults)
 
 
 def _query_names(dependant: Dependant) -> set[str]:

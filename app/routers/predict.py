@@ -25,6 +25,7 @@ from app.models.prediction import PLAIN, Answer, Wish, check_level
 from app.models.predictor import Loaded
 from app.models.replies import JSON, WRITERS
 from app.problems import faults_of
+from app.routers.dependencies import check_single
 from app.routers.guard import GuardedRoute
 from app.routers.json_body import check_width
 from app.routers.negotiation import VARIES, preferred
@@ -167,6 +168,7 @@ def _reply(answer: Answer, accepted: str) -> Response:
 
 def _options(request: Request, media_type: str) -> BodyOptions:
     query = request.query_params
+    check_single(query, BodyOptions.model_fields.keys() - {"outputs"})
     given: dict[str, Any] = dict(query)
     if "outputs" in query:
         given["outputs"] = [name for value in query.getlist("outputs") for name in value.split(",")]

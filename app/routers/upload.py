@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -22,7 +22,7 @@ from app.datasets.synthetic import LARGEST_TRUTH, SyntheticLinear, SyntheticSoft
 from app.errors import Fault, InvalidRequest, TooLarge
 from app.problems import faults_of
 from app.routers.charset import encoding_said
-from app.routers.dependencies import ServicesDep
+from app.routers.dependencies import ServicesDep, known_query
 from app.routers.guard import GuardedRoute
 from app.routers.json_body import check, check_width, is_json
 from app.routers.lanes import Lanes
@@ -41,7 +41,7 @@ from app.schemas.problem import problems
 from app.schemas.upload import FILE_PARTS, IN_QUERY_ALONE, UploadOptions, request_body
 from app.services import Services
 
-router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=GuardedRoute)
+router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=GuardedRoute, dependencies=[Depends(known_query)])
 
 LARGE_CELLS = 5_000_000
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.running_server import RunningServer
 
+GIVEN_TWICE = "it is given 2 times; give it once"
 LINE = {"type": "synthetic_linear", "weights": [2, -3.4], "bias": 4.2, "rows": 300, "noise_std": 0.5}
 
 
@@ -176,6 +177,28 @@ def test_a_part_that_nobody_would_read_is_refused(server: RunningServer, parts: 
     reply = server.client.post("/models", files=[("file", ("a", content)), *parts])
     assert reply.status_code == 422, reply.text
     assert reply.json()["errors"][0]["location"] == location
+
+
+def test_a_text_where_the_file_belongs_is_refused_with_what_to_send(server: RunningServer) -> None:
+    reply = server.client.post("/models", files=[("file", (None, "hello"))])
+    assert reply.status_code == 422, reply.text
+    (fault,) = reply.json()["errors"]
+    assert fault["location"] == "file"
+    assert "-F file=@model.json" in fault["message"]
+
+
+@pytest.mark.parametrize("path", ["/models?limit=2&limit=3", "/models/models-line/export?format=onnx&format=json"])
+def test_an_option_that_is_given_twice_is_refused(server: RunningServer, path: str) -> None:
+    reply = server.client.get(path)
+    assert reply.status_code == 422, reply.text
+    fault = reply.json()["errors"][0]
+    assert (fault["location"], fault["message"]) == (path.rpartition("&")[2].partition("=")[0], GIVEN_TWICE)
+
+
+def test_an_option_of_an_upload_that_is_given_twice_is_refused(server: RunningServer) -> None:
+    reply = server.client.post("/datasets?name=a&name=b", content=b"a,b\n1,2\n", headers={"Content-Type": "text/csv"})
+    assert reply.status_code == 422, reply.text
+    assert reply.json()["errors"] == [{"location": "name", "message": GIVEN_TWICE}]
 
 
 @pytest.mark.parametrize(

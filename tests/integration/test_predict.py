@@ -253,6 +253,15 @@ def test_the_row_of_a_prediction_beyond_all_numbers_is_counted_through_all_batch
         check(send(server, content, kind, model="predict-line"), 422, "row 20001")
 
 
+def test_an_option_in_the_address_is_given_once_and_outputs_as_often_as_there_are(server: RunningServer) -> None:
+    url, headers = "/predict?model=predict-line", {"Content-Type": CSV}
+    content = b"x1,x2,x3\n1,2,3\n"
+    reply = server.client.post(f"{url}&model=predict-flats", content=content, headers=headers)
+    check(reply, 422, "model")
+    reply = server.client.post(f"{url}&outputs=drift&outputs=interval", content=content, headers=headers)
+    assert {"drift", "intervals"} <= reply.json().keys()
+
+
 def test_the_accept_header_is_heard_whole(server: RunningServer) -> None:
     body = {"model": "predict-line", "instances": [[1, 2, 3]]}
     lines = [("Accept", "application/json;q=0"), ("Accept", "*/*")]
