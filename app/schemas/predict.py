@@ -12,7 +12,7 @@ _OUTPUTS = (
     "where a new observation lies with probability `interval_level`; `drift`, which features lie outside what the "
     "training rows had."
 )
-_LEVEL = "The probability with which a new observation lies in its interval."
+_LEVEL = "With `interval`: the probability with which a new observation lies in it; 0.95 by default."
 _TOP_K = "Softmax: also name each row's k most probable classes."
 _MODEL = "A model's id, its name (the newest version that is not partial), `name:version` or `name@alias`."
 
