@@ -171,6 +171,10 @@ def _message(fault: Any) -> str:
         return f"this is no JSON: {fault['ctx']['error']} at character {fault['loc'][-1]}"
     if fault["type"] == "string_pattern_mismatch" and fault["ctx"]["pattern"] == NAME_PATTERN:
         return NAME_RULE
+    if fault["type"] == "union_tag_not_found":
+        return f"it has to say which one it is, by {fault['ctx']['discriminator']}; see /docs for those there are"
+    if fault["type"] == "union_tag_invalid":
+        return f"there is no {fault['ctx']['tag']!r}; use one of {fault['ctx']['expected_tags']}"
     if fault["type"] == "missing":
         return "this field is required"
     return str(fault["msg"]).removeprefix("Value error, ")

@@ -70,7 +70,7 @@ class Spec(Hyperparameters):
 
     shared: bool | None = Field(
         None,
-        description="Whether others see and use the model too. By default as the newest model of its name, else no.",
+        description="Whether others see and use the model too. By default as the model that its name means, else no.",
         examples=[None],
     )
     priority: int = Field(

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from app.datasets.export import csv_of, parquet_of
@@ -11,7 +11,7 @@ from app.datasets.pictures import PNG, SVG
 from app.datasets.plot import Plot, plotted
 from app.routers.dependencies import Cursor, Limit, ServicesDep, known_query
 from app.routers.json_body import LimitedRoute
-from app.routers.negotiation import CSV, JSON, PARQUET, negotiated
+from app.routers.negotiation import CSV, JSON, PARQUET, VARIES, preferred
 from app.schemas.dataset import DatasetBody, PlotOptions, Rows
 from app.schemas.page import Page, before, page
 from app.schemas.problem import problems
@@ -23,8 +23,6 @@ router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=LimitedRou
 DatasetPath = Annotated[str, Path(description="A dataset's id or name.", examples=["line"], max_length=200)]
 
 Split = Annotated[Literal["all", "train", "test"], Query(description="Which split.", examples=["train"])]
-# The document says by the replies' media types what Accept may ask for; as a parameter OpenAPI ignores it.
-Accept = Annotated[str | None, Header(include_in_schema=False)]
 
 
 def content(*media_types: str) -> dict[int | str, dict[str, Any]]:
@@ -50,18 +48,18 @@ def get_dataset(dataset: DatasetPath, services: ServicesDep) -> DatasetBody:
 )
 def get_rows(
     dataset: DatasetPath,
+    request: Request,
     services: ServicesDep,
-    accept: Accept = None,
     split: Split = "all",
     offset: Annotated[int, Query(ge=0, description="How many rows to skip.", examples=[0])] = 0,
     limit: Annotated[int, Query(ge=1, le=1000, description="How many rows at most.", examples=[10])] = 50,
 ) -> Response:
     """Rows as objects by column name, in the dataset's own units; or as CSV, by the Accept header."""
-    found, headers = services.catalogue.open(dataset), {"Vary": "Accept"}
-    if negotiated(accept, (JSON, CSV)) == CSV:
+    found = services.catalogue.open(dataset)
+    if preferred(request, (JSON, CSV)) == CSV:
         table = b"".join(csv_of(found, found.range(split, offset, limit)))
-        return Response(table, media_type=CSV, headers=headers)
-    return Response(Rows(items=found.read(split, offset, limit)).model_dump_json(), media_type=JSON, headers=headers)
+        return Response(table, media_type=CSV, headers=VARIES)
+    return Response(Rows(items=found.read(split, offset, limit)).model_dump_json(), media_type=JSON, headers=VARIES)
 
 
 @router.get(
@@ -93,12 +91,12 @@ def get_data(
     responses=problems(404, 406, 422) | content(SVG, PNG),
 )
 def get_plot(
-    dataset: DatasetPath, services: ServicesDep, plot: Annotated[PlotOptions, Query()], accept: Accept = None
+    dataset: DatasetPath, request: Request, services: ServicesDep, plot: Annotated[PlotOptions, Query()]
 ) -> Response:
     """A histogram of one column, a scatter plot of two with the class as colour, or a grid of images with labels."""
-    media_type = negotiated(accept, (SVG, PNG))
+    media_type = preferred(request, (SVG, PNG))
     picture = plotted(services.catalogue.open(dataset), Plot(**plot.model_dump()), media_type)
-    return Response(picture, media_type=media_type, headers={"Vary": "Accept"})
+    return Response(picture, media_type=media_type, headers=VARIES)
 
 
 @router.patch("/{dataset}", summary="Share a dataset, or no longer", responses=problems(404, 422))

@@ -10,7 +10,7 @@ from app.jobs import history, plot
 from app.routers.conditional import NOT_MODIFIED, IfNoneMatch, etag, matches, unchanged
 from app.routers.dependencies import JobId, ServicesDep, known_query
 from app.routers.guard import GuardedRoute
-from app.routers.negotiation import CSV, JSON, negotiated
+from app.routers.negotiation import CSV, JSON, VARIES, preferred
 from app.schemas.history import History, csv_of
 from app.schemas.problem import problems
 
@@ -50,7 +50,7 @@ def get_history(
     """The epochs so far, in order; it grows while the job runs."""
     if points is not None and limit is not None:
         raise InvalidRequest(Fault("limit", "points says already how many epochs come; give one of the two"))
-    media_type = negotiated(request.headers.get("accept"), (JSON, CSV))
+    media_type = preferred(request, (JSON, CSV))
     tag = etag(history.version(services.database, job), str(request.query_params), media_type)
     if matches(known, tag):
         return unchanged(tag)
@@ -58,7 +58,7 @@ def get_history(
         rows = history.sample(services.database, job, after_epoch, points)
     else:
         rows = history.read(services.database, job, after_epoch, limit or MOST_EPOCHS)
-    headers = {"ETag": tag, "Vary": "Accept"}
+    headers = {"ETag": tag, **VARIES}
     content = csv_of(rows) if media_type == CSV else History.of(rows, after_epoch).model_dump_json()
     return Response(content, media_type=media_type, headers=headers)
 
@@ -73,7 +73,7 @@ def get_history(
 )
 def get_plot(job: JobId, request: Request, services: ServicesDep, known: IfNoneMatch = None) -> Response:
     """The curves of loss and accuracy against the epoch, as SVG or, where `Accept` prefers it, as PNG."""
-    media_type = negotiated(request.headers.get("accept"), tuple(plot.FORMATS))
+    media_type = preferred(request, tuple(plot.FORMATS))
     row = services.queue.get(job)
     if row.kind != "train":
         raise NotFound(f"The job {row.id!r} is a batch prediction, which has no loss history to draw.")
@@ -82,4 +82,4 @@ def get_plot(job: JobId, request: Request, services: ServicesDep, known: IfNoneM
         return unchanged(tag)
     rows = history.sample(services.database, job, 0, PLOTTED_EPOCHS)
     picture = plot.draw(rows, row.spec, media_type)
-    return Response(picture, media_type=media_type, headers={"ETag": tag, "Vary": "Accept"})
+    return Response(picture, media_type=media_type, headers={"ETag": tag, **VARIES})

@@ -107,6 +107,8 @@ JOBS: dict[str, tuple[dict[str, Any], int, str]] = {
     "a negative learning rate": ({"learning_rate": -0.1}, 422, "learning_rate"),
     "a learning rate that is no number": ({"learning_rate": "fast"}, 422, "learning_rate"),
     "no epochs": ({"epochs": 0}, 422, "epochs"),
+    "a schedule that does not say which": ({"lr_schedule": {}}, 422, "lr_schedule"),
+    "a start that there is none of": ({"init": {"type": "ones"}}, 422, "init"),
     "a loss of the other model": ({"loss": "cross_entropy"}, 422, ""),
     "a feature that does not exist": ({"features": ["x1", "z"]}, 422, "features"),
     "the target as a feature": ({"features": ["x1", "y"]}, 422, "features"),
@@ -179,6 +181,17 @@ def test_a_bad_job_is_refused_and_not_queued(server: RunningServer, name: str) -
     before = kept(server)
     check(job(server, **spec), status, location)
     assert kept(server) == before
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ({"lr_schedule": {}}, "it has to say which one it is, by 'type'"),
+    ({"init": {"type": "ones"}}, "there is no 'ones'; use one of 'normal', 'zeros', 'model'"),
+])  # fmt: skip
+def test_what_is_one_of_several_says_what_is_missing(
+    server: RunningServer, options: dict[str, Any], words: str
+) -> None:
+    (fault,) = job(server, **options).json()["errors"]
+    assert words in fault["message"]
 
 
 @pytest.mark.parametrize("name", INSTANCES)
