@@ -17,6 +17,8 @@ from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature, Feat
 from app.errors import Fault, InvalidInstances
 
 _MOST_FAULTS = 10
+_PLAIN_DIGITS = 15
+"""Of a whole number that is spelt alike everywhere."""
 
 
 class _Faults(list[Fault]):
@@ -110,7 +112,7 @@ def _encode_columns(features: tuple[Feature, ...], columns: Sequence[list[Any]],
 
 def _encode_column(feature: Feature, values: list[Any], faults: _Faults) -> Matrix:
     if isinstance(feature, CategoricalFeature):
-        texts = [_category(value, row, feature.name, faults) for row, value in enumerate(values)]
+        texts = [_category(value, row, feature, faults) for row, value in enumerate(values)]
         return feature.indicators(feature.codes(pa.array(texts, pa.string())))
     if isinstance(feature, ArrayFeature):
         empty = np.zeros((0, feature.width))
@@ -142,15 +144,26 @@ def _is_finite(value: float) -> bool:
         return False
 
 
-def _category(value: Any, row: int, name: str, faults: _Faults) -> str | None:
+def _category(value: Any, row: int, feature: CategoricalFeature, faults: _Faults) -> str | None:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
-        return str(int(value))
-    faults.note(row, name, f"{_shown(value)} is not a category; give it as a text")
+        return _whole(value, feature)
+    faults.note(row, feature.name, f"{_shown(value)} is not a category; give it as a text")
     return None
+
+
+def _whole(value: float, feature: CategoricalFeature) -> str:
+    """A whole number as the uploaded column spelt it: one of any numbers has 1e15 and more with an exponent."""
+    text = str(int(value))
+    if len(text) <= _PLAIN_DIGITS or text in feature.levels:
+        return text
+    try:
+        return str(pa.scalar(float(value)).cast(pa.string()).as_py())
+    except OverflowError:
+        return text
 
 
 def _array(value: Any, row: int, feature: ArrayFeature, faults: _Faults) -> Matrix:

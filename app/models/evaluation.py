@@ -123,10 +123,10 @@ def _add_classes(loaded: Loaded, block: Block, present: NDArray[np.bool_], tally
     y = codes.to_numpy().astype(np.int64)
     logits = loaded.outputs(block.X[present])
     probabilities = softmax(logits)
-    best = probabilities.argmax(axis=1)
+    best = logits.argmax(axis=1)
     positions = block.first_row + np.flatnonzero(present)
     tally.y.append(y)
-    tally.outputs.append(probabilities)
+    tally.outputs.append(logits)
     tally.cross_entropy += _cross_entropy(logits, y)
     # Most confidently wrong: the wrong class that was thought most probable.
     confidence = np.where(best != y, probabilities[np.arange(len(y)), best], 0.0)
@@ -158,16 +158,16 @@ def _cross_entropy(logits: Matrix, y: NDArray[np.int64]) -> float:
 
 def _class_metrics(loaded: Loaded, tally: Tally) -> dict[str, Any]:
     classes = loaded.encoding.target.classes or ()
-    y, probabilities = np.concatenate(tally.y), np.vstack(tally.outputs)
+    y, logits = np.concatenate(tally.y), np.vstack(tally.outputs)
     count = len(classes)
-    confusion = np.bincount(y * count + probabilities.argmax(axis=1), minlength=count**2).reshape(count, count)
+    confusion = np.bincount(y * count + logits.argmax(axis=1), minlength=count**2).reshape(count, count)
     right = np.diag(confusion)
     found = {
         "cross_entropy": tally.cross_entropy / len(y), "accuracy": float(right.sum() / len(y)),
         "classes": list(classes), "confusion_matrix": confusion.tolist(),
         "per_class": {name: _of_class(confusion, i) for i, name in enumerate(classes)},
     }  # fmt: skip
-    return found | ({"roc_auc": roc_auc(y == 1, probabilities[:, 1])} if count == 2 else {})
+    return found | ({"roc_auc": roc_auc(y == 1, logits[:, 1] - logits[:, 0])} if count == 2 else {})
 
 
 def _of_class(confusion: NDArray[np.int64], i: int) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from app.models.statistics import Uncertainty
 from app.models.weights import Matrix
 from app.training.distributions import quantile
 
-_SLACK = 1e-6
-"""Of a feature's range: the ranges were measured on the training matrix, which is single precision."""
+_SLACK, _ROUNDING = 1e-6, 2.0**-23
+"""Of a feature's range, and of its size: ranges were measured on the training matrix, which is single precision."""
 
 
 def contribution_names(loaded: Loaded) -> list[str]:
@@ -42,19 +42,24 @@ def contributions(loaded: Loaded, X: Matrix) -> Matrix:
         each = (X - mean)[:, :, None] * weights
     widths = [[1] * f.width if isinstance(f, ArrayFeature) else [len(f.names)] for f in loaded.encoding.features]
     starts = np.cumsum([0, *(width for feature in widths for width in feature)])[:-1]
-    return np.asarray(each if len(starts) == X.shape[1] else np.add.reduceat(each, starts, axis=1))
+    return np.ascontiguousarray(
+        each if len(starts) == X.shape[1] else np.add.reduceat(each, starts, axis=1), np.float64
+    )
 
 
 def intervals(loaded: Loaded, X: Matrix, values: Matrix, level: float) -> tuple[Matrix, Matrix]:
-    """Where a new observation lies with probability `level`: ŷ ± t · σ √(1 + x̃ᵀ(X̃ᵀX̃)⁺x̃).
+    """Where a new observation lies with probability `level`: ŷ ± t · σ √(1 + h), h = x̃ᵀ(X̃ᵀX̃)⁺x̃.
+
+    Since there is a bias, h = (x − x̄)ᵀ C (x − x̄) + 1/n, C being the features' block of (X̃ᵀX̃)⁺: about the origin, the
+    terms of features far from zero would cancel.
 
     Shapes:  X (n, d), values (n, k) → low and high, (n, k)
     """
     told = uncertainty(loaded)
-    C = told.inverse_gram
     # What overflows is refused by whoever asks, with the row that did it.
     with np.errstate(over="ignore", invalid="ignore"):
-        leverage = np.einsum("ij,ij->i", X @ C[:-1, :-1] + 2 * C[-1, :-1], X) + C[-1, -1]
+        off = X - loaded.training.mean
+        leverage = np.einsum("ij,ij->i", off @ told.inverse_gram[:-1, :-1], off) + 1 / told.rows[0]
         spread = np.sqrt(1 + np.maximum(leverage, 0.0))
     reach = quantile(level, float(told.degrees_of_freedom[0])) * np.outer(spread, np.sqrt(told.residual_variance))
     return values - reach, values + reach
@@ -77,7 +82,8 @@ def uncertainty(loaded: Loaded) -> Uncertainty:
 def drift(loaded: Loaded, X: Matrix) -> list[list[dict[str, Any]]]:
     """Of each row the features that lie outside what the training rows had."""
     training = loaded.training
-    slack = _SLACK * (training.maximum - training.minimum)
+    size = np.maximum(np.abs(training.minimum), np.abs(training.maximum))
+    slack = _SLACK * (training.maximum - training.minimum) + _ROUNDING * size
     outside = (training.minimum - slack > X) | (training.maximum + slack < X)
     found: list[list[dict[str, Any]]] = [[] for _ in range(len(X))]
     start = 0

@@ -147,7 +147,9 @@ def _checked(tensors: Mapping[str, Matrix], width: int, outputs: int) -> dict[st
             faults.append(Fault(name, message))
         elif not np.isfinite(tensor[~np.isnan(tensor)] if name in _MAY_BE_UNTOLD else tensor).all():
             faults.append(Fault(name, "it holds a number that is not finite"))
-        elif (name in _NOT_NEGATIVE and (tensor < 0).any()) or (name == "degrees_of_freedom" and tensor[0] < 1):
+        elif (name in _NOT_NEGATIVE and (tensor < 0).any()) or (
+            name in ("rows", "degrees_of_freedom") and tensor[0] < 1
+        ):
             faults.append(Fault(name, "it holds a number that is too small to be one"))
     if faults:
         raise InvalidModel(faults)

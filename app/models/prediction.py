@@ -152,7 +152,9 @@ def _complete(answer: Answer, X: NDArray[Any], values: Matrix, wish: Wish, first
     if "probabilities" in wish.outputs or wish.top_k is not None:
         probabilities = softmax(values)
         answer.probabilities = probabilities if "probabilities" in wish.outputs else None
-        answer.top_k = top(probabilities, loaded.row.classes or [], wish.top_k) if wish.top_k is not None else None
+        answer.top_k = (
+            top(values, probabilities, loaded.row.classes or [], wish.top_k) if wish.top_k is not None else None
+        )
     if "contributions" in wish.outputs:
         answer.contributions = contributions(loaded, X)
         _check_finite(answer.contributions, first_row, "a contribution")
@@ -173,9 +175,9 @@ def softmax(logits: Matrix) -> Matrix:
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
 
-def top(probabilities: Matrix, classes: Sequence[str], count: int) -> list[list[dict[str, Any]]]:
-    """Of each row the `count` most probable classes, most probable first."""
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
+def top(logits: Matrix, probabilities: Matrix, classes: Sequence[str], count: int) -> list[list[dict[str, Any]]]:
+    """Of each row the `count` most probable classes, most probable first; logits tell equal probabilities apart."""
+    order = np.argsort(-logits, axis=1, kind="stable")[:, :count]
     best = np.take_along_axis(probabilities, order, axis=1).tolist()
     return [
         [{"class": classes[index], "probability": value} for index, value in zip(row, values, strict=True)]

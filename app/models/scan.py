@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from app.datasets.dataset import TABLE_FILE, Dataset
 from app.datasets.encoding import Encoding
-from app.datasets.feature_encoding import ArrayFeature, Matrix, NumericFeature
+from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature, Matrix, NumericFeature
 from app.datasets.kinds import Kind
 from app.errors import Fault, InvalidRequest
 
@@ -60,7 +60,10 @@ def scan(encoding: Encoding, dataset: Dataset, rows: slice, extra: list[str] | N
 def _encoded(feature: Any, table: pa.Table, arrays: dict[str, Any], first: int, count: int) -> Matrix:
     if isinstance(feature, ArrayFeature):
         return feature.encode(arrays[feature.name][first : first + count])
-    encoded: Matrix = feature.encode(table.column(feature.name))
+    column = table.column(feature.name)
+    if isinstance(feature, CategoricalFeature):
+        return feature.indicators(feature.codes(column))  # as /predict has it: the weights are folded
+    encoded: Matrix = feature.encode(column)
     return encoded
 
 

@@ -6,6 +6,7 @@ All of it is in raw design columns, the units that the weights act on. It lies i
     inverse_gram               (p, p)      (X̃ᵀX̃)⁺ of the columns and a last one of ones: p = d + 1
     residual_variance          (k,)        Σ (y − ŷ)² / degrees_of_freedom, of the model as trained
     standard_errors            (p, k)      of each coefficient; not a number where the data cannot tell it
+    rows                       (1,)        of X̃
     degrees_of_freedom         (1,)        rows − rank of X̃
     distance                   (1,)        how far the weights are from least squares, in standard errors
 """
@@ -30,6 +31,7 @@ class Uncertainty:
     inverse_gram: Matrix
     residual_variance: Matrix
     standard_errors: Matrix
+    rows: Matrix
     degrees_of_freedom: Matrix
     distance: Matrix
 
@@ -76,5 +78,5 @@ def shapes(features: int, outputs: int) -> dict[str, tuple[int, ...]]:
     return {
         "mean": (features,), "minimum": (features,), "maximum": (features,),
         "inverse_gram": (p, p), "residual_variance": (outputs,), "standard_errors": (p, outputs),
-        "degrees_of_freedom": (1,), "distance": (1,),
+        "rows": (1,), "degrees_of_freedom": (1,), "distance": (1,),
     }  # fmt: skip

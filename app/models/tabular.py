@@ -54,7 +54,7 @@ def _columns(feature: Feature, names: Sequence[str]) -> list[str]:
 
 def _encode(feature: Feature, table: Any, first_row: int, faults: list[Fault]) -> Matrix:
     if isinstance(feature, CategoricalFeature):
-        texts = _texts(_whole(table.column(feature.name)), feature.name, first_row, faults)
+        texts = _texts(_whole(table.column(feature.name)), feature, first_row, faults)
         return feature.indicators(feature.codes(texts))
     if isinstance(feature, ArrayFeature):
         return _array(feature, table, first_row, faults)
@@ -130,13 +130,17 @@ def _note(good: pa.Array, column: pa.Array, name: str, message: str, first_row: 
         ]
 
 
-def _texts(column: pa.Array, name: str, first_row: int, faults: list[Fault]) -> pa.Array:
-    kind = column.type
-    if pa.types.is_floating(kind):
-        whole = pc.equal(pc.round(column), column)
+def _texts(column: pa.Array, feature: CategoricalFeature, first_row: int, faults: list[Fault]) -> pa.Array:
+    """As an upload spells them: a column of whole numbers alone spells 1e15 and more otherwise than one of numbers."""
+    kind, name = column.type, feature.name
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind) or kind == pa.uint64():
+        numbers = column.cast(pa.float64(), safe=False)
+        whole = pc.equal(pc.round(numbers), numbers)
         _note(whole, column, name, "not a category; give it as a text", first_row, faults)
-        column = pc.if_else(pc.fill_null(whole, False), column, None).cast(pa.int64(), safe=False)
-    elif pa.types.is_nested(kind) or pa.types.is_temporal(kind) or pa.types.is_binary(kind):
+        numbers = pc.if_else(pc.fill_null(whole, False), numbers, None)
+        plain = numbers.cast(pa.int64(), safe=False).cast(pa.string())
+        return pc.if_else(pc.is_in(plain, pa.array(feature.levels, pa.string())), plain, numbers.cast(pa.string()))
+    if pa.types.is_nested(kind) or pa.types.is_temporal(kind) or pa.types.is_binary(kind):
         faults.append(Fault(f"row {first_row + 1}, column {name}", f"the column is {kind}, not text"))
         return pa.nulls(len(column), pa.string())
     return column.cast(pa.string())

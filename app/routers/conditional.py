@@ -31,6 +31,6 @@ def matches(known: str | None, tag: str) -> bool:
     return "*" in tags or tag.removeprefix("W/") in tags
 
 
-def unchanged(tag: str) -> Response:
-    """The reply to a client that has it already."""
-    return Response(status_code=304, headers={"ETag": tag})
+def unchanged(tag: str, **headers: str) -> Response:
+    """The reply to a client that has it already. A `Vary` of the whole reply belongs to it too (RFC 9110, §15.4.5)."""
+    return Response(status_code=304, headers={"ETag": tag, **headers})

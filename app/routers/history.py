@@ -53,7 +53,7 @@ def get_history(
     media_type = preferred(request, (JSON, CSV))
     tag = etag(history.version(services.database, job), str(request.query_params), media_type)
     if matches(known, tag):
-        return unchanged(tag)
+        return unchanged(tag, **VARIES)
     if points is not None:
         rows = history.sample(services.database, job, after_epoch, points)
     else:
@@ -79,7 +79,7 @@ def get_plot(job: JobId, request: Request, services: ServicesDep, known: IfNoneM
         raise NotFound(f"The job {row.id!r} is a batch prediction, which has no loss history to draw.")
     tag = etag(history.version(services.database, job), row.status, media_type)
     if matches(known, tag):
-        return unchanged(tag)
+        return unchanged(tag, **VARIES)
     rows = history.sample(services.database, job, 0, PLOTTED_EPOCHS)
     picture = plot.draw(rows, row.spec, media_type)
     return Response(picture, media_type=media_type, headers={"ETag": tag, **VARIES})

@@ -62,7 +62,8 @@ def _uncertainty(rows: Rows, encoding: Encoding, parameters: Parameters) -> Unce
     errors = np.sqrt(np.outer(np.maximum(np.diag(inverse_gram), 0.0), variance))
     distance = _distance(raw @ inverse @ pull, errors)
     errors[~_is_told(raw / scale, vectors[:, kept])] = np.nan
-    return Uncertainty(inverse_gram, variance, errors, np.array([float(degrees)]), np.array([distance]))
+    counts = np.array([float(rows.count)]), np.array([float(degrees)])
+    return Uncertainty(inverse_gram, variance, errors, *counts, np.array([distance]))
 
 
 def _moments(rows: Rows, parameters: Parameters) -> tuple[Matrix, Matrix, Matrix]:

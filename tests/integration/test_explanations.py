@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 
 from tests.running_server import RunningServer
 
@@ -120,3 +121,34 @@ def test_training_rows_themselves_show_no_drift(server: RunningServer) -> None:
         records = [{column: row[column] for column in taken} for row in items]
         found = ask(server, model=name, records=records, outputs=["drift"])["drift"]
         assert not any(found)
+
+
+def test_intervals_are_right_where_a_column_is_far_from_zero(server: RunningServer) -> None:
+    generator = np.random.default_rng(0)
+    t, z = 1.7e9 + generator.normal(size=200), generator.normal(size=200)
+    y = 3 * (t - 1.7e9) + z + generator.normal(size=200)
+    table = "t,z,y\n" + "\n".join(f"{a!r},{b!r},{c!r}" for a, b, c in np.column_stack([t, z, y]).tolist())
+    options = {"params": {"name": "explained-times", "target": "y"}, "headers": {"Content-Type": "text/csv"}}
+    assert server.client.post("/datasets", content=table.encode(), **options).status_code == 201
+    job = {"dataset": "explained-times", "model": "linear", "solver": "exact", "model_name": "explained-times"}
+    server.train(**job)
+    rows = np.column_stack([t, z])[:50]
+    said = ask(server, model="explained-times", instances=rows.tolist(), outputs=["interval", "drift"])
+
+    design = sm.add_constant(np.column_stack([t - 1.7e9, z]))
+    theirs = sm.OLS(y, design).fit().get_prediction(design[:50]).conf_int(obs=True, alpha=0.05)
+    np.testing.assert_allclose(said["intervals"], theirs, atol=1e-4)
+    assert not any(said["drift"])
+
+
+def test_rows_of_an_unscaled_training_show_no_drift_either(server: RunningServer) -> None:
+    values = 100 + np.random.default_rng(0).random(300)
+    table = "c,x,y\n" + "\n".join(f"0.1,{x!r},{2 * x!r}" for x in values.tolist())
+    options = {"params": {"name": "explained-unscaled", "target": "y"}, "headers": {"Content-Type": "text/csv"}}
+    assert server.client.post("/datasets", content=table.encode(), **options).status_code == 201
+    job = {"dataset": "explained-unscaled", "model": "linear", "solver": "exact", "standardize": False}
+    server.train(**job, model_name="explained-unscaled")
+    instances = [[0.1, x] for x in values.tolist()]
+    assert not any(ask(server, model="explained-unscaled", instances=instances, outputs=["drift"])["drift"])
+    (strange,) = ask(server, model="explained-unscaled", instances=[[0.11, 100.5]], outputs=["drift"])["drift"]
+    assert [stray["feature"] for stray in strange] == ["c"]

@@ -5,6 +5,7 @@ never seen adds nothing to it. A missing number is replaced by the training mean
 no level. Where missing values have a weight of their own, a derived field says that a value is missing.
 """
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 
@@ -25,6 +26,8 @@ from app.models.weights import Matrix
 
 FILLED = "filled"
 NAMESPACE = "http://www.dmg.org/PMML-4_4"
+_NO_XML = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|\xef\xbf[\xbe\xbf]")
+"""What XML 1.0 leaves out, in UTF-8."""
 _CONTINUOUS = {"optype": "continuous", "dataType": "double"}
 _CATEGORICAL = {"optype": "categorical", "dataType": "string"}
 _SOFTMAX = {"functionName": "classification", "normalizationMethod": "softmax"}
@@ -44,6 +47,8 @@ def write(loaded: Loaded) -> bytes:
             _regression(root, loaded, target, range(output, output + 1))
     ET.indent(root)
     content: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    if _NO_XML.search(content):
+        raise Unsupported((), "A name or a category has a character that XML does not; take another format.")
     return content
 
 

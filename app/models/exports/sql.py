@@ -21,7 +21,10 @@ def write(loaded: Loaded) -> bytes:
         '-- Runs in SQLite, PostgreSQL and DuckDB. Name your table in place of "input"; a null is a missing value.',
     ]
     body = _softmax(loaded) if row.classes else _linear(loaded)
-    return ("\n".join([*header, *body]) + ";\n").encode()
+    text = "\n".join([*header, *body]) + ";\n"
+    if "\0" in text:
+        raise Unsupported((), "A name or a category contains a null character, which no SQL has; take another format.")
+    return text.encode()
 
 
 def _check_names(loaded: Loaded, added: Sequence[str]) -> None:
@@ -43,18 +46,21 @@ def _own_mark(loaded: Loaded) -> str:
 
 
 def _linear(loaded: Loaded) -> list[str]:
-    names = _prefixed("prediction", loaded.outputs_names) if len(loaded.row.target) > 1 else ["prediction"]
+    names = _told_apart("prediction", loaded.outputs_names) if len(loaded.row.target) > 1 else ["prediction"]
     _check_names(loaded, names)
     expressions = [f"  {_output(loaded, j)} AS {_quoted(name)}" for j, name in enumerate(names)]
     return ["SELECT *,", ",\n".join(expressions), 'FROM "input"']
 
 
 def _softmax(loaded: Loaded) -> list[str]:
-    """Logits, then their maximum by rounds of pairs, then the exponentials, then probabilities and the class."""
+    """Logits, then their maximum by rounds of pairs, then the exponentials, then probabilities and the class.
+
+    Until the end columns are numbered: SQLite and DuckDB take names that differ in case alone for the same.
+    """
     names, own = loaded.outputs_names, _own_mark(loaded)
-    logits = [_quoted(f"logit:{name}") for name in names]
-    added = [f"{kind}:{name}" for kind in ("logit", "probability") for name in names]
-    _check_names(loaded, ["prediction", *added])
+    logits = [f"{own}l{j}" for j in range(len(names))]
+    told = {kind: _told_apart(kind, names) for kind in ("logit", "probability")}
+    _check_names(loaded, ["prediction", *told["logit"], *told["probability"]])
     columns = ",\n".join(f"  {_output(loaded, j)} AS {logit}" for j, logit in enumerate(logits))
     steps = [("_logits", "\n" + columns + "\n", '"input"')]
     best = logits[0]
@@ -69,8 +75,9 @@ def _softmax(loaded: Loaded) -> list[str]:
     steps.append(("_powers", " " + powers, steps[-1][0]))
     steps.append(("_total", f" {_sum([f'{own}e{j}' for j in range(len(names))])} AS {own}sum", "_powers"))
     cases = " ".join(f"WHEN {logit} = {best} THEN {_text(name)}" for logit, name in zip(logits, names, strict=True))
-    shares = [f"{own}e{j} / {own}sum AS {_quoted(f'probability:{name}')}" for j, name in enumerate(names)]
-    tail = [f'SELECT *, CASE {cases} END AS "prediction",', "  " + ",\n  ".join(shares), "FROM _total"]
+    ends = [f"{logit} AS {_quoted(name)}" for logit, name in zip(logits, told["logit"], strict=True)]
+    ends += [f"{own}e{j} / {own}sum AS {_quoted(name)}" for j, name in enumerate(told["probability"])]
+    tail = [f'SELECT *, CASE {cases} END AS "prediction",', "  " + ",\n  ".join(ends), "FROM _total"]
     # Materialised, or SQLite would put each step's expressions into those of the next, which multiplies them.
     tables = [f"{name} AS MATERIALIZED (SELECT *,{chosen} FROM {source})" for name, chosen, source in steps]  # noqa: S608 - quoted
     return ["WITH " + ",\n".join(tables), *tail]
@@ -132,8 +139,16 @@ def _sum(terms: Sequence[str]) -> str:
     return f"({_sum(terms[:half])} + {_sum(terms[half:])})"
 
 
-def _prefixed(prefix: str, names: Sequence[str]) -> list[str]:
-    return [f"{prefix}:{name}" for name in names]
+def _told_apart(prefix: str, names: Sequence[str]) -> list[str]:
+    """A column's name for each; of those that differ in case alone, the later ones get a number."""
+    found: dict[str, str] = {}
+    for name in names:
+        told, number = f"{prefix}:{name}", 1
+        while told.lower() in found:
+            number += 1
+            told = f"{prefix}:{name} ({number})"
+        found[told.lower()] = told
+    return list(found.values())
 
 
 def _quoted(name: str) -> str:

@@ -67,3 +67,12 @@ def test_a_class_that_the_model_holds_for_impossible_costs_its_logits(
     found = evaluate(predictor.load("sure"), build({"a": [1, 1, -2], "y": ["no", "yes", "yes"]}), "all")
 
     assert found["cross_entropy"] == pytest.approx((1000 + 0 + 2000) / 3)
+
+
+def test_rows_that_the_model_is_sure_of_are_ranked_all_the_same(add: Add, predictor: Predictor, build: Build) -> None:
+    """By logits: from about 37 on all probabilities are 1."""
+    add("sure", weights=[[0.0, 1.0]], bias=[0.0, 0.0], features=[ONE], classes=["no", "yes"])
+
+    found = evaluate(predictor.load("sure"), build({"a": [50, 40, 45, 38.5], "y": ["yes", "no", "yes", "no"]}), "all")
+
+    assert found["roc_auc"] == 1.0

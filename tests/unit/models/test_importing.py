@@ -49,7 +49,7 @@ def test_what_a_model_knows_of_its_training_and_its_errors_survives(
     add: Add, predictor: Predictor, write: Callable[[Loaded], bytes]
 ):
     errors = np.array([[0.5], [np.nan], [0.25]])
-    told = Uncertainty(np.eye(3), np.array([2.0]), errors, np.array([7.0]), np.array([0.0]))
+    told = Uncertainty(np.eye(3), np.array([2.0]), errors, np.array([10.0]), np.array([7.0]), np.array([0.0]))
     add("any", statistics=Statistics(*np.arange(6.0).reshape(3, 2), told), inference=Inference(errors, 7))
     loaded = predictor.load("any")
 

@@ -221,3 +221,29 @@ def test_more_contributions_than_a_reply_can_hold_are_refused_over_all_batches(
         answer_rows(told, [[1.0, 2.0]] * 6, wish, MOST_ROWS)
     with pytest.raises(TooLarge, match="5 rows at a time"):
         answer_body(told, CSV, b"x1,x2\n" + b"1,2\n" * 6, wish, MOST_ROWS)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.longdouble])
+def test_rows_in_any_order_of_memory_have_contributions_that_can_be_written(
+    add: Add, predictor: Predictor, kind: type[np.floating[Any]]
+):
+    weights = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+    statistics = Statistics(*np.zeros((3, 2)))
+    add("three", weights=weights, bias=[0.0] * 3, classes=["a", "b", "c"], statistics=statistics)
+    rows = np.asfortranarray([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], kind)
+
+    values = predict(predictor.load("three"), rows, Wish(frozenset(["contributions"]))).to_json()["contributions"][
+        "values"
+    ]
+
+    assert values.flags.c_contiguous
+    assert values.dtype == np.float64
+    np.testing.assert_allclose(values, rows[:, :, None] * np.array(weights))
+
+
+def test_the_first_of_the_most_probable_classes_is_the_prediction(add: Add, predictor: Predictor):
+    add("close", weights=[[0.0, 0.0]], bias=[0.0, 1e-17], features=[X1], classes=["a", "b"])
+
+    reply = ask(predictor.load("close"), [[1.0]], Wish(top_k=2))
+
+    assert (reply["predictions"], reply["top_k"][0][0]["class"]) == (["b"], "b")

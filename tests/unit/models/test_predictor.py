@@ -183,7 +183,7 @@ def test_no_rows_have_no_probabilities():
 def test_the_most_probable_classes_come_first_and_equal_ones_in_their_order():
     probabilities = np.array([[0.1, 0.6, 0.3], [0.4, 0.2, 0.4], [0.0, 0.0, 1.0]])
 
-    best = top(probabilities, ["a", "b", "c"], 2)
+    best = top(probabilities, probabilities, ["a", "b", "c"], 2)
 
     assert best == [
         [{"class": "b", "probability": 0.6}, {"class": "c", "probability": 0.3}],

@@ -1,0 +1,42 @@
+"""Tables to predict: categories are spelt as the upload spelt them, whatever type they come as."""
+
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from app.datasets.encoding import Encoding
+from app.datasets.feature_encoding import CategoricalFeature
+from app.datasets.instances import encode_records
+from app.datasets.target_encoding import TargetEncoding
+from app.models.tabular import encode_table
+
+
+def encoding(*levels: str) -> Encoding:
+    feature = CategoricalFeature("c", levels, (1 / len(levels),) * len(levels), unknown_trained=True)
+    return Encoding((feature,), TargetEncoding(("y",), None))
+
+
+@pytest.mark.parametrize("column", [
+    pa.array([Decimal("1.00"), Decimal("2.00"), None], pa.decimal128(5, 2)), pa.array([1.0, 2.0, None]),
+    pa.array([1.0, 2.0, None], pa.float32()), pa.array([1, 2, None], pa.uint64()), pa.array([1, 2, None], pa.int8()),
+    pa.array(["1", "2", None]),
+], ids=lambda column: str(column.type))  # fmt: skip
+def test_a_whole_number_is_its_level_whatever_type_it_has(column: pa.Array) -> None:
+    assert encode_table(encoding("1", "2"), pa.table({"c": column})).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+
+
+@pytest.mark.parametrize("level", ["1000000000000000", "1e+15"], ids=["of whole numbers", "of numbers"])
+@pytest.mark.parametrize("column", [
+    pa.array([1e15]), pa.array([10**15], pa.uint64()), pa.array([Decimal(10**15)], pa.decimal128(20, 2)),
+], ids=lambda column: str(column.type))  # fmt: skip
+def test_a_large_whole_number_is_its_level_however_it_was_spelt(level: str, column: pa.Array) -> None:
+    assert encode_table(encoding(level), pa.table({"c": column})).tolist() == [[1, 0]]
+
+
+@pytest.mark.parametrize("level", ["1000000000000000", "1e+15"], ids=["of whole numbers", "of numbers"])
+@pytest.mark.parametrize("value", [10**15, 1e15])
+def test_so_it_is_in_json(level: str, value: Any) -> None:
+    assert encode_records(encoding(level), [{"c": value}]).tolist() == [[1, 0]]
+    assert encode_records(encoding(level), [{"c": 10**400}]).tolist() == [[0, 1]]
