@@ -58,7 +58,9 @@ class Frame:
             # No feature varies: one direction stays for the shapes' sake, along which nothing is.
             return cls(mean, np.zeros((len(mean), 1)), np.ones(1), target_mean)
         decay = 1 / (values[kept] + ridge)
-        return cls(mean, scale[:, None] * vectors[:, kept] * np.sqrt(decay), decay, target_mean)
+        axes = scale[:, None] * vectors[:, kept] * np.sqrt(decay)
+        # In the order in which a state keeps it: a product's bits depend on the order in memory.
+        return cls(mean, np.ascontiguousarray(axes), decay, target_mean)
 
     def problem(self, given: Problem) -> Problem:
         """The same problem in this frame."""

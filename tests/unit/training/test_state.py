@@ -75,6 +75,18 @@ def test_a_training_in_a_frame_goes_on_in_the_same_frame(given: dict[str, Any], 
     assert [bits(epoch) for epoch in rest] == [bits(epoch) for epoch in whole[3:]]
 
 
+@pytest.mark.parametrize("features", [8, 30])
+@pytest.mark.parametrize("given", [{}, {"l2": 0.1}, {"solver": "lbfgs"}, {"sweep": {"momentum": [0.0, 0.5]}}], ids=str)
+def test_a_frame_keeps_its_bits_for_a_single_output_too(given: dict[str, Any], features: int, tmp_path: Path) -> None:
+    """A product with a vector sums in another order where a matrix lies otherwise in memory."""
+    problem = several_targets(rows=301, features=features, outputs=1)
+    options = Hyperparameters(model="linear", precondition="whiten", epochs=6, **given)
+    whole = epochs(problem, options)
+    state = through_a_file([epoch for epoch in whole if epoch.number == 1][-1].state, tmp_path)
+    rest = [step for step in fit(problem, options, resume=state) if isinstance(step, Epoch)]
+    assert [bits(epoch) for epoch in rest] == [bits(epoch) for epoch in whole if epoch.number > 1]
+
+
 def test_nothing_is_left_to_do_after_the_last_epoch() -> None:
     problem, given = blobs(), Hyperparameters(model="softmax", epochs=2)
     last = epochs(problem, given)[-1]
