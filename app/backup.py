@@ -1,7 +1,7 @@
 """Backup and restore: one file that holds the database and every file that it knows of, as of one moment.
 
     tables/jobs.ndjson, …         the rows, as JSON lines, from one snapshot of the database
-    datasets/<id>/…, models/<id>/…, checkpoints/…
+    datasets/<id>/…, models/<id>/…, predictions/<job>.<attempt>/…, checkpoints/…
     manifest.json                 the schema's version and the SHA-256 of every member: a cut-off file has none
 
 The server may go on meanwhile: files never change once a row knows them, and what is deleted while it is copied is
@@ -24,8 +24,10 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from app import migrate
 from app.database import Database
+from app.jobs.status import Status
+from app.models import results
 from app.storage import Storage
-from app.tables import DatasetRow, ModelRow, Row
+from app.tables import DatasetRow, JobRow, ModelRow, Row
 
 TRANSIENT = ("processes", "idempotency_keys")
 """Tables that are no part of it: they belong to what is under way."""
@@ -33,6 +35,9 @@ TRANSIENT = ("processes", "idempotency_keys")
 MANIFEST = "manifest.json"
 _AT_A_TIME = 5000
 _REFERENCES = ("dataset_id", "validation_dataset_id")
+_OWNERS = {"aliases": "model_id"}
+"""Rows that go with another one."""
+_PREDICTED = select(JobRow.id, JobRow.attempt).where(JobRow.kind == "predict", JobRow.status == Status.SUCCEEDED)
 
 
 class BackupError(Exception):
@@ -73,12 +78,17 @@ class _Writer:
         self._gone: set[str] = set()
 
     def write(self, database: Database) -> None:
-        """Files first, so that the rows of what vanishes meanwhile can be left out."""
+        """Files first, so that the rows of what vanishes meanwhile can be left out.
+
+        Checkpoints before the snapshot, so that the histories which they continue are whole in it.
+        """
+        for path in self._storage.files("checkpoints"):
+            self._file(path)
         with database.snapshot() as connection:
             self._folders("datasets", connection.scalars(select(DatasetRow.id)).all())
             self._folders("models", connection.scalars(select(ModelRow.id)).all())
-            for path in self._storage.files("checkpoints"):
-                self._file(path)
+            for job_id, attempt in connection.execute(_PREDICTED).all():
+                self._folder(self._storage.path(results.key(job_id, attempt)))
             for table in tables():
                 self._table(connection, table)
         manifest = {"format": 1, "schema": migrate.head(), "sha256": self._hashes}
@@ -106,7 +116,7 @@ class _Writer:
         rows = connection.execution_options(yield_per=_AT_A_TIME).execute(select(table)).mappings()
         with tempfile.TemporaryFile() as lines:
             for row in rows:
-                if row.get("id") not in self._gone:
+                if row.get("id") not in self._gone and row.get(_OWNERS.get(table.name, "")) not in self._gone:
                     lines.write(
                         json.dumps(self._without_what_is_gone(row), default=datetime.isoformat).encode() + b"\n"
                     )

@@ -18,7 +18,7 @@ from app.backup import MANIFEST, BackupError, lines
 from app.database import Database
 from app.storage import Storage
 
-COLLECTIONS = ("datasets", "models", "checkpoints")
+COLLECTIONS = ("datasets", "models", "predictions", "checkpoints")
 _AT_A_TIME = 5000
 
 

@@ -27,7 +27,9 @@ def everything(server: RunningServer) -> dict[str, Any]:
     jobs = client.get("/jobs", params={"status": "succeeded", "limit": 500}).json()["items"]
     histories = {job["id"]: server.history(job) for job in jobs}
     predicted = client.post("/predict", json={"model": "line", "instances": [[1.0, 2.0]]}).json()
-    return {**lists, "jobs": jobs, "histories": histories, "predicted": predicted}
+    files = [client.get(f"/jobs/{job['id']}/predictions", headers={"Accept": "text/csv"}) for job in jobs]
+    results = [(file.status_code, file.text[:40] if file.status_code == 200 else "") for file in files]
+    return {**lists, "jobs": jobs, "histories": histories, "predicted": predicted, "results": results}
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,8 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
         doomed = server.create_dataset(LINE)
         server.train(dataset=doomed["id"], **{**SPEC, "model_name": "other"})
         assert server.client.delete(f"/datasets/{doomed['id']}").status_code == 204
+        asked = {"json": {"dataset": "line", "columns": ["y"]}, "headers": {"Prefer": "wait=30"}}
+        assert server.client.post("/models/line/predictions", **asked).json()["status"] == "succeeded"
         before = everything(server)
         slow = {**SPEC, "epochs": 1_000_000, "batch_size": 1, "learning_rate": 1e-6}
         running = server.client.post("/jobs", json={"dataset": dataset["id"], **slow}).json()["id"]
