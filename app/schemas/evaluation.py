@@ -30,7 +30,9 @@ class Evaluation(BaseModel):
     mse: float | None = Field(None, description="Mean squared error.", examples=[None])
     rmse: float | None = Field(None, description="Root of the mean squared error, in target units.", examples=[None])
     mae: float | None = Field(None, description="Mean absolute error.", examples=[None])
-    r2: float | None = Field(None, description="Share of the variance explained; of several targets together.", examples=[None])
+    r2: float | None = Field(
+        None, description="Share of the variance explained; of several targets together.", examples=[None]
+    )
     cross_entropy: float | None = Field(None, description="Mean of −log(probability of the class).", examples=[0.47])
     accuracy: float | None = Field(None, description="Share of rows predicted right.", examples=[0.84])
     classes: list[str] | None = Field(None, description="The order of the matrix.", examples=[["Adelie", "Gentoo"]])

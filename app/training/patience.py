@@ -38,6 +38,12 @@ def is_over(rule: EarlyStopping | None, state: State) -> bool:
     return rule is not None and state.best_epoch is not None and state.epoch - state.best_epoch >= rule.patience
 
 
+def is_last(epoch: Epoch) -> bool:
+    """Whether the training ends with this epoch."""
+    options = epoch.options
+    return epoch.number == options.epochs or bool(epoch.converged) or is_over(options.early_stopping, epoch.state)
+
+
 def _better(epoch: Epoch, rule: EarlyStopping, best: State | None) -> State:
     value = getattr(epoch, str(rule.metric))
     if best is not None and best.best_value is not None and not rule.improves(value, best.best_value):

@@ -27,10 +27,12 @@ from app.models.weights import Weights
 from app.storage import Storage
 from app.tables import JobRow, ModelRow
 from app.training import devices
+from app.training.epoch import Epoch
 from app.training.errors import DeviceFull, Diverged
 from app.training.fit import fit
 from app.training.hyperparameters import Hyperparameters
 from app.training.optimum import Objectives, objectives
+from app.training.patience import is_last
 from app.training.problem import Problem
 from app.training.state import State
 from app.worker.attendant import Attendant
@@ -117,7 +119,7 @@ class Execution:
                 progress.take(step)
                 if self._attendant.should_stop() and not progress.wants_one_more(step):
                     return self._stopped(progress)
-                if progress.is_out_of_time():
+                if progress.is_out_of_time() and not (isinstance(step, Epoch) and is_last(step)):
                     return Outcome(Status.CANCELLED, progress.best, out_of_time(spec))
         except Diverged as diverged:
             self._settled = diverged.options

@@ -6,6 +6,7 @@ import time
 from app.jobs.history import Measurement
 from app.jobs.spec import Spec
 from app.training.epoch import Epoch, Pause
+from app.training.patience import is_last
 from app.training.problem import Parameters
 from app.worker.attendant import Attendant
 from app.worker.checkpoint import Best, Checkpoint
@@ -75,8 +76,8 @@ class Progress:
         self.best_epoch = step.state.best_epoch
         if loss < self._best_loss or self._best is None:
             self._best_loss, self._best = loss, parameters
-        is_last = step.number == step.options.epochs
-        if not is_last and (self._attendant.checkpointer.wanted or self._is_leaving()):
+        # No checkpoint of an end: who went on from it would have no epoch to tell what was settled and found.
+        if not is_last(step) and (self._attendant.checkpointer.wanted or self._is_leaving()):
             self._keep(step, now)
         self._epoch_began = now
 

@@ -218,6 +218,13 @@ def test_a_job_whose_time_is_over_before_the_optimum_is_found_has_succeeded_with
     assert (found.status, found.epoch, set(found.optimality or {})) == ("succeeded", 2, {"gradient_norm", "converged"})
 
 
+def test_a_job_that_reached_its_limit_with_its_last_epoch_has_succeeded(queue: Queue, train: Train, claimed: Claimed):
+    first, second = (claimed(time_limit_seconds=1e-6) for _ in range(2))
+    train(first, [epoch(1, options=OPTIONS.model_copy(update={"epochs": 1}))])
+    train(second, [epoch(1, options=OPTIONS), epoch(2)])
+    assert [queue.get(job.id).status for job, _ in (first, second)] == ["succeeded", "cancelled"]
+
+
 def test_a_job_is_cancelled_while_the_optimum_is_sought(
     queue: Queue, attendant: Attendant, train: Train, claimed: Claimed, monkeypatch: pytest.MonkeyPatch
 ):

@@ -1,10 +1,14 @@
 """The progress of a training: the best weights, the time limit, what is recorded."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from app.jobs.history import Measurement
 from app.jobs.spec import Spec
+from app.training.early_stopping import EarlyStopping
 from app.training.fit import Epoch, Parameters, Pause
 from app.training.hyperparameters import Hyperparameters
 from app.training.state import State
@@ -90,3 +94,19 @@ def test_a_checkpoint_is_offered_when_it_is_wanted_and_comes_back_whole() -> Non
     assert wanting.offered.state.epoch == 2
     assert number_of(wanting.offered.best.parameters) == 1
     assert [measured.epoch for measured in attendant.recorded] == [1, 2]
+
+
+@pytest.mark.parametrize("end", [
+    {"number": 3}, {"converged": True},
+    {"options": OPTIONS.model_copy(update={"early_stopping": EarlyStopping(patience=1)})},
+], ids=["of all epochs", "of a search", "of patience"])  # fmt: skip
+def test_no_checkpoint_is_kept_of_an_end(end: dict[str, Any]) -> None:
+    attendant = Listener()
+    own, wanting = progress(attendant), attendant.checkpointer
+    assert isinstance(wanting, Wanting)
+    wanting.wanted = True
+    last = replace(epoch(2, 1.0), **{"options": OPTIONS.model_copy(update={"epochs": 3}), **end})
+    own.take(replace(last, state=replace(last.state, best_epoch=1)))
+    assert wanting.offered is None
+    own.take(epoch(2, 1.0))
+    assert wanting.offered is not None
