@@ -41,6 +41,9 @@ class ArrayWriter:
         if values.shape[1:] != self._shape:
             message = f"its shape is {list(values.shape[1:])}, but {list(self._shape or ())} in the first row"
             raise InvalidData(Fault(f"row {self.rows + 1}, column {self._name}", message))
+        if self._type == np.uint8 != values.dtype:
+            message = f"its elements are {values.dtype}, but bytes in the first row; give all of them in one type"
+            raise InvalidData(Fault(f"row {self.rows + 1}, column {self._name}", message))
         for start in range(0, len(values), _CHUNK_ROWS):
             self._write(np.ascontiguousarray(values[start : start + _CHUNK_ROWS], self._type))
 

@@ -6,10 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.datasets.kinds import WAY_OUT, Kind, stored_type
+from app.datasets.kinds import WAY_OUT, Kind, stored_type, to_float
 from app.errors import Fault, InvalidData
 
 _LARGEST = float(np.finfo(np.float32).max)
+_FIRST_TIME, _LAST_TIME = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""Microseconds since 1970."""
 _TRUE = pa.array(["true", "t", "yes", "y", "1", "1.0"])
 _FALSE = pa.array(["false", "f", "no", "n", "0", "0.0"])
 
@@ -39,6 +41,8 @@ def _conformed(column: pa.Array, declared: Kind | None, place: Place) -> pa.Arra
     if target is None:
         raise InvalidData(Fault(f"column {place.column}", f"values of type {column.type} are not read here; {WAY_OUT}"))
     stored = column if column.type == target else _stored(column, target, place)
+    if pa.types.is_timestamp(target):
+        _check_years(stored, place)
     if declared in _DECLARED:
         stored = _DECLARED[declared](stored, place)
     return _finite(stored, place) if stored.type == pa.float64() else stored
@@ -47,10 +51,20 @@ def _conformed(column: pa.Array, declared: Kind | None, place: Place) -> pa.Arra
 def _stored(column: pa.Array, target: pa.DataType, place: Place) -> pa.Array:
     try:
         if pa.types.is_timestamp(target):
-            return column.cast(pa.timestamp("us", getattr(column.type, "tz", None)), safe=False).cast(target)
-        return column.cast(target, safe=not pa.types.is_floating(target))
+            is_finer = getattr(column.type, "unit", None) == "ns"
+            return column.cast(pa.timestamp("us", getattr(column.type, "tz", None)), safe=not is_finer).cast(target)
+        return to_float(column) if target == pa.float64() else column.cast(target)
     except pa.ArrowInvalid as error:
         raise InvalidData(Fault(f"column {place.column}", f"a value is too large for {target}")) from error
+
+
+def _check_years(column: pa.Array, place: Place) -> None:
+    """Calendars here, as Python's, have the years 1 to 9999."""
+    values = column.cast(pa.int64())
+    within = pc.and_(pc.greater_equal(values, _FIRST_TIME), pc.less_equal(values, _LAST_TIME))
+    outside = pc.invert(pc.fill_null(within, True)).to_numpy(zero_copy_only=False)
+    if outside.any():
+        raise place.fault(int(outside.argmax()), f"a date outside the years 1 to 9999; {WAY_OUT}")
 
 
 def _finite(column: pa.Array, place: Place) -> pa.Array:

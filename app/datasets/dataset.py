@@ -43,12 +43,13 @@ class Description:
 
     def write(self, folder: Path) -> None:
         """Keep it beside the data."""
-        (folder / DESCRIPTION_FILE).write_text(json.dumps(asdict(self), allow_nan=False, ensure_ascii=False))
+        text = json.dumps(asdict(self), allow_nan=False, ensure_ascii=False)
+        (folder / DESCRIPTION_FILE).write_text(text, encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Self:
         """The description of the dataset in a folder."""
-        return cls(**json.loads((folder / DESCRIPTION_FILE).read_text()))
+        return cls(**json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8")))
 
 
 @dataclass(frozen=True)

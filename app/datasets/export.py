@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from app.datasets.dataset import Dataset
+from app.datasets.feature_encoding import told_apart
 
 BLOCK_BYTES = 4 << 20
 
@@ -49,15 +50,15 @@ def _blocks(dataset: Dataset, rows: slice, flat: bool) -> Iterator[pa.Table]:
     arrays = {name: dataset.array(name) for name in dataset.description.array_files}
     row_bytes = sum(array[0].nbytes for array in arrays.values()) + 8 * len(dataset.kinds)
     for start, scalars in dataset.blocks(None, rows, max(1, BLOCK_BYTES // row_bytes)):
-        columns: dict[str, Any] = {}
+        columns: list[Any] = []
         for name in dataset.kinds:
             if name not in arrays:
-                columns[name] = scalars.column(name)
+                columns.append(scalars.column(name))
             elif flat:
-                columns |= _elements(name, arrays[name][start : start + len(scalars)])
+                columns += _elements(arrays[name][start : start + len(scalars)])
             else:
-                columns[name] = _lists(arrays[name][start : start + len(scalars)])
-        yield pa.table(columns)
+                columns.append(_lists(arrays[name][start : start + len(scalars)]))
+        yield pa.table(columns, _flat_names(dataset) if flat else list(dataset.kinds))
 
 
 def element_names(name: str, shape: tuple[int, ...]) -> list[str]:
@@ -65,9 +66,8 @@ def element_names(name: str, shape: tuple[int, ...]) -> list[str]:
     return [f"{name}[{','.join(map(str, index))}]" for index in np.ndindex(shape)]
 
 
-def _elements(name: str, values: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    columns = np.ascontiguousarray(values.reshape(len(values), -1).T)
-    return dict(zip(element_names(name, values.shape[1:]), columns, strict=True))
+def _elements(values: NDArray[Any]) -> list[NDArray[Any]]:
+    return list(np.ascontiguousarray(values.reshape(len(values), -1).T))
 
 
 def _lists(values: NDArray[Any]) -> pa.Array:
@@ -80,7 +80,7 @@ def _lists(values: NDArray[Any]) -> pa.Array:
 def _flat_names(dataset: Dataset) -> list[str]:
     arrays = dataset.description.array_files
     named = [element_names(name, dataset.shape(name)) if name in arrays else [name] for name in dataset.kinds]
-    return [name for names in named for name in names]
+    return told_apart(name for names in named for name in names)
 
 
 def _quoted(name: str) -> str:

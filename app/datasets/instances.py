@@ -17,8 +17,6 @@ from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature, Feat
 from app.errors import Fault, InvalidInstances
 
 _MOST_FAULTS = 10
-_PLAIN_DIGITS = 15
-"""Of a whole number that is spelt alike everywhere."""
 
 
 class _Faults(list[Fault]):
@@ -112,7 +110,8 @@ def _encode_columns(features: tuple[Feature, ...], columns: Sequence[list[Any]],
 
 def _encode_column(feature: Feature, values: list[Any], faults: _Faults) -> Matrix:
     if isinstance(feature, CategoricalFeature):
-        texts = [_category(value, row, feature, faults) for row, value in enumerate(values)]
+        known = frozenset(feature.levels)
+        texts = [_category(value, row, feature.name, known, faults) for row, value in enumerate(values)]
         return feature.indicators(feature.codes(pa.array(texts, pa.string())))
     if isinstance(feature, ArrayFeature):
         empty = np.zeros((0, feature.width))
@@ -144,26 +143,28 @@ def _is_finite(value: float) -> bool:
         return False
 
 
-def _category(value: Any, row: int, feature: CategoricalFeature, faults: _Faults) -> str | None:
+def _category(value: Any, row: int, name: str, known: frozenset[str], faults: _Faults) -> str | None:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
-        return _whole(value, feature)
-    faults.note(row, feature.name, f"{_shown(value)} is not a category; give it as a text")
+        return _whole(value, known)
+    faults.note(row, name, f"{_shown(value)} is not a category; give it as a text")
     return None
 
 
-def _whole(value: float, feature: CategoricalFeature) -> str:
-    """A whole number as the uploaded column spelt it: one of any numbers has 1e15 and more with an exponent."""
-    text = str(int(value))
-    if len(text) <= _PLAIN_DIGITS or text in feature.levels:
-        return text
+def _whole(value: float, known: frozenset[str]) -> str:
+    """A whole number as the upload spelt it: plainly, with a point as in JSON, or as columns of any numbers have it."""
+    plain = str(int(value))
+    if plain in known:
+        return plain
     try:
-        return str(pa.scalar(float(value)).cast(pa.string()).as_py())
+        number = float(value)
     except OverflowError:
-        return text
+        return plain
+    spellings = repr(number), str(pa.scalar(number).cast(pa.string()).as_py())
+    return next((text for text in spellings if text in known), plain)
 
 
 def _array(value: Any, row: int, feature: ArrayFeature, faults: _Faults) -> Matrix:

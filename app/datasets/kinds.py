@@ -5,6 +5,7 @@ same files and the same hash whatever format it came in.
 """
 
 from enum import StrEnum
+from typing import Any
 
 import pyarrow as pa
 
@@ -66,6 +67,11 @@ def stored_type(given: pa.DataType) -> pa.DataType | None:
     if pa.types.is_date(given) or pa.types.is_timestamp(given):
         return pa.timestamp("us")
     return pa.string() if _is_text(given) else None
+
+
+def to_float(column: Any, safe: bool = False) -> Any:
+    """An array in float64, rounded where need be. Arrow's own cast of decimals is off by a unit in the last place."""
+    return (column.cast(pa.string()) if pa.types.is_decimal(column.type) else column).cast(pa.float64(), safe=safe)
 
 
 def as_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:

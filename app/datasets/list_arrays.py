@@ -21,7 +21,8 @@ def arrays_of(column: pa.Array, name: str, start: int) -> NDArray[np.uint8] | ND
     """
     if isinstance(column.type, pa.FixedShapeTensorType):
         _refuse_missing(column, name, start, len(column))
-        return _numbers(column.to_numpy_ndarray().reshape(-1), name, start, column.type.shape)
+        arrays = column.to_numpy_ndarray()  # its axes may lie in another order than the type has them
+        return _numbers(arrays.reshape(-1), name, start, arrays.shape[1:])
     rows, shape = len(column), []
     while _is_list(column.type):
         _refuse_missing(column, name, start, rows)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from app.datasets import pictures
 from app.datasets.dataset import Dataset
+from app.datasets.feature_encoding import told_apart
 from app.datasets.kinds import Kind, as_numbers
 from app.datasets.pictures import Bars, Bins, Grid, Points
 from app.errors import Fault, InvalidRequest
@@ -64,7 +65,9 @@ def _histogram(dataset: Dataset, plot: Plot, about: Mapping[str, Any]) -> Bars |
         raise _refused("split" if plot.split != "all" else "limit", "a histogram is that of all rows")
     column = about[name]
     if "categories" in column:
-        counts = {_shown(entry["value"]): entry["count"] for entry in column["categories"][:MOST_BARS]}
+        listed = column["categories"][:MOST_BARS]
+        names = told_apart(_shown(entry["value"]) for entry in listed)
+        counts = {name: entry["count"] for name, entry in zip(names, listed, strict=True)}
         rest = dataset.rows - column["missing"] - sum(counts.values())
         levels = column.get("distinct", len(counts)) - len(counts)
         return Bars(name, counts, f"{levels} more" if rest else None, rest)
@@ -87,9 +90,11 @@ def _scatter(dataset: Dataset, plot: Plot, about: Mapping[str, Any]) -> Points:
     x, y = (as_numbers(table.column(name)).to_numpy() for name in (plot.x, plot.y))
     groups: dict[str, NDArray[np.bool_]] = {}
     if color is not None:
-        texts = np.array([_shown(value) for value in table.column(color).to_pylist()])
-        levels = [_shown(entry["value"]) for entry in about[color]["categories"]]
-        groups = {level: texts == level for level in [*levels, "missing"] if (texts == level).any()}
+        values = table.column(color).to_pylist()
+        levels = [*(entry["value"] for entry in about[color]["categories"]), None]
+        chosen = [np.array([value == level for value in values]) for level in levels]
+        names = told_apart(_shown(level) for level in levels)
+        groups = {name: rows for name, rows in zip(names, chosen, strict=True) if rows.any()}
     return Points((plot.x, x), (plot.y, y), color, groups, len(table), rows.stop - rows.start)
 
 

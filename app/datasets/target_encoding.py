@@ -210,11 +210,10 @@ def _classes(dataset: Dataset, name: str) -> tuple[str, ...]:
     if distinct.type == pa.float64() and not _are_integers(distinct):
         message = f"the column {name!r} holds fractions, which are no classes. Use model linear, or make it text"
         raise InvalidSpec(Fault("target", message))
-    if len(distinct) < 2:
-        raise InvalidSpec(
-            Fault("target", f"the column {name!r} has {len(distinct)} classes; there must be two or more")
-        )
-    return tuple(sorted(as_classes(pa.chunked_array([distinct])).to_pylist(), key=natural_order))
+    found = set(as_classes(pa.chunked_array([distinct])).to_pylist())  # 0.0 and -0.0 are one
+    if len(found) < 2:
+        raise InvalidSpec(Fault("target", f"the column {name!r} has {len(found)} classes; there must be two or more"))
+    return tuple(sorted(found, key=natural_order))
 
 
 def _distinct(dataset: Dataset, name: str) -> pa.Array:
@@ -233,9 +232,13 @@ def _are_integers(distinct: pa.Array) -> bool:
     return bool((np.abs(values) <= _EXACT_INTEGERS).all() and (values == np.round(values)).all())
 
 
+_MOST_DIGITS = 300
+"""Of a number inside a text: Python refuses to read some thousands."""
+
+
 def natural_order(text: str) -> tuple[Any, ...]:
     """A sort key under which numbers inside a text count as numbers."""
-    if re.fullmatch(r"-?\d+", text):
+    if re.fullmatch(rf"-?\d{{1,{_MOST_DIGITS}}}", text):
         return (0, int(text), text)
-    parts = re.split(r"(\d+)", text)
+    parts = re.split(rf"(\d{{1,{_MOST_DIGITS}}})", text)
     return (1, [(part if number % 2 == 0 else int(part)) for number, part in enumerate(parts)], text)

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from app.datasets.encoding import Encoding
 from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature, Feature, Matrix
+from app.datasets.kinds import to_float
 from app.errors import Fault, InvalidInstances
 
 _MOST_FAULTS = 10
@@ -81,7 +82,7 @@ def _numbers(column: pa.Array, name: str, boolean: bool, first_row: int, faults:
         faults.append(Fault(f"row {first_row + 1}, column {name}", f"the column is {kind}, not {what}"))
         return pa.nulls(len(column), pa.float64())
     # Through unsafe casts, as JSON does: an integer beyond 2⁵³ is rounded.
-    numbers = column.cast(pa.float64(), safe=False)
+    numbers = to_float(column)
     good = pc.is_finite(numbers)
     if boolean:
         good = pc.and_(good, pc.or_(pc.equal(numbers, 0.0), pc.equal(numbers, 1.0)))
@@ -131,16 +132,22 @@ def _note(good: pa.Array, column: pa.Array, name: str, message: str, first_row: 
 
 
 def _texts(column: pa.Array, feature: CategoricalFeature, first_row: int, faults: list[Fault]) -> pa.Array:
-    """As an upload spells them: a column of whole numbers alone spells 1e15 and more otherwise than one of numbers."""
+    """As an upload spelt them: a column of any numbers has 1e+15, and one of texts may have 1.0 where others have 1."""
     kind, name = column.type, feature.name
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind) or kind == pa.uint64():
-        numbers = column.cast(pa.float64(), safe=False)
+        numbers = to_float(column)
         whole = pc.equal(pc.round(numbers), numbers)
         _note(whole, column, name, "not a category; give it as a text", first_row, faults)
         numbers = pc.if_else(pc.fill_null(whole, False), numbers, None)
         plain = numbers.cast(pa.int64(), safe=False).cast(pa.string())
-        return pc.if_else(pc.is_in(plain, pa.array(feature.levels, pa.string())), plain, numbers.cast(pa.string()))
-    if pa.types.is_nested(kind) or pa.types.is_temporal(kind) or pa.types.is_binary(kind):
+        spellings = plain, numbers.cast(pa.string()), pc.binary_join_element_wise(plain, "0", ".")
+        levels = pa.array(feature.levels, pa.string())
+        return pc.coalesce(*(pc.if_else(pc.is_in(texts, levels), texts, None) for texts in spellings), plain)
+    if (
+        pa.types.is_nested(kind)
+        or (pa.types.is_temporal(kind) and not pa.types.is_time(kind))
+        or pa.types.is_binary(kind)
+    ):
         faults.append(Fault(f"row {first_row + 1}, column {name}", f"the column is {kind}, not text"))
         return pa.nulls(len(column), pa.string())
     return column.cast(pa.string())

@@ -1,4 +1,4 @@
-"""Arrow IPC stream: its schema is law."""
+"""Arrow IPC, as a stream or as a file: its schema is law."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +9,9 @@ from app.datasets.readers.content import Content
 from app.datasets.readers.upload import Upload
 from app.errors import Fault, InvalidData
 
+_MAGIC = b"ARROW1"
+"""What a file begins with, and no stream."""
+
 
 def read(upload: Upload) -> Content:
     """An Arrow stream, batch by batch."""
@@ -18,9 +21,20 @@ def read(upload: Upload) -> Content:
 
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:
     try:
-        with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
-            for batch in stream:
+        with pa.OSFile(str(path)) as file:
+            for batch in _opened(file):
                 batch.validate(full=True)
                 yield batch
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise InvalidData(Fault("file", "not a whole Arrow stream; it is damaged or truncated")) from error
+        raise InvalidData(Fault("file", "not a whole Arrow stream or file; it is damaged or truncated")) from error
+
+
+def _opened(file: pa.NativeFile) -> Iterator[pa.RecordBatch]:
+    is_file = file.read(len(_MAGIC)) == _MAGIC
+    file.seek(0)
+    if not is_file:
+        yield from pa.ipc.open_stream(file)
+        return
+    whole = pa.ipc.open_file(file)
+    for number in range(whole.num_record_batches):
+        yield whole.get_batch(number)

@@ -90,6 +90,8 @@ def _pair(arrays: Arrays, features: str, target: str) -> tuple[NDArray[Any], NDA
         if arrays[part].dtype.kind not in ("iufb" if part == features else "iufbU"):
             raise InvalidData(Fault(part, f"values of type {arrays[part].dtype} are not read; use numbers"))
     X, y = arrays[features], arrays[target]
+    if 0 in X.shape[1:]:
+        raise InvalidData(Fault(features, f"shape {list(X.shape)}: its rows have no elements"))
     if y.ndim != 1 or X.ndim < 2 or len(X) != len(y):
         raise InvalidData(
             Fault(target, f"shapes {list(X.shape)} and {list(y.shape)} do not pair rows with one value each")

@@ -8,6 +8,7 @@ import pytest
 
 from app.datasets import export
 from app.datasets.export import csv_of, parquet_of
+from app.datasets.readers.content import Content
 from tests.unit.datasets.conftest import Build, images
 
 TABLE = {
@@ -54,3 +55,12 @@ def test_the_parquet_file_is_whole_for_others_too(build: Build, tmp_path: Path):
 
     assert table.column("n").to_pylist() == TABLE["n"]
     assert table.column("c").to_pylist() == TABLE["c"]
+
+
+def test_an_element_called_as_a_column_overwrites_none(build: Build):
+    arrays = np.arange(4, dtype=np.float32).reshape(2, 2)
+    found = build(Content(lambda: iter([pa.record_batch({"im[0]": [7, 8]})]), {"im": (arrays,)}))
+    header, first, _ = b"".join(csv_of(found, slice(0, 2))).decode().splitlines()
+    assert sorted(zip(header.split(","), first.split(","), strict=True)) == [
+        ('"im[0] (2)"', "7"), ('"im[0]"', "0"), ('"im[1]"', "1"),
+    ]  # fmt: skip

@@ -134,3 +134,17 @@ def test_whole_numbers_beyond_a_float_are_drawn_where_they_are_about(build: Buil
 
     assert isinstance(points, Points)
     assert points.x[1].tolist() == [2.0**60 + 0, float(2**60 + 1000)]
+
+
+LONG = "University of California, "
+
+
+def test_categories_that_begin_alike_are_told_apart(build: Build):
+    schools = [f"{LONG}Berkeley"] * 3 + [f"{LONG}Davis"] * 2 + ["missing", None]
+    found = build({"school": schools, "x": [float(i) for i in range(7)], "y": [1.0] * 7})
+    bars = picture(found, Plot(x="school"))
+    assert isinstance(bars, Bars)
+    assert sorted(bars.counts.values()) == [1, 2, 3]
+    points = picture(found, Plot(x="x", y="y", color="school"))
+    assert isinstance(points, Points)
+    assert sorted(int(rows.sum()) for rows in points.groups.values()) == [1, 1, 2, 3]

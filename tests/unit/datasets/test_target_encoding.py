@@ -152,3 +152,15 @@ def test_why_a_column_is_no_target_is_told(build: Build):
             TargetEncoding.fit(dataset, given, "linear")
     with pytest.raises(InvalidSpec, match="is declared ignore"):
         TargetEncoding.fit(ignored, "b", "linear")
+
+
+def test_zero_is_one_class_whatever_its_sign(build: Build):
+    found = TargetEncoding.fit(build({"x": [1.0] * 4, "y": [0.0, -0.0, 1.0, 1.0]}), "y", "softmax")
+    assert found.classes == ("0", "1")
+    with pytest.raises(InvalidSpec, match="1 classes"):
+        TargetEncoding.fit(build({"x": [1.0] * 2, "y": [0.0, -0.0]}), "y", "softmax")
+
+
+def test_numbers_of_any_length_have_an_order():
+    long = "9" * 5000
+    assert sorted([long, "a" + long, "10", "9"], key=natural_order)[:2] == ["9", "10"]

@@ -40,3 +40,15 @@ def test_a_large_whole_number_is_its_level_however_it_was_spelt(level: str, colu
 def test_so_it_is_in_json(level: str, value: Any) -> None:
     assert encode_records(encoding(level), [{"c": value}]).tolist() == [[1, 0]]
     assert encode_records(encoding(level), [{"c": 10**400}]).tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize("value", [1, 1.0])
+def test_a_text_with_a_point_is_a_level_of_whole_numbers_too(value: float) -> None:
+    """As a dataset of JSON has it, or of CSV whose column is declared categorical."""
+    assert encode_records(encoding("1.0", "x"), [{"c": value}]).tolist() == [[1, 0, 0]]
+    assert encode_table(encoding("1.0", "x"), pa.table({"c": pa.array([float(value)])})).tolist() == [[1, 0, 0]]
+
+
+def test_times_of_day_are_texts() -> None:
+    column = pa.array([12 * 3600], pa.time32("s"))
+    assert encode_table(encoding("12:00:00"), pa.table({"c": column})).tolist() == [[1, 0]]

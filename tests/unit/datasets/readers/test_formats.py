@@ -1,12 +1,13 @@
 import gzip
 import io
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet
+import pyarrow.parquet as pq
 import pytest
 
 from app.datasets.readers import format_of, ndjson, records
@@ -31,7 +32,7 @@ def written(form: str) -> bytes:
     if form == "csv":
         pyarrow.csv.write_csv(TABLE, sink)
     elif form == "parquet":
-        pyarrow.parquet.write_table(TABLE, sink, row_group_size=2)
+        pq.write_table(TABLE, sink, row_group_size=2)
     elif form == "arrow":
         with pa.ipc.new_stream(sink, TABLE.schema) as stream:
             stream.write_table(TABLE, max_chunksize=1)
@@ -107,7 +108,7 @@ def lists(form: str, values: np.ndarray, kind: pa.DataType) -> bytes:
     table = pa.table({"image": pa.array(values.tolist(), kind), "y": pa.array(range(len(values)))})
     sink = io.BytesIO()
     if form == "parquet":
-        pyarrow.parquet.write_table(table, sink, row_group_size=2)
+        pq.write_table(table, sink, row_group_size=2)
     elif form == "arrow":
         with pa.ipc.new_stream(sink, table.schema) as stream:
             stream.write_table(table, max_chunksize=2)
@@ -303,3 +304,76 @@ def test_an_npz_may_have_numbers_of_any_type_and_byte_order(build: Build, kind: 
 
 def test_lines_of_json_may_begin_with_a_byte_order_mark(build: Build):
     assert build(b'\xef\xbb\xbf{"a": 1}\n{"a": 2}\n', "ndjson").read() == [{"a": 1}, {"a": 2}]
+
+
+def test_decimals_are_the_numbers_that_their_texts_are(build: Build):
+    texts = [f"{whole}.{cents:02d}" for whole in (0, 7, 319) for cents in range(100)]
+    table = pa.table({"a": pa.array([Decimal(text) for text in texts], pa.decimal128(10, 2)), "c": texts})
+    sink = io.BytesIO()
+    pq.write_table(table.set_column(1, "c", table["a"]), sink)
+
+    found = build(sink.getvalue(), "parquet", columns={"c": "categorical"})
+
+    assert found.column("a").to_pylist() == [float(text) for text in texts]
+    assert found.column("c").to_pylist()[35] == "0.35"
+
+
+@pytest.mark.parametrize(("kind", "value"), [
+    (pa.timestamp("us"), 10**18), (pa.timestamp("s"), 2**62), (pa.date32(), 2**30), (pa.timestamp("us"), -(10**17)),
+], ids=str)  # fmt: skip
+def test_a_date_beyond_the_calendar_is_refused(build: Build, kind: pa.DataType, value: int):
+    sink = io.BytesIO()
+    storage = pa.int32() if kind == pa.date32() else pa.int64()
+    batch = pa.record_batch({"n": [1, 2], "t": pa.array([0, value], storage).cast(kind)})
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch)
+    with pytest.raises(InvalidData) as caught:
+        build(sink.getvalue(), "arrow")
+    assert "column t" in caught.value.faults[0].location
+
+
+def test_so_it_is_in_csv(build: Build):
+    with pytest.raises(InvalidData) as caught:
+        build(b"n,t\n1,2020-01-01\n2,0000-01-01\n")
+    assert (caught.value.faults[0].location, "1 to 9999" in caught.value.faults[0].message) == ("row 2, column t", True)
+
+
+def test_test_images_of_another_type_than_bytes_are_refused(build: Build):
+    X, y = np.zeros((2, 2, 2), np.uint8), np.array([0, 1])
+    sink = io.BytesIO()
+    np.savez(sink, X=X, y=y, X_test=X / 2 + 0.5, y_test=y)
+    with pytest.raises(InvalidData, match="in one type"):
+        build(sink.getvalue(), "npz")
+
+
+def test_rows_without_elements_are_refused(build: Build):
+    sink = io.BytesIO()
+    np.savez(sink, X=np.zeros((2, 0, 3)), y=np.array([0, 1]))
+    with pytest.raises(InvalidData, match="no elements"):
+        build(sink.getvalue(), "npz")
+
+
+def test_a_tensor_whose_axes_lie_in_another_order_comes_as_it_is_meant(build: Build):
+    kind = pa.fixed_shape_tensor(pa.float32(), (4, 3), permutation=[1, 0])
+    storage = pa.array([list(range(12)), list(range(12, 24))], pa.list_(pa.float32(), 12))
+    tensors = pa.ExtensionArray.from_storage(kind, storage)
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, pa.schema([("im", kind), ("y", pa.int64())])) as stream:
+        stream.write_batch(pa.record_batch([tensors, pa.array([0, 1])], ["im", "y"]))
+
+    found = build(sink.getvalue(), "arrow")
+
+    assert found.array("im").tolist() == tensors.to_numpy_ndarray().tolist()
+
+
+def test_an_arrow_file_is_read_as_a_stream_is(build: Build):
+    table, contents = pa.table({"a": [1, 2, 3], "b": ["x", None, "z"]}), []
+    for make in (pa.ipc.new_stream, pa.ipc.new_file):
+        sink = io.BytesIO()
+        with make(sink, table.schema) as writer:
+            writer.write_table(table, 2)
+        contents.append(sink.getvalue())
+    stream, file = (build(content, "arrow") for content in contents)
+    assert stream.description.sha256 == file.description.sha256
+    with pytest.raises(InvalidData, match="damaged"):
+        build(contents[1][:-40], "arrow")
