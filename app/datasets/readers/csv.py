@@ -113,7 +113,7 @@ class CsvTable:
     def _pieces(self) -> Iterator[bytes]:
         """The lines of the file in pieces, without those at its end that are nothing."""
         for number, piece in enumerate(whole_lines(self.path, PIECE_BLOCKS * BLOCK_BYTES)):
-            if not number or len(self.names) == 1 or piece.strip():
+            if not number or len(self.names) == 1 or piece.strip(b"\r\n"):
                 yield piece
 
     def _parsed(self, piece: bytes, types: Mapping[str, pa.DataType], at_start: bool) -> pa.Table:

@@ -82,6 +82,16 @@ def test_pieces_that_are_parsed_side_by_side_keep_their_order(build: Build, monk
     assert dataset.column("a").to_pylist() == list(range(2000))
 
 
+def test_rows_that_are_all_missing_are_rows_though_the_delimiter_is_white(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(csv, "BLOCK_BYTES", 60)
+
+    dataset = build(b"a\tb\tc\n" + b"1\t2\t3\n" * 9 + b"\t\t\n" * 50 + b"\r\n" * 50)
+
+    assert dataset.column("a").to_pylist() == [1] * 9 + [None] * 50
+
+
 def test_a_reader_that_is_let_go_of_parses_no_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(csv, "BLOCK_BYTES", 128)
     path = tmp_path / "x.csv"
