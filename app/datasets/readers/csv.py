@@ -78,7 +78,7 @@ class CsvTable:
         types: Mapping[str, pa.DataType] = self._types
         if not self._surveyed:
             with self.open(types, blank_quotes=True) as reader:
-                types = {field.name: field.type for field in reader.schema}
+                types = self._kept(reader.schema)
         # Where all is missing so far, what is in quotes could be texts: it is refused, and all values decide.
         texts = [name for name in self.names if types[name] in _TEXTS and name not in self._yes_or_no]
         others = [name for name in self.names if name not in texts]
@@ -95,9 +95,12 @@ class CsvTable:
     def _read_plain(self) -> Iterator[pa.RecordBatch]:
         """Where nothing is quoted every line is a row: pieces of the file are parsed side by side, in their order."""
         pieces = self._pieces()
-        first = self._parsed(next(pieces), self._types, True)
+        head = next(pieces)
+        first = self._parsed(head, self._types, True)
+        types = self._kept(first.schema)
+        if any(types[field.name] != field.type for field in first.schema):
+            first = self._parsed(head, types, True)
         yield from first.to_batches()
-        types = {field.name: field.type for field in first.schema}
         ahead: deque[Future[pa.Table]] = deque()
         pool = ThreadPoolExecutor(THREADS)
         try:
@@ -109,6 +112,11 @@ class CsvTable:
                 yield from ahead.popleft().result().to_batches()
         finally:
             pool.shutdown(cancel_futures=True)
+
+    @staticmethod
+    def _kept(inferred: pa.Schema) -> dict[str, pa.DataType]:
+        """The types that are inferred, but for times of day: 12:30 is not spelt 12:30:00 where it is predicted."""
+        return {field.name: pa.string() if pa.types.is_time(field.type) else field.type for field in inferred}
 
     def _pieces(self) -> Iterator[bytes]:
         """The lines of the file in pieces, without those at its end that are nothing."""

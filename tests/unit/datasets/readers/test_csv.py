@@ -82,6 +82,34 @@ def test_pieces_that_are_parsed_side_by_side_keep_their_order(build: Build, monk
     assert dataset.column("a").to_pylist() == list(range(2000))
 
 
+TIMES = {
+    "in the first block": b"t,n\n12:30,1\n07:05,2\n,3\n",
+    "in quotes": b't,n\n"12:30",1\n"07:05",2\n,3\n',
+    "where another column makes all values decide": b"t,n\n12:30,1\n07:05,2\n" + b",3\n" * 100 + b",x\n",
+    "only later on": b"t,n\n" + b",3\n" * 100 + b"12:30,1\n07:05,2\n",
+    "beside a time with seconds": b"t,n\n12:30,1\n07:05,2\n" + b"12:30:00,3\n" * 100,
+}
+
+
+@pytest.mark.parametrize("case", TIMES)
+def test_a_time_of_day_keeps_its_spelling(build: Build, monkeypatch: pytest.MonkeyPatch, case: str):
+    monkeypatch.setattr(csv, "BLOCK_BYTES", 128)
+
+    dataset = build(TIMES[case])
+
+    assert kinds(dataset)["t"] == "categorical"
+    assert [text for text in dataset.column("t").to_pylist() if text and len(text) < 6] == ["12:30", "07:05"]
+
+
+def test_times_of_day_do_not_cost_another_pass_over_the_file(tmp_path: Path):
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"t,n\n12:30,1\n")
+
+    (batch,) = CsvTable(path, Dialect(",", '"', "utf-8", True), ["t", "n"], {}).batches()
+
+    assert batch.to_pylist() == [{"t": "12:30", "n": 1}]
+
+
 def test_rows_that_are_all_missing_are_rows_though_the_delimiter_is_white(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ):
