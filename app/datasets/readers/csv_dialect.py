@@ -6,6 +6,7 @@ guessed: the file is refused with the option that decides.
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from io import StringIO
@@ -76,11 +77,10 @@ def recognised(path: Path, options: CsvOptions, limit: int) -> Recognised:
     """What the head of the file says."""
     text_path, encoding = as_utf8(path, options.encoding, limit)
     head, before, told = _table_head(_head(text_path))
-    quote = options.quote or quote_of(head)
+    known = SPELLED.get(options.delimiter or "", options.delimiter) or told
+    quote = options.quote or quote_of(head, known)
     quoted_by = None if quote == NO_QUOTE else quote
-    delimiter = (
-        SPELLED.get(options.delimiter or "", options.delimiter) or told or _delimiter(head, quoted_by, options.decimal)
-    )
+    delimiter = known or _delimiter(head, quoted_by, options.decimal)
     rows = _rows(head, delimiter, quoted_by)
     if not rows[0]:
         raise InvalidData(Fault("file", "its first row is empty; it is no text"))
@@ -137,12 +137,15 @@ def _rows(head: Sequence[str], delimiter: str, quote: str | None) -> list[list[s
         raise InvalidData(Fault("file", "its first row is longer than 2 MiB; is a quote left open?")) from error
 
 
-def quote_of(head: Sequence[str]) -> str:
-    """The quote that values begin with; the double one where none does."""
-    lines = [line.rstrip("\r\n") for line in head]
-    edges = {quote: sum(line.startswith(quote) + line.endswith(quote) for line in lines) for quote in _QUOTES}
-    inner = {quote: sum(f"{quote}{mark}{quote}" in line for line in lines for mark in _DELIMITERS) for quote in _QUOTES}
-    return "'" if edges["'"] + inner["'"] > edges['"'] + inner['"'] else '"'
+def quote_of(head: Sequence[str], delimiter: str | None = None) -> str:
+    """The quote that most values both begin and end with; the double one where none does.
+
+    One at an end alone is an apostrophe or an inch, and what stands within the other quote is text.
+    """
+    edge = re.escape(_DELIMITERS + "\r\n" + (delimiter or ""))
+    within = "|".join(f"{quote}[^{quote}]*+(?:{quote * 2}[^{quote}]*+)*+{quote}" for quote in _QUOTES)
+    found = Counter(match[0] for match in re.findall(f"(?<![^{edge}])(?:{within})(?![^{edge}])", "".join(head)))
+    return "'" if found["'"] > found['"'] else '"'
 
 
 def _delimiter(head: Sequence[str], quote: str | None, decimal: str | None) -> str:

@@ -53,6 +53,7 @@ def test_other_encodings_are_read(loaded: Loaded, encoding: str) -> None:
 
 def test_single_quotes_and_decimal_commas_are_read(loaded: Loaded) -> None:
     assert said(loaded, "n,b,c\n1,0,'é'\n".encode()) == [301.0]
+    assert said(loaded, "n,b,c\n1,0,\"é\"\n1,0,6'\n1,0,5'\n".encode())[0] == 301.0
     assert said(loaded, 'n,b,c\n"1,5",0,é\n,0,é\n'.encode(), decimal=",") == [301.5, 310.0]
     assert said(loaded, "n;b;c\n-1,5;0;é\n".encode(), decimal=",") == [298.5]
 

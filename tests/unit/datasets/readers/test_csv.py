@@ -263,6 +263,15 @@ DIALECTS = {
     "commas inside the header's quotes": (b'"a, b, c";d\n1;2\n', [{"a, b, c": 1, "d": 2}]),
     "single quotes": (b"'a','b'\n'it,s','x'\n", [{"a": "it,s", "b": "x"}]),
     "an apostrophe": (b"a,b\nit's,x\n", [{"a": "it's", "b": "x"}]),
+    "feet beside quotes": (b'id,name,height\n1,"Smith",6\'\n2,"Smith, J",5\'\n', [
+        {"id": 1, "name": "Smith", "height": "6'"}, {"id": 2, "name": "Smith, J", "height": "5'"},
+    ]),
+    "single quotes in quotes": (b"a,b,c\n1,\"['a','b','c','d']\",2\n", [{"a": 1, "b": "['a','b','c','d']", "c": 2}]),
+    "quotes in single quotes": (b'a,b,c\n1,\'["a","b","c"]\',2\n', [{"a": 1, "b": '["a","b","c"]', "c": 2}]),
+    "words that begin with an apostrophe": (b"a,b\n's-Hertogenbosch,\"1,5\"\n't Gooi,2\n", [
+        {"a": "'s-Hertogenbosch", "b": "1,5"}, {"a": "'t Gooi", "b": "2"},
+    ]),
+    "single quotes over lines": (b"a,b\n1,'x\n''y'' z'\n", [{"a": 1, "b": "x\n'y' z"}]),
     "UTF-16 with its mark": ("a,b\n1,é\n".encode("utf-16"), [{"a": 1, "b": "é"}]),
     "no header": (b"5.1,3.5,setosa\n4.9,3.0,virginica\n", [
         {"x1": 5.1, "x2": 3.5, "x3": "setosa"}, {"x1": 4.9, "x2": 3.0, "x3": "virginica"},
@@ -281,6 +290,7 @@ def test_the_dialect_is_found_in_the_file(build: Build, case: str):
 CHOSEN = {
     "a delimiter": (b"a:b,c\n1:2,3\n", {"delimiter": ":"}, [{"a": 1, "b,c": "2,3"}]),
     "a delimiter by its name": (b"a b\n1 2\n", {"delimiter": "space"}, [{"a": 1, "b": 2}]),
+    "a delimiter between single quotes": (b"'a b' c\n'1 2' 3\n", {"delimiter": "space"}, [{"a b": "1 2", "c": 3}]),
     "no quotes": (b'a,b\n5",x\n', {"quote": "none"}, [{"a": '5"', "b": "x"}]),
     "an encoding": ("a,b\n1,é\n".encode("windows-1252"), {"encoding": "windows-1252"}, [{"a": 1, "b": "é"}]),
     "names that are years": (b"country,2019\nFrance,1\n", {"header": True}, [{"country": "France", "2019": 1}]),
