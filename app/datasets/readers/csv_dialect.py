@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from io import StringIO
 from itertools import islice
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from app.datasets.kinds import MISSING
 from app.datasets.readers.csv_encoding import as_utf8
 from app.errors import Fault, InvalidData
 
@@ -164,22 +166,29 @@ def _delimiter(head: Sequence[str], quote: str | None, decimal: str | None) -> s
 def _has_header(rows: Sequence[Sequence[str]]) -> bool:
     """Whether the first row holds names. Numbers in it speak against that, unless they could be names."""
     first, below = rows[0], rows[1:]
-    numbers = [cell for cell in first if _is_number(cell)]
+    telling = [cell for cell in first if _is_telling(cell)]
+    numbers = [cell for cell in telling if _is_number(cell)]
     if not numbers:
         return True
     if not _could_be_names(numbers):
         return False
     texts_above_numbers = any(
-        cell.strip() and not _is_number(cell) and any(values) and all(_is_number(value) for value in values if value)
+        cell.strip() and not _is_number(cell) and all(_is_number(value) for value in values)
         for position, cell in enumerate(first)
-        if (values := [row[position] for row in below if position < len(row)])
+        if _is_telling(cell)
+        if (values := [row[position] for row in below if position < len(row) and row[position] not in MISSING])
     )
     if texts_above_numbers:
         return True
-    if len(numbers) == len(first) and not _are_consecutive(numbers):
+    if len(numbers) == len(telling) and not _are_consecutive(numbers):
         return False
     message = "the first line could hold column names or values; say header=true or header=false"
     raise InvalidData(Fault("header", message))
+
+
+def _is_telling(cell: str) -> bool:
+    """Whether a cell could tell names from values: a missing value and an infinity, as they are spelt, may be both."""
+    return not cell or (cell not in MISSING and not (_is_number(cell) and not isfinite(float(cell))))
 
 
 def _could_be_names(numbers: Sequence[str]) -> bool:
@@ -203,7 +212,9 @@ def _check_names(header: Sequence[str], names: Sequence[str]) -> None:
         if name in seen:
             raise InvalidData(Fault(f"header, column {position}", f"two columns are named {name!r}; rename one"))
         seen.add(name)
-    if all(_is_number(name) for name in header) and not (_could_be_names(header) and _are_consecutive(header)):
+    telling = [name for name in header if _is_telling(name)]
+    numbers = [name for name in telling if _is_number(name)]
+    if numbers and numbers == telling and not (_could_be_names(numbers) and _are_consecutive(numbers)):
         message = "the first line holds numbers where the column names belong; say header=false if it has none"
         raise InvalidData(Fault("header", message))
 
@@ -221,4 +232,4 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    return "_" not in text  # which Python takes within a number, and no CSV reader does

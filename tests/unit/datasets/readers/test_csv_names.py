@@ -42,6 +42,30 @@ def test_blank_lines_before_the_only_column_are_nothing(build: Build):
     assert build(b"\n\r\na\n1\n2\n").read() == [{"a": 1}, {"a": 2}]
 
 
+NAMES = {
+    "a missing number": (b"nan,a\n1,2\n3,4\n", ["nan", "a"]),
+    "an infinity": (b"inf,Infinity\n1,2\n3,4\n", ["inf", "Infinity"]),
+    "alone": (b"nan\n1\n2\n", ["nan"]),
+    "an underscore between digits": (b"1_000,1_0\n1,2\n3,4\n", ["1_000", "1_0"]),
+    "beside years": (b"id,nan,2019\n1,2,3\n2,4,5\n", ["id", "nan", "2019"]),
+    "above missing numbers": (b"id,2019,2020\n1,nan,3\n2,4,NA\n", ["id", "2019", "2020"]),
+}
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_what_python_takes_for_a_number_may_be_a_name(build: Build, case: str):
+    body, names = NAMES[case]
+
+    assert list(build(body).kinds) == names
+
+
+@pytest.mark.parametrize("first", [b"nan,1.5,2", b"2,NA,2", b"nan,5,7", b"1.5,,2"])
+def test_numbers_beside_a_missing_one_are_no_names(build: Build, first: bytes):
+    dataset = build(first + b"\n1,2,3\n2,3,4\n")
+
+    assert list(dataset.kinds) == ["x1", "x2", "x3"]
+
+
 BAD = {
     "a column that has the number's name": (b",column1\n1,2\n", "header, column 2", "'column1'; rename one"),
     "two names alike": (b"a,b,a\n1,2,3\n", "header, column 3", "rename one"),
