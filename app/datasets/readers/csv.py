@@ -50,7 +50,7 @@ class CsvTable:
         self, path: Path, dialect: Dialect, names: list[str], columns: Mapping[str, Kind], lines_before: int = 0
     ) -> None:
         self.path = path
-        self._lines_before = lines_before
+        self.lines_before = lines_before
         self.dialect = dialect
         self.names = names
         declared = {name: _DECLARED[kind] for name, kind in columns.items() if kind in _DECLARED}
@@ -171,7 +171,7 @@ class CsvTable:
             block_size=BLOCK_BYTES,
             use_threads=threads,
             column_names=self.names,
-            skip_rows=self._lines_before if at_start else 0,
+            skip_rows=self.lines_before if at_start else 0,
             skip_rows_after_names=int(self.dialect.header and at_start),
         )
 

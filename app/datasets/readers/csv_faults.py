@@ -53,7 +53,7 @@ class CsvFaults:
                 quotes += chunk.count(quote.encode()) if quote else 0
         # An odd number need not be a fault (a size in inches), but an open quote always makes it odd.
         if quote and quotes % 2:
-            _check_quotes(path, self._table.dialect.delimiter, quote, 0 if has_header else 1)
+            _check_quotes(path, self._table.dialect.delimiter, quote, int(not has_header) - self._table.lines_before)
         return newlines and quotes == (in_first_line if has_header else 0)
 
     def raise_structure(self, reason: str) -> None:
@@ -103,8 +103,11 @@ class CsvFaults:
         says = "the header names" if header else "the first row has"
         for number, actual, text in found[:_MOST]:
             hint = f"; {_NO_COMMENTS}" if text.startswith("#") else ""
-            # The header is row 1 of the file; the first row of data is row 1 to people.
-            yield Fault(f"row {number - header}", f"it has {actual} values, but {says} {width} columns{hint}")
+            # The header is a row to pyarrow, as is each line before it; the first row of data is row 1 to people.
+            yield Fault(
+                f"row {number - header - self._table.lines_before}",
+                f"it has {actual} values, but {says} {width} columns{hint}",
+            )
 
     def _unconvertible(self, types: Mapping[str, pa.DataType]) -> Iterator[Fault]:
         start = found = 0

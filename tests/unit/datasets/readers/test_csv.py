@@ -178,6 +178,8 @@ BAD = {
     "a header without its newline": (b"a,b", "file", "no rows"),
     "a short row": (b"a,b\n1,2\n3\n", "row 2", "1 values"),
     "a long row": (b"a,b\n1,2\n3,4\n5,6,7\n", "row 3", "3 values"),
+    "a long row below blank lines": (b"\n\na,b\n1,2\n5,6,7\n", "row 2", "3 values"),
+    "an open quote below a delimiter": (b'sep=,\na,b\n1,x\n2,"y\n3,z\n', "row 2", "never closed"),
     "a ragged first row": (b"a,b\n1\n", "row 1", "1 values"),
     "two columns of one name": (b"a,b,a\n1,2,3\n", "header, column 3", "named 'a'"),
     "a column without a name between others": (b"a,,b\n0,1,2\n", "header, column 2", "no name"),
