@@ -12,15 +12,14 @@ from pyarrow import csv
 
 from app.datasets.feature_encoding import CategoricalFeature
 from app.datasets.kinds import MISSING
-from app.datasets.readers.csv_dialect import HEAD_CHARACTERS, CsvOptions, named, quote_of
+from app.datasets.readers.csv_dialect import HEAD_CHARACTERS, HEAD_LINES, CsvOptions, named, quote_of, table_head
 from app.datasets.readers.csv_encoding import text_as_utf8
 from app.datasets.readers.csv_types import without_missing
-from app.errors import Fault, InvalidInstances
+from app.errors import Fault, InvalidData, InvalidInstances
 from app.models.predictor import Loaded
 from app.models.tabular import check_columns
 
 _DELIMITERS = ",;\t|"
-_HEAD_LINES = 100
 _MOST_FAULTS = 10
 
 
@@ -32,9 +31,9 @@ class CsvBody:
         self._loaded = loaded
         self._decimal = options.decimal or "."
         head = io.StringIO(self._text[:HEAD_CHARACTERS].decode("utf-8-sig", "replace"), newline="")
-        lines = list(islice(head, _HEAD_LINES))
-        self._quote = quote_of(lines)
-        self._delimiter, self._names = self._header(lines)
+        lines, self._lines_before, told = _table_head(list(islice(head, HEAD_LINES)))
+        self._quote = quote_of(lines, told)
+        self._delimiter, self._names = self._header(lines, told or _DELIMITERS)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows with every column as text, of which each feature then reads its own."""
@@ -54,7 +53,12 @@ class CsvBody:
     def _open(self, **parse: object) -> csv.CSVStreamingReader:
         return csv.open_csv(
             io.BytesIO(self._text),
-            csv.ReadOptions(column_names=self._names, skip_rows_after_names=1, use_threads=not parse),
+            csv.ReadOptions(
+                column_names=self._names,
+                skip_rows=self._lines_before,
+                skip_rows_after_names=1,
+                use_threads=not parse,
+            ),
             csv.ParseOptions(
                 delimiter=self._delimiter,
                 quote_char=self._quote,
@@ -70,18 +74,18 @@ class CsvBody:
             ),
         )
 
-    def _header(self, lines: list[str]) -> tuple[str, list[str]]:
-        names = self._read_header(lines, ",")
+    def _header(self, lines: list[str], delimiters: str) -> tuple[str, list[str]]:
+        names = self._read_header(lines, delimiters[0])
         try:
             check_columns(self._loaded.encoding, names)
         except InvalidInstances:
-            for delimiter in _DELIMITERS[1:]:
+            for delimiter in delimiters[1:]:
                 with suppress(InvalidInstances):
                     others = self._read_header(lines, delimiter)
                     check_columns(self._loaded.encoding, others)
                     return delimiter, others
             raise
-        return ",", names
+        return delimiters[0], names
 
     def _read_header(self, lines: list[str], delimiter: str) -> list[str]:
         rows = text_csv.reader(lines, delimiter=delimiter, quotechar=self._quote)
@@ -89,7 +93,7 @@ class CsvBody:
             for row in rows:
                 if row:
                     return named(row)
-        raise InvalidInstances(Fault("body", "this is no CSV with a header: there is no first line"))
+        raise _headless()
 
     def _plain(self, batch: pa.RecordBatch, numbers: list[str], row: int) -> pa.RecordBatch:
         """Numbers without the spellings of missing ones, which are missing in quotes too, and with a decimal point."""
@@ -111,7 +115,7 @@ class CsvBody:
 
         def note(row: "csv.InvalidRow") -> str:
             message = f"it has {row.actual_columns} values, but the header names {row.expected_columns} columns"
-            ragged.append(Fault(f"row {row.number - 1}", message))
+            ragged.append(Fault(f"row {row.number - 1 - self._lines_before}", message))
             return "skip"
 
         with suppress(pa.ArrowInvalid), self._open(invalid_row_handler=note) as reader:
@@ -120,6 +124,17 @@ class CsvBody:
                     break
         message = f"it cannot be read as CSV ({str(error).splitlines()[0][:200]})"
         return InvalidInstances(ragged[:_MOST_FAULTS] or Fault("body", message))
+
+
+def _table_head(lines: list[str]) -> tuple[list[str], int, str | None]:
+    try:
+        return table_head(lines)
+    except InvalidData as error:
+        raise _headless() from error
+
+
+def _headless() -> InvalidInstances:
+    return InvalidInstances(Fault("body", "this is no CSV with a header: there is no first line"))
 
 
 def _refuse_points(column: pa.Array, name: str, before: int) -> None:

@@ -22,7 +22,7 @@ from app.errors import Fault, InvalidData
 NO_QUOTE = "none"
 SPELLED = {"tab": "\t", "space": " "}
 HEAD_CHARACTERS = 2 << 20
-_HEAD_LINES = 1000
+HEAD_LINES = 1000
 _HEAD_ROWS = 100
 _DELIMITERS = ",;\t|"
 _QUOTES = "\"'"
@@ -78,7 +78,7 @@ class Recognised:
 def recognised(path: Path, options: CsvOptions, limit: int) -> Recognised:
     """What the head of the file says."""
     text_path, encoding = as_utf8(path, options.encoding, limit)
-    head, before, told = _table_head(_head(text_path))
+    head, before, told = table_head(_head(text_path))
     known = SPELLED.get(options.delimiter or "", options.delimiter) or told
     quote = options.quote or quote_of(head, known)
     quoted_by = None if quote == NO_QUOTE else quote
@@ -101,10 +101,10 @@ def _head(path: Path) -> list[str]:
         head = file.read(HEAD_CHARACTERS)
     if not head.strip():
         raise InvalidData(Fault("file", "the file is empty"))
-    return list(islice(StringIO(head, newline=""), _HEAD_LINES))
+    return list(islice(StringIO(head, newline=""), HEAD_LINES))
 
 
-def _table_head(lines: list[str]) -> tuple[list[str], int, str | None]:
+def table_head(lines: list[str]) -> tuple[list[str], int, str | None]:
     """The lines from the first of the table on, how many stand before it, and the delimiter that they tell."""
     blank = next((number for number, line in enumerate(lines) if line.strip("\r\n")), len(lines))
     if blank == len(lines):

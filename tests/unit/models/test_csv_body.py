@@ -64,15 +64,32 @@ def test_a_blank_line_is_a_missing_value_of_the_only_feature(add: Add, predictor
     assert said(predictor.load("one"), b"n\n1\n\n3\n") == [1.0, 10.0, 3.0]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\r\nn,b,c\r\n1,0,NA\r\n",
+        b"\xef\xbb\xbf\n\nn;b;c\n1;0;NA\n",
+        b"sep=;\r\nn;b;c\r\n1;0;NA\r\n",
+        b"\nSEP=:\n\nn:b:c\n1:0:NA\n",
+        b"\n" * 200 + b"n,b,c\n1,0,NA\n",
+    ],
+)
+def test_what_stands_before_the_header_is_no_row_as_in_an_upload(loaded: Loaded, body: bytes) -> None:
+    assert said(loaded, body) == [401.0]
+
+
 BAD: dict[str, tuple[bytes, dict[str, str], str, str]] = {
     "a row too short": (b"n,b,c\n1,0,x\n1,0\n", {}, "row 2", "2 values, but the header names 3"),
     "rows too long": (b"n,b,c\n1,0,x,y\n1,0,x,z\n", {}, "row 1", "4 values"),
     "Latin-1 that nobody declared": (b"n,b,c\n1,0,x\n1,0,\xe9\n", {}, "line 3", "encoding="),
     "a point beside decimal commas": (b"n;b;c\n1,5;0;x\n1.5;0;x\n", {"decimal": ","}, "row 2, column n", "has a point"),
+    "a row too long below blank lines": (b"\n\nn,b,c\n1,0,x\n1,0,x,y\n", {}, "row 2", "4 values"),
     "no UTF-16": (b"n,b,c\n1,0,x\n", {"encoding": "utf-16"}, "encoding", "not utf-16"),
     "no encoding": (b"n,b,c\n1,0,x\n", {"encoding": "klingon"}, "encoding", "klingon"),
     "the numbers of the rows": (b",n,b,c\n0,1,0,x\n", {}, "column column1", "no such feature"),
     "nothing": (b"", {}, "body", "no first line"),
+    "blank lines": (b"\r\n\r\n", {}, "body", "no first line"),
+    "a delimiter and nothing else": (b"sep=;\n", {}, "body", "no first line"),
 }
 
 
