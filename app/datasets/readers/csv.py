@@ -27,12 +27,9 @@ BLOCK_BYTES = ROW_BYTES
 PIECE_BLOCKS = 1
 THREADS = min(4, os.cpu_count() or 1)
 _TEXTS = (pa.string(), pa.null())
-_DECLARED: Mapping[Kind, pa.DataType] = {
-    Kind.NUMERIC: pa.float64(),
-    Kind.CATEGORICAL: pa.string(),
-    # Read as text, because more spellings of yes and no are taken when a column is declared boolean.
-    Kind.BOOLEAN: pa.string(),
-}
+_NUMBERS = (pa.int64(), pa.null(), pa.float64())
+# Text for booleans too, because more spellings of yes and no are taken where a column is declared to be one.
+_READ_AS_TEXT = (Kind.CATEGORICAL, Kind.BOOLEAN)
 
 
 def read(upload: Upload) -> Content:
@@ -53,9 +50,10 @@ class CsvTable:
         self.lines_before = lines_before
         self.dialect = dialect
         self.names = names
-        declared = {name: _DECLARED[kind] for name, kind in columns.items() if kind in _DECLARED}
-        self._types: dict[str, pa.DataType] = {name: kind for name, kind in declared.items() if name in self.names}
-        self._yes_or_no = {name for name, kind in columns.items() if kind is Kind.BOOLEAN}
+        self._types = {name: pa.string() for name in names if columns.get(name) in _READ_AS_TEXT}
+        # Numbers that are declared get the type that is inferred, if it is one of numbers: whole ones may be large.
+        self._numbers = {name for name, kind in columns.items() if kind is Kind.NUMERIC}
+        self._no_texts = self._numbers | {name for name, kind in columns.items() if kind is Kind.BOOLEAN}
         self._surveyed = False
         self._is_plain = False
         self._is_plain = CsvFaults(self).check_bytes()
@@ -78,9 +76,9 @@ class CsvTable:
         types: Mapping[str, pa.DataType] = self._types
         if not self._surveyed:
             with self.open(types, blank_quotes=True) as reader:
-                types = self._kept(reader.schema)
+                types = self._kept({field.name: field.type for field in reader.schema})
         # Where all is missing so far, what is in quotes could be texts: it is refused, and all values decide.
-        texts = [name for name in self.names if types[name] in _TEXTS and name not in self._yes_or_no]
+        texts = [name for name in self.names if types[name] in _TEXTS and name not in self._no_texts]
         others = [name for name in self.names if name not in texts]
         with ExitStack() as stack:
             readers = [
@@ -97,8 +95,9 @@ class CsvTable:
         pieces = self._pieces()
         head = next(pieces)
         first = self._parsed(head, self._types, True)
-        types = self._kept(first.schema)
-        if any(types[field.name] != field.type for field in first.schema):
+        inferred = {field.name: field.type for field in first.schema}
+        types = self._kept(inferred)
+        if types != inferred:
             first = self._parsed(head, types, True)
         yield from first.to_batches()
         ahead: deque[Future[pa.Table]] = deque()
@@ -113,10 +112,11 @@ class CsvTable:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    @staticmethod
-    def _kept(inferred: pa.Schema) -> dict[str, pa.DataType]:
+    def _kept(self, inferred: Mapping[str, pa.DataType]) -> dict[str, pa.DataType]:
         """The types that are inferred, but for times of day: 12:30 is not spelt 12:30:00 where it is predicted."""
-        return {field.name: pa.string() if pa.types.is_time(field.type) else field.type for field in inferred}
+        texts = {name: pa.string() for name, kind in inferred.items() if pa.types.is_time(kind)}
+        numbers = {name: pa.float64() for name in self._numbers if inferred.get(name, pa.null()) not in _NUMBERS}
+        return {**inferred, **texts, **numbers}
 
     def _pieces(self) -> Iterator[bytes]:
         """The lines of the file in pieces, without those at its end that are nothing."""
@@ -137,7 +137,7 @@ class CsvTable:
             if self._surveyed:
                 CsvFaults(self).raise_conversion(self._types, reason)
             self._surveyed = True
-            self._types = survey(self.text_batches(), self.names, self.dialect.decimal) | self._types
+            self._types = self._kept(survey(self.text_batches(), self.names, self.dialect.decimal)) | self._types
         except pa.ArrowInvalid as error:
             CsvFaults(self).raise_structure(str(error))
             message = f"it cannot be read as CSV ({str(error).splitlines()[0][:200]}); are the quotes right?"

@@ -148,6 +148,40 @@ def test_declared_kinds_override_what_would_be_inferred(build: Build):
     ]
 
 
+BIG = 9007199254740993
+DECLARED = {
+    "alone": (b"a,b\n%d,x\n", [BIG]),
+    "in quotes": (b'a,b\n"%d",x\n"",y\n', [BIG, None]),
+    "below missing values": (b"a,b\n" + b",x\n" * 200 + b"%d,x\n", [None] * 200 + [BIG]),
+    "below missing values in quotes": (b"a,b\n" + b'"NA","x"\n' * 200 + b"%d,x\n", [None] * 200 + [BIG]),
+    "beside what makes all values decide": (b"a,b\n%d,1\n" + b"1,1\n" * 200 + b"1,x\n", [BIG] + [1] * 201),
+    "above a fraction": (b"a,b\n" + b"3,x\n" * 200 + b"1.5,x\n", [3] * 200 + [1.5]),
+    "nothing but missing values in quotes": (b'a,b\n"",x\n"NA",y\n', [None, None]),
+}
+
+
+@pytest.mark.parametrize("case", DECLARED)
+def test_numbers_that_are_declared_are_those_that_would_be_inferred(
+    build: Build, monkeypatch: pytest.MonkeyPatch, case: str
+):
+    monkeypatch.setattr(csv, "BLOCK_BYTES", 256)
+    body, values = DECLARED[case]
+
+    dataset = build(body.replace(b"%d", str(BIG).encode()), columns={"a": "numeric"})
+
+    assert dataset.column("a").to_pylist() == values
+    assert kinds(dataset)["a"] == "numeric"
+
+
+@pytest.mark.parametrize("body", [b"a,b\ntrue,1\n", b"a,b\n2020-01-02,1\n", b"a,b\n12:30,1\n", b'a,b\n"x",1\n'])
+def test_what_is_declared_numeric_and_is_none_is_refused(build: Build, body: bytes):
+    with pytest.raises(InvalidData) as caught:
+        build(body, columns={"a": "numeric"})
+
+    assert caught.value.faults[0].location == "row 1, column a"
+    assert "is not a number" in caught.value.faults[0].message
+
+
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
 def test_other_delimiters_are_recognised(build: Build, delimiter: str):
     assert build(f"a{delimiter}b\n1{delimiter}x\n".encode()).read() == [{"a": 1, "b": "x"}]
