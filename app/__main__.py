@@ -81,6 +81,8 @@ def backup(
     from app.database import Database
     from app.storage import Storage
 
+    if not settings.data_dir.is_dir() or not any(settings.data_dir.iterdir()):
+        _refuse(BackupError(f"{settings.data_dir} holds no data; say with --data-dir where it is."))
     try:
         size = write(Database(settings.resolved_database_url), Storage(settings.data_dir), file)
     except BackupError as error:
@@ -99,6 +101,8 @@ def restore(
     from app.restore import restore as read
     from app.storage import Storage
 
+    if not file.is_file():
+        _refuse(BackupError(f"There is no file {file}."))
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     try:
         counts = read(Database(settings.resolved_database_url), Storage(settings.data_dir), file)

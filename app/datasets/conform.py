@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.datasets.kinds import WAY_OUT, Kind, stored_type, to_float
+from app.datasets.kinds import WAY_OUT, Kind, as_numbers, stored_type
 from app.errors import Fault, InvalidData
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -53,7 +53,7 @@ def _stored(column: pa.Array, target: pa.DataType, place: Place) -> pa.Array:
         if pa.types.is_timestamp(target):
             is_finer = getattr(column.type, "unit", None) == "ns"
             return column.cast(pa.timestamp("us", getattr(column.type, "tz", None)), safe=not is_finer).cast(target)
-        return to_float(column) if target == pa.float64() else column.cast(target)
+        return as_numbers(column) if target == pa.float64() else column.cast(target)
     except pa.ArrowInvalid as error:
         raise InvalidData(Fault(f"column {place.column}", f"a value is too large for {target}")) from error
 

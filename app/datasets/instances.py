@@ -110,7 +110,7 @@ def _encode_columns(features: tuple[Feature, ...], columns: Sequence[list[Any]],
 
 def _encode_column(feature: Feature, values: list[Any], faults: _Faults) -> Matrix:
     if isinstance(feature, CategoricalFeature):
-        known = frozenset(feature.levels)
+        known = frozenset() if all(isinstance(value, str) for value in values) else frozenset(feature.levels)
         texts = [_category(value, row, feature.name, known, faults) for row, value in enumerate(values)]
         return feature.indicators(feature.codes(pa.array(texts, pa.string())))
     if isinstance(feature, ArrayFeature):

@@ -69,14 +69,12 @@ def stored_type(given: pa.DataType) -> pa.DataType | None:
     return pa.string() if _is_text(given) else None
 
 
-def to_float(column: Any, safe: bool = False) -> Any:
-    """An array in float64, rounded where need be. Arrow's own cast of decimals is off by a unit in the last place."""
-    return (column.cast(pa.string()) if pa.types.is_decimal(column.type) else column).cast(pa.float64(), safe=safe)
+def as_numbers(column: Any) -> Any:
+    """Numbers or booleans in float64; a whole number beyond 2⁵³ becomes the nearest one there is.
 
-
-def as_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Numbers or booleans in float64; a whole number beyond 2⁵³ becomes the nearest one there is."""
-    return column.cast(pa.float64(), safe=False)
+    Decimals go by way of their text: Arrow's own cast of them is off by a unit in the last place now and then.
+    """
+    return (column.cast(pa.string()) if pa.types.is_decimal(column.type) else column).cast(pa.float64(), safe=False)
 
 
 def kind_of(stored: pa.DataType) -> Kind:

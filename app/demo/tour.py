@@ -1,5 +1,6 @@
 """The tour from start to end: `onelayer demo`."""
 
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -41,7 +42,8 @@ def _tell(console: Console) -> None:
         console.print(f"Ready at {server.url} after {seconds:.1f} s.")
         linear.tell(client, console)
         softmax.tell(client, console)
-    console.print("\nThe server is stopped. Start one that stays: [bold]onelayer serve[/]")
+    command = "onelayer" if shutil.which("onelayer") else ".venv/bin/onelayer"
+    console.print(f"\nThe server is stopped. Start one that stays: [bold]{command} serve[/]")
 
 
 @contextmanager

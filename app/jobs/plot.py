@@ -98,4 +98,9 @@ def _scale(axes: "Axes", rows: Sequence[EpochRow], may_be_logarithmic: bool) -> 
     """A loss that falls by orders of magnitude is seen on a logarithmic scale alone."""
     losses = [loss for row in rows for loss in (row.train_loss, row.validation_loss) if loss is not None]
     if may_be_logarithmic and losses and min(losses) > 0 and max(losses) / min(losses) > 50:
+        from matplotlib.ticker import FuncFormatter, NullFormatter
+
         axes.set_yscale("log")
+        # Matplotlib's own labels are formulas, which other pictures of this process may have switched off.
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from app.datasets.encoding import Encoding
 from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature, Feature, Matrix
-from app.datasets.kinds import to_float
+from app.datasets.kinds import as_numbers
 from app.errors import Fault, InvalidInstances
 
 _MOST_FAULTS = 10
@@ -82,7 +82,7 @@ def _numbers(column: pa.Array, name: str, boolean: bool, first_row: int, faults:
         faults.append(Fault(f"row {first_row + 1}, column {name}", f"the column is {kind}, not {what}"))
         return pa.nulls(len(column), pa.float64())
     # Through unsafe casts, as JSON does: an integer beyond 2⁵³ is rounded.
-    numbers = to_float(column)
+    numbers = as_numbers(column)
     good = pc.is_finite(numbers)
     if boolean:
         good = pc.and_(good, pc.or_(pc.equal(numbers, 0.0), pc.equal(numbers, 1.0)))
@@ -134,12 +134,12 @@ def _note(good: pa.Array, column: pa.Array, name: str, message: str, first_row: 
 def _texts(column: pa.Array, feature: CategoricalFeature, first_row: int, faults: list[Fault]) -> pa.Array:
     """As an upload spelt them: a column of any numbers has 1e+15, and one of texts may have 1.0 where others have 1."""
     kind, name = column.type, feature.name
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind) or kind == pa.uint64():
-        numbers = to_float(column)
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_integer(kind):
+        numbers = as_numbers(column)
         whole = pc.equal(pc.round(numbers), numbers)
         _note(whole, column, name, "not a category; give it as a text", first_row, faults)
         numbers = pc.if_else(pc.fill_null(whole, False), numbers, None)
-        plain = numbers.cast(pa.int64(), safe=False).cast(pa.string())
+        plain = (column if pa.types.is_integer(kind) else numbers.cast(pa.int64(), safe=False)).cast(pa.string())
         spellings = plain, numbers.cast(pa.string()), pc.binary_join_element_wise(plain, "0", ".")
         levels = pa.array(feature.levels, pa.string())
         return pc.coalesce(*(pc.if_else(pc.is_in(texts, levels), texts, None) for texts in spellings), plain)

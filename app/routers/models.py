@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, File, Form, Path, Query, Request, Upload
 from starlette.responses import Response
 
 from app.datasets.pictures import PNG, SVG
-from app.errors import Fault, InvalidRequest
+from app.errors import Fault, InvalidRequest, UnsupportedMediaType
 from app.identifiers import NAME_PATTERN, is_name
 from app.models import pictures
 from app.models.coefficients import coefficients
@@ -51,6 +51,8 @@ _FILE: dict[int | str, dict[str, Any]] = {
 
 async def _known_parts(request: Request) -> None:
     """Refuse a part that nobody would read, such as a misspelt `name`, and a text where the file belongs."""
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise UnsupportedMediaType("A model comes as a file of a form, such as curl -F file=@model.json.")
     parts = (await request.form()).multi_items()
     counts = Counter(name for name, _ in parts)
     faults = [

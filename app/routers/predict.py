@@ -25,6 +25,7 @@ from app.models.prediction import PLAIN, Answer, Wish, check_level
 from app.models.predictor import Loaded
 from app.models.replies import JSON, WRITERS
 from app.problems import faults_of
+from app.routers.charset import encoding_said
 from app.routers.dependencies import check_single
 from app.routers.guard import GuardedRoute
 from app.routers.json_body import check_width
@@ -178,6 +179,9 @@ def _options(request: Request, media_type: str) -> BodyOptions:
         raise InvalidRequest(faults_of(error.errors(include_url=False), given)) from error
     if media_type != CSV and (foreign := options.model_fields_set & {"encoding", "decimal"}):
         raise InvalidRequest([Fault(name, "this option applies to CSV alone") for name in sorted(foreign)])
+    if media_type == CSV:
+        said = encoding_said(request.headers.get("content-type", ""), options.encoding)
+        return options.model_copy(update={"encoding": said})
     return options
 
 

@@ -202,7 +202,7 @@ def _candidates(setting: Setting, resume: State | None) -> list[Candidate]:
             diverged = int(resume.memory["diverged"][number])
         kept = replace(setting, options=own, start=start, velocity=velocity)
         candidate = Candidate(number, given, kept, diverged_in=diverged or None)
-        if diverged and resume is not None:
+        if diverged and resume is not None and "figures" in resume.memory:
             candidate.figures = [
                 None if np.isnan(figure) else float(figure) for figure in resume.memory["figures"][number]
             ]

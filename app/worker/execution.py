@@ -92,15 +92,25 @@ class Execution:
     def _run(self) -> None:
         spec = Spec.model_validate(self._job.spec)
         prepared = prepare(spec, self._job, self._catalogue, self._storage)
-        device = _device(spec, prepared.problem)
+        found = self._try_on(_device(spec, prepared.problem), spec, prepared)
+        if found is None:
+            log.warning("the GPU's memory does not hold the training, which goes to the CPU", job=self._job.id)
+            devices.release()
+            found = self._train_on("cpu", spec, prepared)
+        outcome, record = found
+        self._conclude(spec, prepared, finite_or_diverged(outcome), record)
+
+    def _try_on(self, device: str, spec: Spec, prepared: Prepared) -> tuple[Outcome, dict[str, Any]] | None:
+        """The training, or None where it found no room on a device that it need not be on.
+
+        None, so that the error is gone with all that it holds of the device's memory.
+        """
         try:
-            outcome, record = self._train_on(device, spec, prepared)
+            return self._train_on(device, spec, prepared)
         except DeviceFull:
             if spec.device != "auto" or self._has_begun():
                 raise
-            log.warning("the GPU's memory does not hold the training, which goes to the CPU", job=self._job.id)
-            outcome, record = self._train_on("cpu", spec, prepared)
-        self._conclude(spec, prepared, finite_or_diverged(outcome), record)
+            return None
 
     def _train_on(self, device: str, spec: Spec, prepared: Prepared) -> tuple[Outcome, dict[str, Any]]:
         """The training's end, and its receipt."""

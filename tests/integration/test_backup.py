@@ -125,3 +125,11 @@ def test_a_damaged_backup_is_refused_and_leaves_nothing(
     assert not (tmp_path / "data" / "datasets").exists()
     assert list((tmp_path / "data" / "staging").iterdir()) == []
     assert onelayer("restore", kept[0], "--data-dir", tmp_path / "data").returncode == 0
+
+
+def test_a_backup_of_nothing_and_a_restore_of_nothing_leave_nothing(tmp_path: Path) -> None:
+    done = onelayer("backup", tmp_path / "kept.tar", "--data-dir", tmp_path / "elsewhere")
+    assert (done.returncode, "--data-dir" in done.stderr) == (1, True)
+    done = onelayer("restore", tmp_path / "kept.tar", "--data-dir", tmp_path / "new")
+    assert (done.returncode, "There is no file" in done.stderr) == (1, True)
+    assert list(tmp_path.iterdir()) == []

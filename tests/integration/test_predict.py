@@ -283,3 +283,23 @@ def test_the_level_of_an_interval_that_a_job_is_not_to_tell_is_refused(server: R
 def test_options_in_the_address_of_a_json_body_are_refused_and_not_ignored(server: RunningServer) -> None:
     reply = server.client.post("/predict?top_k=3", json={"model": "predict-line", "instances": [[1, 2, 3]]})
     check(reply, 422, "query")
+
+
+def test_the_charset_of_csv_to_predict_is_its_encoding(server: RunningServer) -> None:
+    table = "ort,y\nköln,1\nbonn,2\nköln,1\nbonn,2\n"
+    options = {"params": {"name": "predict-orte", "target": "y"}, "headers": {"Content-Type": "text/csv"}}
+    assert server.client.post("/datasets", content=table.encode(), **options).status_code == 201
+    server.train(dataset="predict-orte", model="linear", solver="exact", model_name="predict-orte")
+
+    def ask(kind: str, **params: str) -> httpx.Response:
+        body, asked = "ort\nköln\nbonn\n".encode("latin-1"), {"model": "predict-orte", **params}
+        return server.client.post("/predict", params=asked, content=body, headers={"Content-Type": kind})
+
+    for reply in (ask("text/csv; charset=iso-8859-1"), ask("text/csv", encoding="latin-1")):
+        assert reply.json()["predictions"] == pytest.approx([1, 2])
+    assert ask("text/csv; charset=iso-8859-1", encoding="utf-8").status_code == 422
+
+
+def test_a_model_that_comes_as_no_form_is_told_how(server: RunningServer) -> None:
+    reply = server.client.post("/models", json={"weights": [[1.0]]})
+    assert (reply.status_code, "-F file=@" in reply.json()["detail"]) == (415, True)

@@ -144,6 +144,8 @@ def quote_of(head: Sequence[str], delimiter: str | None = None) -> str:
 
     One at an end alone is an apostrophe or an inch, and what stands within the other quote is text.
     """
+    if not any("'" in line for line in head):
+        return '"'
     edge = re.escape(_DELIMITERS + "\r\n" + (delimiter or ""))
     within = "|".join(f"{quote}[^{quote}]*+(?:{quote * 2}[^{quote}]*+)*+{quote}" for quote in _QUOTES)
     found = Counter(match[0] for match in re.findall(f"(?<![^{edge}])(?:{within})(?![^{edge}])", "".join(head)))
@@ -183,6 +185,8 @@ def _has_header(rows: Sequence[Sequence[str]]) -> bool:
     if len(numbers) == len(telling) and not _are_consecutive(numbers):
         return False
     message = "the first line could hold column names or values; say header=true or header=false"
+    if not below:
+        message += ". There is one line alone: curl -d leaves line ends out, and --data-binary keeps them"
     raise InvalidData(Fault("header", message))
 
 

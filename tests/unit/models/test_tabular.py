@@ -52,3 +52,14 @@ def test_a_text_with_a_point_is_a_level_of_whole_numbers_too(value: float) -> No
 def test_times_of_day_are_texts() -> None:
     column = pa.array([12 * 3600], pa.time32("s"))
     assert encode_table(encoding("12:00:00"), pa.table({"c": column})).tolist() == [[1, 0]]
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.int64(), pa.uint16(), pa.uint64(), pa.float32(), pa.decimal128(5, 2)])
+def test_whole_numbers_of_any_type_find_a_level_with_a_point(kind: pa.DataType) -> None:
+    column = pa.array([2, 1, 7], kind)
+    assert encode_table(encoding("1.0", "2.0"), pa.table({"c": column})).tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 1]]
+
+
+def test_a_whole_number_beyond_a_float_is_its_own_level() -> None:
+    levels = encoding("9007199254740992", "9007199254740993")
+    assert encode_table(levels, pa.table({"c": [2**53 + 1, 2**53]})).tolist() == [[0, 1, 0], [1, 0, 0]]
