@@ -41,7 +41,7 @@ class ArrayWriter:
         if values.shape[1:] != self._shape:
             message = f"its shape is {list(values.shape[1:])}, but {list(self._shape or ())} in the first row"
             raise InvalidData(Fault(f"row {self.rows + 1}, column {self._name}", message))
-        if self._type == np.uint8 != values.dtype:
+        if self._type == np.uint8 and values.dtype != np.uint8:
             message = f"its elements are {values.dtype}, but bytes in the first row; give all of them in one type"
             raise InvalidData(Fault(f"row {self.rows + 1}, column {self._name}", message))
         for start in range(0, len(values), _CHUNK_ROWS):

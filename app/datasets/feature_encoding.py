@@ -156,13 +156,13 @@ _FROM_KIND: Mapping[str, Callable[..., Feature]] = {
 }
 
 
-def told_apart(names: Iterable[str]) -> list[str]:
-    """The names, each that was there before with a number behind it."""
-    found: dict[str, None] = {}
+def told_apart(names: Iterable[str], key: Callable[[str], str] = str) -> list[str]:
+    """The names, each that was there before, or one of the same key, with a number behind it."""
+    found: dict[str, str] = {}
     for name in names:
         told, number = name, 1
-        while told in found:
+        while key(told) in found:
             number += 1
             told = f"{name} ({number})"
-        found[told] = None
-    return list(found)
+        found[key(told)] = told
+    return list(found.values())

@@ -33,6 +33,7 @@ ROW_BYTES = 64
 MEASURED_ENTRIES = 32_000_000
 """Features that are widened and measured at a time: 128 MB."""
 FULL = "out of memory", "ALLOC_FAILED"
+"""What errors of CUDA and of cuBLAS say where the device has no memory left."""
 RECORDED_STEPS = 1000
 """5000 to 15 000 kernels: up to 0.2 s to record, and less than that to run."""
 

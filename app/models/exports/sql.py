@@ -7,7 +7,7 @@ expressions of a depth of 1000 at most.
 
 from collections.abc import Iterator, Sequence
 
-from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature, Feature
+from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature, Feature, told_apart
 from app.errors import Unsupported
 from app.models.predictor import Loaded
 from app.models.weights import Matrix
@@ -141,14 +141,7 @@ def _sum(terms: Sequence[str]) -> str:
 
 def _told_apart(prefix: str, names: Sequence[str]) -> list[str]:
     """A column's name for each; of those that differ in case alone, the later ones get a number."""
-    found: dict[str, str] = {}
-    for name in names:
-        told, number = f"{prefix}:{name}", 1
-        while told.lower() in found:
-            number += 1
-            told = f"{prefix}:{name} ({number})"
-        found[told.lower()] = told
-    return list(found.values())
+    return told_apart([f"{prefix}:{name}" for name in names], key=str.lower)
 
 
 def _quoted(name: str) -> str:
