@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.running_server import RunningServer
@@ -38,6 +39,12 @@ def until(holds: Callable[[], Any], seconds: float = 15) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_to_do(server: RunningServer) -> None:
+    """The server is shared: a job that an earlier test left behind would count among those of the test."""
+    until(lambda: sum(value(server, "onelayer_jobs", status=status) for status in ("queued", "running")) == 0, 60)
 
 
 def test_requests_are_counted_by_route_and_status(server: RunningServer) -> None:
