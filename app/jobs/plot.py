@@ -19,6 +19,7 @@ _ACCURACIES = (
     ("train_accuracy", "train accuracy", "C1", "--"),
     ("validation_accuracy", "validation accuracy", "C2", "-."),
 )
+_OTHERS = "train loss of other candidates"
 ASTRAY = 2.0
 """Losses of other candidates are drawn up to so many times those of the best."""
 _drawing = Lock()
@@ -38,11 +39,12 @@ def draw(rows: Sequence[EpochRow], spec: dict[str, Any], media_type: str) -> byt
 
         figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.add_subplot()
+        others: list[Any] = []
         for number in sorted({row.candidate for row in rows} - {best}):
             own = [row for row in rows if row.candidate == number]
-            _curves(axes, own, _LOSSES[:1], color="0.8", label="_", linewidth=0.8)
+            others += _curves(axes, own, _LOSSES[:1], color="0.7", label=_OTHERS, linewidth=0.8)
         rows = [row for row in rows if row.candidate == best]
-        lines = _curves(axes, rows, _LOSSES)
+        lines = _curves(axes, rows, _LOSSES) + others[:1]
         axes.set(xlabel="epoch", ylabel=f"loss ({spec.get('loss')})")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(visible=True, alpha=0.3)

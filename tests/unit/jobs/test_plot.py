@@ -39,3 +39,16 @@ def test_a_logarithmic_axis_is_labelled_with_numbers_and_no_formulas():
         picture = plot.draw(rows, {"loss": "squared", "model": "linear"}, "image/svg+xml").decode()
     assert "mathdefault" not in picture
     assert "<!-- 0.01 -->" in picture
+
+
+def test_the_legend_says_once_what_the_grey_curves_are():
+    rows = [
+        EpochRow(job_id="j", epoch=epoch, train_loss=loss, learning_rate=0.1, seconds=0.1, candidate=candidate)
+        for candidate, loss in enumerate([0.5, 0.6, 0.7])
+        for epoch in (1, 2)
+    ]
+    swept = plot.draw(rows, {"loss": "squared", "model": "linear"}, "image/svg+xml").decode()
+    alone = plot.draw(rows[:2], {"loss": "squared", "model": "linear"}, "image/svg+xml").decode()
+
+    assert swept.count("<!-- train loss of other candidates -->") == 1
+    assert "other candidates" not in alone
