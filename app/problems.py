@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -21,6 +22,7 @@ from app import errors
 from app.database import is_passing
 from app.errors import Fault, OnelayerError
 from app.identifiers import NAME_PATTERN, NAME_RULE, new_id
+from app.suggestion import field_like
 
 MOST_FAULTS = 100
 """A reply names so many; a request with more is not mended one by one."""
@@ -89,7 +91,9 @@ async def _on_own(request: Request, error: Exception) -> Response:
 
 async def _on_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return response(errors.InvalidRequest(faults_of(error.errors(), error.body, placed=True)))
+    body = getattr(request.scope.get("route"), "body_field", None)
+    kind = None if body is None else body.field_info.annotation
+    return response(errors.InvalidRequest(faults_of(error.errors(), error.body, kind, placed=True)))
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
@@ -124,14 +128,16 @@ async def _on_fault(request: Request, error: Exception) -> Response:
     return response(errors.InternalError(f"A fault of the server; its log holds more under {fault_id}."))
 
 
-def faults_of(found: Iterable[Any], body: Any = None, placed: bool = False) -> Sequence[Fault]:
-    """The faults that a pydantic validation found in a body, one for each field of the request.
+def faults_of(
+    found: Iterable[Any], body: Any = None, kind: type[BaseModel] | None = None, placed: bool = False
+) -> Sequence[Fault]:
+    """The faults that a pydantic validation found in a body of this kind, one for each field of the request.
 
     The framework puts before each location the place of the request where it lies (`placed`).
     """
     messages: dict[str, list[str]] = {}
     for fault in found:
-        messages.setdefault(_location(fault, body, placed), []).append(_message(fault))
+        messages.setdefault(_location(fault, body, placed), []).append(_message(fault, kind))
     return [Fault(location, ", or ".join(dict.fromkeys(said))) for location, said in messages.items()]
 
 
@@ -162,9 +168,10 @@ def _without_tags(parts: Sequence[str | int], body: Any, missing: bool) -> Itera
             yield part
 
 
-def _message(fault: Any) -> str:
+def _message(fault: Any, kind: type[BaseModel] | None) -> str:
     if fault["type"] == "extra_forbidden":
-        return "no such field; see /docs for the fields there are"
+        meant = None if kind is None else field_like(str(fault["loc"][-1]), kind)
+        return f"no such field; {f'did you mean {meant}? See' if meant else 'see'} /docs for the fields there are"
     if fault["type"] in ("model_attributes_type", "model_type"):
         return "a JSON object is needed, sent with Content-Type: application/json"
     if fault["type"] == "json_invalid" and isinstance(fault["loc"][-1], int):

@@ -227,4 +227,4 @@ def _parse(body: bytes, services: Services) -> InferRequest:
     try:
         return InferRequest.model_validate(given)
     except ValidationError as error:
-        raise InvalidRequest(faults_of(error.errors(include_url=False), given)) from error
+        raise InvalidRequest(faults_of(error.errors(include_url=False), given, InferRequest)) from error

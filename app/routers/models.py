@@ -40,7 +40,7 @@ AliasPath = Annotated[
 _PICTURES: dict[int | str, dict[str, Any]] = {
     200: {"content": {kind: {"schema": {"type": "string"}} for kind in (SVG, PNG)}}
 }
-_IMPORT_PARTS = {"file", "name", "shared"}
+_IMPORT_PARTS = ("file", "name", "shared")
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The file.",
@@ -55,9 +55,8 @@ async def _known_parts(request: Request) -> None:
         raise UnsupportedMediaType("A model comes as a file of a form, such as curl -F file=@model.json.")
     parts = (await request.form()).multi_items()
     counts = Counter(name for name, _ in parts)
-    faults = [
-        Fault(name, "no such field; see /docs for the fields there are") for name in counts.keys() - _IMPORT_PARTS
-    ]
+    listed = ", ".join(_IMPORT_PARTS)
+    faults = [Fault(name, f"no such part; the parts are {listed}") for name in counts if name not in _IMPORT_PARTS]
     faults += [Fault(name, "this part is given twice") for name, count in counts.items() if count > 1]
     if any(name == "file" and isinstance(value, str) for name, value in parts):
         faults.append(Fault("file", "this is a text; send a file that was exported, such as curl -F file=@model.json"))

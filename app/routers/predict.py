@@ -176,7 +176,7 @@ def _options(request: Request, media_type: str) -> BodyOptions:
     try:
         options = BodyOptions.model_validate(given)
     except ValidationError as error:
-        raise InvalidRequest(faults_of(error.errors(include_url=False), given)) from error
+        raise InvalidRequest(faults_of(error.errors(include_url=False), given, BodyOptions)) from error
     if media_type != CSV and (foreign := options.model_fields_set & {"encoding", "decimal"}):
         raise InvalidRequest([Fault(name, "this option applies to CSV alone") for name in sorted(foreign)])
     if media_type == CSV:
@@ -192,7 +192,7 @@ def _parse(body: bytes, services: Services) -> PredictRequest:
     try:
         asked = PredictRequest.model_validate(given)
     except ValidationError as error:
-        raise InvalidRequest(faults_of(error.errors(include_url=False), given)) from error
+        raise InvalidRequest(faults_of(error.errors(include_url=False), given, PredictRequest)) from error
     # Not by a validator of the schema, which would call back into Python for each request.
     if (asked.instances is None) == (asked.records is None):
         raise InvalidRequest(Fault("body", "give either instances or records"))

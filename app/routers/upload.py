@@ -166,7 +166,9 @@ def _merged(query: UploadOptions, received: Received) -> UploadOptions:
     try:
         return UploadOptions.model_validate(everything)
     except ValidationError as error:
-        raise InvalidRequest(faults_of(error.errors(include_url=False), _unpacked_json(everything))) from error
+        raise InvalidRequest(
+            faults_of(error.errors(include_url=False), _unpacked_json(everything), UploadOptions)
+        ) from error
 
 
 def _unpacked_json(options: dict[str, Any]) -> dict[str, Any]:
@@ -205,4 +207,4 @@ def _parsed(body: bytes) -> DatasetRequest:
     try:
         return DatasetRequest.model_validate(asked)
     except ValidationError as error:
-        raise InvalidRequest(faults_of(error.errors(include_url=False), asked)) from error
+        raise InvalidRequest(faults_of(error.errors(include_url=False), asked, DatasetRequest)) from error

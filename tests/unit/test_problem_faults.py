@@ -14,6 +14,8 @@ from tests.unit.asgi import call, problem
 
 
 class Step(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
     type: Literal["step"]
     gamma: float
 
@@ -56,7 +58,10 @@ def app() -> ProblemDocuments:
     ("body", "location", "message"),
     [
         ({"epochs": 0}, "epochs", "greater than 0"),
-        ({"epochs": 1, "epoch": 1}, "epoch", "no such field"),
+        ({"epochs": 1, "epoch": 1}, "epoch", "no such field; did you mean epochs? See /docs"),
+        ({"epochs": 1, "schedule": {"type": "step", "gamma": 1, "Gama": 1}}, "schedule.Gama", "did you mean gamma?"),
+        ({"epochs": 1, "weather": 1}, "weather", "no such field; see /docs"),
+        ({"epochs": 1, "epochs" * 10_000: 1}, "epochs" * 10_000, "no such field; see /docs"),
         ({}, "epochs", "required"),
         ({"epochs": 1, "rate": -1}, "rate", "greater than 0"),
         ({"epochs": 1, "layers": [1, "two"]}, "layers[1]", "integer"),
