@@ -7,6 +7,7 @@ reply. If the server died before there was one, the repetition gets what the fir
 import asyncio
 import re
 
+from anyio import CancelScope
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -79,7 +80,9 @@ class IdempotencyKeys:
                 await reply.complete()
                 return
         except BaseException:
-            self._keys.release(held)
+            # In a thread, since the database may make it wait; and to its end, though the request may be cancelled.
+            with CancelScope(shield=True):
+                await run_in_threadpool(self._keys.release, held)
             raise
         await run_in_threadpool(self._keys.release, held)
         await reply.complete()
