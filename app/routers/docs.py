@@ -46,6 +46,13 @@ _START = """SwaggerUIBundle({
 """
 
 
+@router.get("/")
+def root() -> Response:
+    """Who opens the service's address in a browser is led to the page."""
+    # Relative, so that it holds behind a proxy that serves the API below a path.
+    return Response(status_code=307, headers={"Location": "docs"})
+
+
 @router.get("/docs")
 def docs() -> HTMLResponse:
     """The page."""

@@ -67,6 +67,7 @@ NEEDED: dict[str, Scope | None] = {
     "GET /healthz": OPEN,
     "GET /readyz": OPEN,
     "GET /metrics": READ,
+    "GET /": OPEN,
     "GET /docs": OPEN,
     "GET /docs/start.js": OPEN,
     "GET /docs/swagger-ui-bundle.js": OPEN,

@@ -153,6 +153,13 @@ def test_the_page_that_shows_it_loads_nothing_from_elsewhere(server: RunningServ
     assert server.client.get("/openapi.json").json()["openapi"] == "3.2.0"
 
 
+def test_who_opens_the_address_alone_is_led_to_the_page(server: RunningServer) -> None:
+    reply = server.client.get("/", follow_redirects=True)
+    assert [(step.status_code, step.url.path) for step in reply.history] == [(307, "/")]
+    assert reply.url.path == "/docs"
+    assert reply.status_code == 200
+
+
 def test_settings_have_descriptions() -> None:
     assert all(field.description for field in Settings.model_fields.values())
     assert Settings(data_dir=Path("x")).resolved_database_url.endswith("x/onelayer.db")
