@@ -60,19 +60,19 @@ class TargetEncoding:
         """How many columns the weights have: k."""
         return len(self.classes) if self.classes is not None else len(self.columns)
 
-    def labelled(self, part: Part) -> tuple[Part, int]:
-        """The rows of a part whose target is there, and how many were dropped because it is missing."""
+    def labelled(self, part: Part) -> Part:
+        """The rows of a part whose target is there."""
         present = np.ones(len(part), dtype=bool)
         for start, columns in self._blocks(part):
             for column in columns:
                 if column.null_count:
                     present[start : start + len(column)] &= column.is_valid().to_numpy()
         if present.all():
-            return part, 0
+            return part
         if not present.any():
             raise InvalidSpec(Fault("target", "the target is missing in every row"))
         rows = np.arange(part.rows.start, part.rows.stop) if isinstance(part.rows, slice) else part.rows
-        return Part(part.dataset, rows[present]), int((~present).sum())
+        return Part(part.dataset, rows[present])
 
     def centred(self, part: Part, always: bool) -> Self:
         """The same with the centre of the training rows, none of which misses its target; see `offsets`."""

@@ -5,11 +5,9 @@ from typing import Any
 
 from app.datasets.catalogue import Catalogue
 from app.datasets.encoding import Encoding
-from app.datasets.feature_encoding import ArrayFeature
-from app.datasets.splitting import split
-from app.datasets.target_encoding import TargetEncoding
 from app.jobs.order import Order
 from app.jobs.spec import Spec
+from app.jobs.training_data import TrainingData
 from app.training import cost
 from app.training.estimate import Work, seconds
 
@@ -35,25 +33,23 @@ def preflight(order: Order, catalogue: Catalogue, devices: set[str]) -> Prefligh
     spec = Spec.model_validate(order.spec)
     dataset = catalogue.files(order.dataset_id or spec.dataset)
     other = catalogue.files(order.validation_dataset_id) if order.validation_dataset_id else None
-    target = TargetEncoding.fit(dataset, spec.target, spec.model)
-    parts = split(dataset, spec.validation, spec.seed, other)
-    training, _ = target.labelled(parts.train)
-    encoding = Encoding.fit(training, spec.features, target, standardize=False)
-    validation = 0 if parts.validation is None else len(target.labelled(parts.validation)[0])
+    data = TrainingData.of(spec, dataset, other)
+    encoding, rows = data.encoding, len(data.training)
+    validation = 0 if data.validation is None else len(data.validation)
     work = Work(
-        shape=cost.Shape(len(encoding.names), target.outputs, min(spec.batch_size or len(training), len(training))),
-        rows=len(training),
-        measured_rows=validation + (len(training) if spec.train_metrics == "full" else 0),
-        pixels=_is_pixels(encoding, spec),
+        shape=cost.Shape(len(encoding.names), encoding.target.outputs, min(spec.batch_size or rows, rows)),
+        rows=rows,
+        measured_rows=validation + (rows if spec.train_metrics == "full" else 0),
+        pixels=encoding.are_pixels,
     )
     device = _device(spec, work, devices)
     return Preflight(
         spec=order.spec,
-        rows=work.rows,
+        rows=rows,
         validation_rows=validation,
         features=work.shape.features,
         outputs=work.shape.outputs,
-        memory_bytes=_memory(encoding, work.rows + validation, spec),
+        memory_bytes=_memory(encoding, rows + validation, spec),
         device=device,
         estimated_seconds=seconds(spec, work, device),
     )
@@ -61,20 +57,14 @@ def preflight(order: Order, catalogue: Catalogue, devices: set[str]) -> Prefligh
 
 def _memory(encoding: Encoding, rows: int, spec: Spec) -> int:
     """Bytes of the encoded rows; preconditioning keeps a second, decorrelated copy."""
-    width = 1 if _is_pixels(encoding, spec) else COEFFICIENT_BYTES
+    width = 1 if encoding.are_pixels else COEFFICIENT_BYTES
     copies = 2 if spec.precondition != "none" and spec.standardize and spec.solver != "exact" else 1
     targets = COEFFICIENT_BYTES * (len(encoding.target.columns))
     return rows * (len(encoding.names) * width * copies + targets)
 
 
-def _is_pixels(encoding: Encoding, spec: Spec) -> bool:
-    pixels = all(isinstance(feature, ArrayFeature) and feature.pixels for feature in encoding.features)
-    return pixels and not spec.standardize
-
-
 def _device(spec: Spec, work: Work, devices: set[str]) -> str:
     """The device that a worker would choose."""
-    if spec.device != "auto" or spec.sweep is not None or spec.solver != "sgd":
-        return "cuda" if spec.device == "cuda" else "cpu"
-    steps = (spec.epochs or 1) * -(-work.rows // work.shape.batch)
-    return "cuda" if "cuda" in devices and cost.cuda_is_faster(work.shape, steps) else "cpu"
+    if spec.device != "auto":
+        return spec.device
+    return "cuda" if "cuda" in devices and cost.is_worth_a_gpu(spec, work.shape, work.rows) else "cpu"

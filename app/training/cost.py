@@ -10,6 +10,8 @@ at most 16 %.
 
 from dataclasses import dataclass
 
+from app.training.hyperparameters import Hyperparameters
+
 MEETING_NANOSECONDS = 10_000
 """Work that a meeting of threads has to be worth, which takes each of them about 400 where all have a core."""
 PAUSE_NANOSECONDS = 1e8
@@ -64,6 +66,13 @@ def steps_between_pauses(shape: Shape) -> int:
 def cuda_step(shape: Shape) -> float:
     """Nanoseconds of a step on CUDA."""
     return CUDA_STEP_NANOSECONDS + CUDA_ENTRY_NANOSECONDS * shape.batch * shape.features
+
+
+def is_worth_a_gpu(options: Hyperparameters, shape: Shape, rows: int) -> bool:
+    """Whether a training that may choose should go to a GPU; only minibatch steps are worth one of their own accord."""
+    if options.solver != "sgd" or options.sweep is not None:
+        return False
+    return cuda_is_faster(shape, (options.epochs or 1) * -(-rows // shape.batch))
 
 
 def cuda_is_faster(shape: Shape, steps: int) -> bool:

@@ -2,6 +2,7 @@
 
 from app.training import cost
 from app.training.errors import DeviceFailed, DeviceUnavailable
+from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Problem
 
 
@@ -35,17 +36,17 @@ def release() -> None:
         raise DeviceFailed(str(error)) from error
 
 
-def choose(requested: str, problem: Problem, batch_size: int = 256, epochs: int = 10) -> str:
-    """The device to train on: the one requested, or for "auto" the one that is likely to be over first.
+def choose(options: Hyperparameters, problem: Problem) -> str:
+    """The device to train on: the one that the options name, or for "auto" the one that is likely to be over first.
 
     Raises:  DeviceUnavailable if "cuda" is requested where there is none
     """
-    if requested == "cpu":
+    if options.device == "cpu":
         return "cpu"
-    if requested == "cuda":
+    if options.device == "cuda":
         if "cuda" not in available():
             raise DeviceUnavailable("this machine has no CUDA device; use the device cpu or auto")
         return "cuda"
-    shape = cost.Shape(problem.train.features, problem.outputs, min(batch_size, problem.train.count))
-    steps = epochs * -(-problem.train.count // shape.batch)
-    return "cuda" if cost.cuda_is_faster(shape, steps) and "cuda" in available() else "cpu"
+    rows = problem.train.count
+    shape = cost.Shape(problem.train.features, problem.outputs, min(options.batch_size or rows, rows))
+    return "cuda" if cost.is_worth_a_gpu(options, shape, rows) and "cuda" in available() else "cpu"

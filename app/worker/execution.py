@@ -92,7 +92,7 @@ class Execution:
     def _run(self) -> None:
         spec = Spec.model_validate(self._job.spec)
         prepared = prepare(spec, self._job, self._catalogue, self._storage)
-        found = self._try_on(_device(spec, prepared.problem), spec, prepared)
+        found = self._try_on(devices.choose(spec, prepared.problem), spec, prepared)
         if found is None:
             log.warning("the GPU's memory does not hold the training, which goes to the CPU", job=self._job.id)
             devices.release()
@@ -264,10 +264,3 @@ def _save(weights: Weights, folder: Path, encoding: Encoding, remembered: Statis
         if "No space left" in str(error) or "os error 28" in str(error):
             raise StorageFull("The disk under the data directory is full: the model could not be saved.") from error
         raise
-
-
-def _device(spec: Spec, problem: Problem) -> str:
-    """Only steps are worth a GPU of their own accord."""
-    of_itself = "auto" if spec.solver == "sgd" and spec.sweep is None else "cpu"
-    requested = spec.device if spec.device != "auto" else of_itself
-    return devices.choose(requested, problem, spec.batch_size or 1, spec.epochs or 1)

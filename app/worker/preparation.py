@@ -6,10 +6,10 @@ from functools import partial
 from app.datasets.catalogue import Catalogue
 from app.datasets.encoding import Encoding
 from app.datasets.matrix_cache import MatrixCache
-from app.datasets.splitting import Part, split
-from app.datasets.target_encoding import TargetEncoding
+from app.datasets.splitting import Part
 from app.errors import DatasetNotFound
 from app.jobs.spec import Spec
+from app.jobs.training_data import TrainingData
 from app.storage import Storage
 from app.tables import JobRow
 from app.training.initialisation import ModelInit
@@ -34,23 +34,17 @@ class Prepared:
 
 
 def prepare(spec: Spec, job: JobRow, catalogue: Catalogue, storage: Storage) -> Prepared:
-    """Split, fit the encoding on the training rows alone, encode."""
+    """Read the data that the spec names, encoded."""
     if job.dataset_id is None:
         raise DatasetNotFound(spec.dataset)
     dataset = catalogue.files(job.dataset_id)
     other = catalogue.files(job.validation_dataset_id) if job.validation_dataset_id is not None else None
-    target = TargetEncoding.fit(dataset, spec.target, spec.model)
-    parts = split(dataset, spec.validation, spec.seed, other)
-    training, _ = target.labelled(parts.train)
-    # Where these solvers end does not depend on where they start, so that moving the origin changes nothing else.
-    is_free = spec.solver != "sgd"
-    target = target.centred(training, always=is_free or bool(spec.standardize))
-    options = spec.max_categories, spec.missing_indicator, is_free
-    encoding = Encoding.fit(training, spec.features, target, bool(spec.standardize), *options)
+    data = TrainingData.of(spec, dataset, other)
+    encoding, target = data.encoding, data.encoding.target
     rows = partial(_rows, catalogue.matrices, encoding)
-    validation = None if parts.validation is None else rows(target.labelled(parts.validation)[0])
+    validation = None if data.validation is None else rows(data.validation)
     start = start_from(spec.init.model, encoding, storage) if isinstance(spec.init, ModelInit) else None
-    problem = Problem(rows(training), validation, target.outputs, target.classes, start)
+    problem = Problem(rows(data.training), validation, target.outputs, target.classes, start)
     return Prepared(problem, encoding, dataset.description.sha256)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.training import devices
+from app.training import cost, devices
 from app.training.cuda import CudaEngine
 from app.training.engine import Engine
 from app.training.epoch import Epoch
@@ -68,21 +68,32 @@ def test_fit_trains_on_the_gpu() -> None:
     assert done[-1].train_loss < 1e-3
 
 
+def on(device: str) -> Hyperparameters:
+    return Hyperparameters(model="linear", epochs=3, batch_size=10, device=device)
+
+
+def test_only_steps_are_worth_a_gpu_of_their_own_accord() -> None:
+    shape = cost.Shape(3000, 1000, 4096)
+    steps, exact = (Hyperparameters(model="linear", solver=solver) for solver in ("sgd", "exact"))
+    sweep = Hyperparameters(model="linear", sweep={"learning_rate": [0.1, 0.2]})
+    assert [cost.is_worth_a_gpu(each, shape, 50_000_000) for each in (steps, exact, sweep)] == [True, False, False]
+
+
 def test_the_cpu_comes_first_and_is_always_there() -> None:
     assert devices.available()[0] == "cpu"
-    assert devices.choose("cpu", line()) == "cpu"
+    assert devices.choose(on("cpu"), line()) == "cpu"
 
 
 def test_a_small_problem_stays_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "available", lambda: ["cpu", "cuda"])
-    assert devices.choose("auto", line()) == "cpu"
-    assert devices.choose("cuda", line()) == "cuda"
+    assert devices.choose(on("auto"), line()) == "cpu"
+    assert devices.choose(on("cuda"), line()) == "cuda"
 
 
 def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "available", lambda: ["cpu"])
     with pytest.raises(DeviceUnavailable):
-        devices.choose("cuda", line())
+        devices.choose(on("cuda"), line())
 
 
 def test_nothing_is_released_where_no_training_was_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
