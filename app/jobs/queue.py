@@ -16,6 +16,7 @@ from app.errors import DatasetNotFound, JobNotFound, JobOver, JobStillRunning
 from app.identifiers import can_be_called, new_id
 from app.jobs.absence import Absence
 from app.jobs.admission import admit
+from app.jobs.error_codes import ErrorCode
 from app.jobs.order import Order
 from app.jobs.room import Room
 from app.jobs.roster import Roster
@@ -169,6 +170,11 @@ class Queue:
             raise ValueError(f"a job does not end as {status}")
         self.guarded(session, claim, status=status, finished_at=DatabaseTime(), lease_until=None, **values)
 
+    def has_ended(self, session: Session, claim: Claim, status: Status) -> bool:
+        """Whether this claim has ended its job so: an earlier try was committed, and only the answer was lost."""
+        job = session.get(JobRow, claim[0])
+        return job is not None and job.status == status and (job.id, job.worker_id, job.attempt) == claim
+
     def report(self, claim: Claim, done: int, per_second: float) -> None:
         """Say how far a job is that leaves no loss history."""
         with self._database.write() as session:
@@ -236,7 +242,7 @@ def _update(session: Session, where: ColumnElement[bool], **values: Any) -> int:
 
 def _exhausted(attempts: int) -> dict[str, Any]:
     return {
-        "code": "worker-lost",
+        "code": ErrorCode.WORKER_LOST,
         "detail": f"Its worker died or fell silent in each of {attempts} attempts, most likely for want of memory; "
         "try a smaller dataset, or look into the worker's log.",
     }

@@ -29,7 +29,7 @@ class Progress(BaseModel):
 class JobError(BaseModel):
     """Why a job failed or diverged."""
 
-    code: str = Field(description="A stable code.", examples=["diverged"])
+    code: str = Field(description="A stable code; docs/jobs.md lists them.", examples=["diverged"])
     detail: str = Field(
         description="What happened and what to do.", examples=["The loss became non-finite in epoch 2."]
     )

@@ -105,10 +105,24 @@ class Attendant:
         self._buffer.extend(epoch)
         self._samples_per_second = samples_per_second
 
+    def leave(self) -> None:
+        """Hand a job back that has to stop, unless it was cancelled and is to be concluded.
+
+        Raises:  LeaseLost, since the job is not this worker's any more
+        """
+        if self.cancel_requested.is_set() and not self.lease_lost.is_set():
+            return
+        if not self.lease_lost.is_set():
+            self.insist(self.hand_back, waits_for_room=True)
+        raise LeaseLost("the job was handed back")
+
     def conclude(
-        self, write: Callable[[Session, list[Measurement], float], None], waits_for_room: bool = False
+        self,
+        status: Status,
+        write: Callable[[Session, list[Measurement], float], None],
+        waits_for_room: bool = False,
     ) -> None:
-        """Let go of the job: hand what is not written yet to the transaction that ends it."""
+        """Let go of the job: hand what is not written yet to the transaction that ends it so."""
         self.checkpointer.finish()
 
         def last() -> None:
@@ -116,7 +130,8 @@ class Attendant:
                 if self._claim is None:
                     raise LeaseLost("no job is attended to")
                 with self._database.write() as session:
-                    write(session, self._buffer, self._samples_per_second)
+                    if not self._queue.has_ended(session, self._claim, status):
+                        write(session, self._buffer, self._samples_per_second)
                 written, self._claim, self._buffer = len(self._buffer), None, []
                 self._count(written)
 

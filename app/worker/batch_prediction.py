@@ -57,7 +57,8 @@ class BatchPrediction:
         with self.storage.stage() as stage:
             for done in batches.write(loaded, dataset, Batch.of(self.job.spec), stage.path):
                 if self.attendant.should_stop():
-                    self._stopped()
+                    self.attendant.leave()
+                    self._finish(Status.CANCELLED)
                     return
                 now = time.perf_counter()
                 if now - reported > REPORT_SECONDS:
@@ -76,22 +77,8 @@ class BatchPrediction:
     def _report(self, done: int, per_second: float) -> None:
         self.attendant.insist(lambda: self.queue.report(self.claim, done, per_second), waits_for_room=True)
 
-    def _stopped(self) -> None:
-        if self.attendant.lease_lost.is_set():
-            raise LeaseLost(self.job.id)
-        if not self.attendant.cancel_requested.is_set():
-            self.attendant.insist(self.attendant.hand_back, waits_for_room=True)
-            raise LeaseLost(self.job.id)
-        self._finish(Status.CANCELLED)
-
     def _finish(self, status: Status, error: dict[str, Any] | None = None, **values: int) -> None:
         def write(session: Session, _: list[Measurement], __: float) -> None:
-            if not self._has_ended(session, status):
-                self.queue.finish(session, self.claim, status, error=error, device="cpu", **values)
+            self.queue.finish(session, self.claim, status, error=error, device="cpu", **values)
 
-        self.attendant.conclude(write, waits_for_room=True)
-
-    def _has_ended(self, session: Session, status: Status) -> bool:
-        """Whether an earlier try was committed, and only the answer was lost."""
-        found = session.get(JobRow, self.job.id)
-        return found is not None and found.status == status and (found.id, found.worker_id, found.attempt) == self.claim
+        self.attendant.conclude(status, write, waits_for_room=True)

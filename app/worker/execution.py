@@ -25,7 +25,7 @@ from app.models.registry import Registry, key
 from app.models.statistics import Statistics
 from app.models.weights import Weights
 from app.storage import Storage
-from app.tables import JobRow, ModelRow
+from app.tables import JobRow
 from app.training import devices
 from app.training.epoch import Epoch
 from app.training.errors import DeviceFull, Diverged
@@ -169,11 +169,7 @@ class Execution:
             return history.rewind(session, self._queue, self._claim, epoch)
 
     def _stopped(self, progress: Progress) -> Outcome:
-        if self._attendant.lease_lost.is_set():
-            raise LeaseLost(self._job.id)
-        if not self._attendant.cancel_requested.is_set():
-            self._attendant.insist(self._attendant.hand_back, waits_for_room=True)
-            raise LeaseLost(self._job.id)
+        self._attendant.leave()
         return Outcome(Status.CANCELLED, progress.best)
 
     def _conclude(self, spec: Spec, prepared: Prepared, outcome: Outcome, record: dict[str, Any]) -> None:
@@ -237,8 +233,6 @@ class Execution:
         **values: Any,
     ) -> None:
         def write(session: Session, epochs: list[Measurement], samples_per_second: float) -> None:
-            if model is not None and session.get(ModelRow, model["model_id"]) is not None:
-                return  # an earlier try was committed, and only the answer was lost
             history.record(session, self._queue, self._claim, epochs, samples_per_second=samples_per_second or None)
             if model is not None:
                 self._registry.add(session, **model)
@@ -254,7 +248,7 @@ class Execution:
                 values["spec"] = self._settled.model_dump(mode="json")
             self._queue.finish(session, self._claim, outcome.status, error=outcome.error, device=self._device, **values)
 
-        self._attendant.conclude(write, waits_for_room)
+        self._attendant.conclude(outcome.status, write, waits_for_room)
 
 
 def _save(weights: Weights, folder: Path, encoding: Encoding, remembered: Statistics) -> None:

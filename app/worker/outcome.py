@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from app.jobs.error_codes import ErrorCode
 from app.jobs.spec import Spec
 from app.jobs.status import Status
 from app.training.errors import Diverged
@@ -29,7 +30,7 @@ def divergence(diverged: Diverged) -> dict[str, Any]:
     rate = diverged.learning_rate_to_try
     kept = "The last finite weights are kept as a partial model." if is_finite(diverged.parameters) else NOTHING_KEPT
     return {
-        "code": "diverged",
+        "code": ErrorCode.DIVERGED,
         "detail": f"The loss or a weight became non-finite in epoch {diverged.epoch}; try learning_rate {rate:.3g}, "
         f'or "auto". {kept}',
         "epoch": diverged.epoch,
@@ -43,7 +44,7 @@ def finite_or_diverged(outcome: Outcome) -> Outcome:
         return outcome
     if outcome.status is Status.SUCCEEDED:
         detail = "A weight became non-finite: the numbers are too large for float32. Use another unit or `standardize`."
-        return Outcome(Status.DIVERGED, error={"code": "diverged", "detail": f"{detail} {NOTHING_KEPT}"})
+        return Outcome(Status.DIVERGED, error={"code": ErrorCode.DIVERGED, "detail": f"{detail} {NOTHING_KEPT}"})
     return replace(outcome, parameters=None)
 
 
@@ -55,7 +56,7 @@ def is_finite(parameters: Parameters) -> bool:
 def out_of_time(spec: Spec) -> dict[str, Any]:
     """What a job tells that had more to learn than time."""
     return {
-        "code": "time-limit",
+        "code": ErrorCode.TIME_LIMIT,
         "detail": f"The time limit of {spec.time_limit_seconds:g} seconds was reached before the last epoch. The best "
         "weights until then are kept as a partial model.",
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.jobs.error_codes import ErrorCode
 from app.jobs.status import MOVES
 from app.settings import Settings
 
@@ -63,6 +64,12 @@ def test_every_make_target_that_is_named_exists() -> None:
 
     assert named >= {"demo", "test", "dev", "check", "bench", "lock", "clean"}
     assert named <= targets
+
+
+def test_the_codes_of_a_job_s_error_are_those_of_the_code() -> None:
+    table = (ROOT / "docs" / "jobs.md").read_text().split("\n## Errors\n")[1].split("\n## ")[0]
+
+    assert [row[0].strip("`") for row in rows(table)] == list(ErrorCode)
 
 
 def test_the_moves_of_a_job_are_those_of_the_code() -> None:

@@ -1,7 +1,7 @@
 """The attendant: lease, history and cancel, beside a training that never waits."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from app.jobs.bell import Bell
 from app.jobs.history import Measurement
 from app.jobs.queue import LeaseLost, Queue
 from app.jobs.roster import Roster
+from app.jobs.status import Status
 from app.tables import JobRow
 from app.worker import attendant as module
 from app.worker.attendant import Attendant
@@ -80,7 +81,7 @@ def test_of_many_epochs_none_is_lost_or_written_twice(
 
     for number in range(1, 5001):
         attending.record([measured(number)], float(number), 10)
-    attending.conclude(keep(queue, claim))
+    attending.conclude(Status.SUCCEEDED, keep(queue, claim))
 
     assert epochs(database, job.id) == list(range(1, 5001))
     found = queue.get(job.id)
@@ -143,7 +144,7 @@ def test_the_end_of_a_job_holds_its_last_epochs(
     attendant.record([measured(1)], 10.0, 10)
     attendant.record([measured(2)], 20.0, 10)
 
-    attendant.conclude(keep(queue, claim))
+    attendant.conclude(Status.SUCCEEDED, keep(queue, claim))
 
     assert epochs(database, job.id) == [1, 2]
     assert (queue.get(job.id).status, queue.get(job.id).samples_per_second) == ("succeeded", 20.0)
@@ -153,10 +154,10 @@ def test_after_the_end_nothing_is_attended_to(queue: Queue, attendant: Attendant
     _, claim = claimed()
     attendant.take(claim)
     attendant.listen()
-    attendant.conclude(keep(queue, claim))
+    attendant.conclude(Status.SUCCEEDED, keep(queue, claim))
 
     with pytest.raises(LeaseLost):
-        attendant.conclude(keep(queue, claim))
+        attendant.conclude(Status.SUCCEEDED, keep(queue, claim))
 
 
 def test_an_end_that_could_not_be_written_may_be_tried_again_otherwise(
@@ -171,8 +172,8 @@ def test_an_end_that_could_not_be_written_may_be_tried_again_otherwise(
         raise StorageFull("no space for the model")
 
     with pytest.raises(StorageFull):
-        attendant.conclude(fail)
-    attendant.conclude(keep(queue, claim))
+        attendant.conclude(Status.SUCCEEDED, fail)
+    attendant.conclude(Status.SUCCEEDED, keep(queue, claim))
 
     assert queue.get(job.id).status == "succeeded"
     assert epochs(database, job.id) == [1]
@@ -199,7 +200,7 @@ def test_an_end_that_meets_a_database_held_by_others_waits_for_it(
     attending.record([measured(1)], 10.0, 10)
 
     with capture_logs():
-        attending.conclude(keep(queue, claim))
+        attending.conclude(Status.SUCCEEDED, keep(queue, claim))
 
     assert (queue.get(job.id).status, epochs(database, job.id)) == ("succeeded", [1])
 
@@ -219,7 +220,7 @@ def test_an_end_that_cannot_be_written_is_given_up_when_the_job_is_anothers_or_t
     monkeypatch.setattr(database, "write", locked)
 
     with capture_logs(), pytest.raises(LeaseLost):
-        attendant.conclude(keep(queue, claim))
+        attendant.conclude(Status.SUCCEEDED, keep(queue, claim))
 
     assert queue.get(job.id).status == "running"
 
@@ -261,3 +262,38 @@ def test_api_processes_hear_which_job_moved(roster: Roster, attending: Attendant
     assert soon(lambda: heard.update(api.drain()) or heard)
     assert heard == {job.id}
     api.close()
+
+
+@pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.FAILED, Status.CANCELLED])
+def test_an_end_that_was_committed_though_its_answer_was_lost_is_not_written_again(
+    database: Database, queue: Queue, attendant: Attendant, claimed: Claimed, status: Status,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    job, claim = claimed()
+    attendant.take(claim)
+    attendant.record([measured(1)], 10.0, 10)
+    written: list[Status] = []
+
+    def end(session: Session, rest: list[Measurement], samples_per_second: float) -> None:
+        history.record(session, queue, claim, rest, samples_per_second=samples_per_second)
+        queue.finish(session, claim, status)
+        written.append(status)
+
+    write: Callable[[], AbstractContextManager[Session]] = database.write
+    faults = [LOCKED]
+
+    @contextmanager
+    def cut_off() -> Iterator[Session]:
+        with write() as session:
+            yield session
+        if faults:
+            raise faults.pop()
+
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(database, "write", cut_off)
+
+    with capture_logs():
+        attendant.conclude(status, end)
+
+    assert written == [status]
+    assert (queue.get(job.id).status, epochs(database, job.id)) == (status, [1])

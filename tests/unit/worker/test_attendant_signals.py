@@ -11,6 +11,7 @@ import pytest
 from app.database import Database
 from app.jobs.queue import LeaseLost, Queue
 from app.jobs.roster import Roster
+from app.jobs.status import Status
 from app.worker.attendant import Attendant
 from app.worker.supervisor import is_orphan_of
 from tests.unit.worker.conftest import Claimed, epochs, keep, measured, silence, soon
@@ -119,7 +120,7 @@ def test_a_worker_that_lost_its_lease_has_nothing_left_to_conclude(
     assert attending.lease_lost.wait(20.0)
 
     with pytest.raises(LeaseLost):
-        attending.conclude(keep(queue, claim))
+        attending.conclude(Status.SUCCEEDED, keep(queue, claim))
 
     assert queue.get(job.id).status == "queued"
 
@@ -138,7 +139,9 @@ def test_what_was_said_of_one_job_is_not_said_of_the_next(
     attendant.take(second)
     attendant.listen()
     given: list[Any] = []
-    attendant.conclude(lambda session, rest, samples_per_second: given.extend([rest, samples_per_second]))
+    attendant.conclude(
+        Status.SUCCEEDED, lambda session, rest, samples_per_second: given.extend([rest, samples_per_second])
+    )
 
     assert not attendant.should_stop()
     assert given == [[], 0.0]

@@ -27,7 +27,7 @@ from app.models.weights import Weights
 from app.storage import Storage
 from app.tables import JobRow, ModelRow
 from app.training.epoch import Epoch, Pause
-from app.training.errors import DeviceFailed, DeviceFull, DeviceUnavailable, Diverged
+from app.training.errors import DeviceFailed, DeviceFull, DeviceUnavailable, Diverged, UnsuitableOption
 from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Parameters, Problem
 from app.training.state import State
@@ -322,6 +322,7 @@ def test_a_worker_that_lost_its_lease_leaves_nothing_and_changes_nothing(
     ("error", "code", "words"),
     [
         (InvalidSpec(Fault("target", "the target is missing in every row")), "invalid-job", "missing in every row"),
+        (UnsuitableOption("l2", "it does not apply"), "invalid-job", "does not apply"),
         (StorageFull("The disk is full; free some space."), "storage-full", "free some space"),
         (MemoryError(), "out-of-memory", "fewer rows"),
         (DeviceFull(), "out-of-memory", "smaller batch_size"),
@@ -329,7 +330,7 @@ def test_a_worker_that_lost_its_lease_leaves_nothing_and_changes_nothing(
         (RuntimeError(SECRET), "internal-error", "log"),
         (DeviceUnavailable("no CUDA device; use the device cpu or auto"), "device-unavailable", "cpu or auto"),
     ],
-    ids=["data", "disk", "memory", "memory of the device", "broken device", "bug", "device"],
+    ids=["data", "option", "disk", "memory", "memory of the device", "broken device", "bug", "device"],
 )
 def test_whatever_goes_wrong_ends_the_job_with_what_to_do(
     queue: Queue, registry: Registry, storage: Storage, train: Train, claimed: Claimed, error: Exception, code: str,
