@@ -9,12 +9,9 @@ from platformdirs import user_cache_path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.cores import cores
+
 MEBIBYTE = 1024 * 1024
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Settings(BaseSettings):
@@ -128,7 +125,7 @@ class Settings(BaseSettings):
     @property
     def resolved_threads(self) -> int:
         """Threads of one worker: they wait for each other, long where another process wants one of their cores."""
-        return self.threads or max(1, (_cores() - 1) // max(1, self.workers))
+        return self.threads or max(1, (cores() - 1) // max(1, self.workers))
 
     @cached_property
     def resolved_cache_dir(self) -> Path:

@@ -4,13 +4,14 @@ Each keeps the processor busy for as long as it lasts. Thirty of them side by si
 other, and everyone else waits for all thirty. What is large has a lane of its own: nobody small waits behind it.
 """
 
-import os
 from collections.abc import Callable
 from functools import partial
 from typing import ParamSpec, TypeVar
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
+
+from app.cores import cores
 
 SMALL_BYTES = 4 * 2**20
 
@@ -22,7 +23,7 @@ class Lanes:
     """Two lanes, each as wide as half of the cores."""
 
     def __init__(self) -> None:
-        width = max(1, (os.cpu_count() or 1) // 2)
+        width = max(1, cores() // 2)
         self._small, self._large = CapacityLimiter(width), CapacityLimiter(width)
 
     async def run(

@@ -5,7 +5,6 @@ file as text and finds the narrowest type that every value of a column has; then
 When a file cannot be read at all, `csv_faults` finds the rows and columns to blame.
 """
 
-import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import csv
 
+from app.cores import cores
 from app.datasets.kinds import MISSING, Kind
 from app.datasets.readers.content import Content, TypesChanged
 from app.datasets.readers.csv_dialect import Dialect, recognised
@@ -24,8 +24,7 @@ from app.datasets.readers.upload import Upload
 from app.errors import Fault, InvalidData
 
 BLOCK_BYTES = ROW_BYTES
-PIECE_BLOCKS = 1
-THREADS = min(4, os.cpu_count() or 1)
+THREADS = min(4, cores())
 _TEXTS = (pa.string(), pa.null())
 _NUMBERS = (pa.int64(), pa.null(), pa.float64())
 # Text for booleans too, because more spellings of yes and no are taken where a column is declared to be one.
@@ -120,7 +119,7 @@ class CsvTable:
 
     def _pieces(self) -> Iterator[bytes]:
         """The lines of the file in pieces, without those at its end that are nothing."""
-        for number, piece in enumerate(whole_lines(self.path, PIECE_BLOCKS * BLOCK_BYTES)):
+        for number, piece in enumerate(whole_lines(self.path, BLOCK_BYTES)):
             if not number or len(self.names) == 1 or piece.strip(b"\r\n"):
                 yield piece
 

@@ -12,7 +12,7 @@ from app.routers.lanes import SMALL_BYTES, Lanes
 
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(lanes, "cores", lambda: 2)
 
 
 def test_small_ones_come_one_after_the_other():
