@@ -6,14 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.datasets.kinds import WAY_OUT, Kind, as_numbers, stored_type
+from app.datasets.kinds import FALSE, TRUE, WAY_OUT, Kind, as_numbers, stored_type
 from app.errors import Fault, InvalidData
 
 _LARGEST = float(np.finfo(np.float32).max)
 _FIRST_TIME, _LAST_TIME = -62_135_596_800_000_000, 253_402_300_799_999_999
 """Microseconds since 1970."""
-_TRUE = pa.array(["true", "t", "yes", "y", "1", "1.0"])
-_FALSE = pa.array(["false", "f", "no", "n", "0", "0.0"])
+_TRUE, _FALSE = pa.array(TRUE), pa.array(FALSE)
 
 
 def conformed(batch: pa.RecordBatch, columns: Mapping[str, Kind], start: int) -> pa.RecordBatch:

@@ -54,6 +54,11 @@ MISSING = (
 """How text formats spell a missing value. Formats that have a null of their own use that instead."""
 
 
+TRUE = ("true", "t", "yes", "y", "1", "1.0")
+FALSE = ("false", "f", "no", "n", "0", "0.0")
+"""How texts spell the two booleans, in lower case: in uploads and in rows to predict alike."""
+
+
 def stored_type(given: pa.DataType) -> pa.DataType | None:
     """The Arrow type in which a column of type `given` is kept; None where no kind holds it."""
     if pa.types.is_dictionary(given):

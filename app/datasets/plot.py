@@ -163,4 +163,3 @@ def _refused(field: str, message: str) -> InvalidRequest:
 
 
 _DRAW = {"histogram": _histogram, "scatter": _scatter, "images": _images}
-KINDS = tuple(_DRAW)

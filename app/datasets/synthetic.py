@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,13 +16,6 @@ LEAST_NOISE_STD = 1e-100
 """But none at all. The true weights are divided by its square: of a smaller one no number would hold them."""
 LARGEST_TRUTH = 1_000_000
 """Weights that the truth of a softmax set may have: they are kept beside the dataset, and sent with it."""
-
-
-class Recipe(Protocol):
-    """What makes content out of parameters alone."""
-
-    def content(self) -> Content:
-        """The content that the recipe makes, the same at every call."""
 
 
 @dataclass(frozen=True)

@@ -34,5 +34,5 @@ LIVING = frozenset(MOVES) - OVER
 
 
 def sources(target: Status) -> list[Status]:
-    """The states from which a job may move to `target`: the WHERE of every guarded update."""
+    """The states from which a job may move to `target`."""
     return [status for status, moves in MOVES.items() if target in moves]

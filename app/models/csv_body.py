@@ -12,14 +12,21 @@ from pyarrow import csv
 
 from app.datasets.feature_encoding import CategoricalFeature
 from app.datasets.kinds import MISSING
-from app.datasets.readers.csv_dialect import HEAD_CHARACTERS, HEAD_LINES, CsvOptions, named, quote_of, table_head
+from app.datasets.readers.csv_dialect import (
+    DELIMITERS,
+    HEAD_CHARACTERS,
+    HEAD_LINES,
+    CsvOptions,
+    named,
+    quote_of,
+    table_head,
+)
 from app.datasets.readers.csv_encoding import text_as_utf8
 from app.datasets.readers.csv_types import without_missing
 from app.errors import Fault, InvalidData, InvalidInstances
 from app.models.predictor import Loaded
 from app.models.tabular import check_columns
 
-_DELIMITERS = ",;\t|"
 _MOST_FAULTS = 10
 
 
@@ -33,7 +40,7 @@ class CsvBody:
         head = io.StringIO(self._text[:HEAD_CHARACTERS].decode("utf-8-sig", "replace"), newline="")
         lines, self._lines_before, told = _table_head(list(islice(head, HEAD_LINES)))
         self._quote = quote_of(lines, told)
-        self._delimiter, self._names = self._header(lines, told or _DELIMITERS)
+        self._delimiter, self._names = self._header(lines, told or DELIMITERS)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows with every column as text, of which each feature then reads its own."""

@@ -107,12 +107,6 @@ def _add_numbers(loaded: Loaded, block: Block, present: NDArray[np.bool_], tally
     tally.keep_worst(wrong, positions, about)
 
 
-def _plain(values: Matrix) -> float | list[float]:
-    """A number, or a list where there are several targets."""
-    found: list[float] = values.tolist()
-    return found[0] if len(found) == 1 else found
-
-
 def _add_classes(loaded: Loaded, block: Block, present: NDArray[np.bool_], tally: Tally) -> None:
     classes = loaded.encoding.target.classes or ()
     texts = as_classes(block.extra.column(0)).filter(pa.array(present))

@@ -107,8 +107,8 @@ def wish(loaded: Loaded, asked: Sequence[Output]) -> Wish:
 def _check_classification(loaded: Loaded, output: Output, location: str) -> None:
     if output.name != "probabilities":
         raise InvalidRequest(Fault(location, "it applies to the output probabilities of a classifier"))
-    if (output.classes or 0) > len(loaded.outputs_names):
-        raise InvalidRequest(Fault(location, f"the model has {len(loaded.outputs_names)} classes"))
+    if (output.classes or 0) > len(loaded.output_names):
+        raise InvalidRequest(Fault(location, f"the model has {len(loaded.output_names)} classes"))
 
 
 def _value(answer: Answer, output: Output) -> Any:
@@ -116,7 +116,7 @@ def _value(answer: Answer, output: Output) -> Any:
         return baseline(answer.loaded)
     fields = {"predict": "predictions", "interval": "intervals"}
     values = getattr(answer, fields.get(output.name, output.name))
-    return _labelled(values, answer.loaded.outputs_names, output.classes) if output.classes else values
+    return _labelled(values, answer.loaded.output_names, output.classes) if output.classes else values
 
 
 def _labelled(probabilities: Matrix, classes: Sequence[str], count: int) -> NDArray[Any]:
@@ -185,7 +185,7 @@ def _type(feature: Feature) -> dict[str, Any]:
 
 
 def _outputs(loaded: Loaded) -> list[dict[str, Any]]:
-    k = len(loaded.outputs_names)
+    k = len(loaded.output_names)
     contributing = len(contribution_names(loaded))
     extra: list[dict[str, Any]] = []
     if loaded.statistics is not None:

@@ -70,7 +70,7 @@ def predicted_against_true(y: Matrix, y_hat: Matrix, targets: Sequence[str], med
 
 
 def _grid(loaded: Loaded, feature: ArrayFeature) -> "Figure":
-    names = loaded.outputs_names
+    names = loaded.output_names
     images = loaded.weights.weights.T.reshape(len(names), *feature.shape)
     if len(names) > MOST_CLASSES:
         raise Unsupported((), f"A picture has room for {MOST_CLASSES} classes; read the coefficients as JSON.")
@@ -94,7 +94,7 @@ def _grid(loaded: Loaded, feature: ArrayFeature) -> "Figure":
 def _bars(loaded: Loaded) -> "Figure":
     """Points with intervals where they are known: one panel for each output, the largest effects first."""
     found = coefficients(loaded, None)["coefficients"]
-    outputs = loaded.outputs_names[:MOST_CLASSES]
+    outputs = loaded.output_names[:MOST_CLASSES]
     spread, step = _spread(loaded)
     effect = np.abs(loaded.weights.weights * spread[:, None]).max(axis=1)
     across, down = min(PANELS_ABREAST, len(outputs)), -(-len(outputs) // PANELS_ABREAST)

@@ -13,15 +13,6 @@ from app.models.explanation import baseline, contribution_names, contributions, 
 from app.models.predictor import Loaded
 from app.models.weights import Matrix
 
-OUTPUTS = {
-    "probabilities": "softmax: of each row, in the order of the model's classes",
-    "contributions": "what each feature adds to the output, against the mean of the training rows",
-    "interval": "linear: where a new observation lies with probability `interval_level`",
-    "drift": "of each row, the features outside what the training rows had",
-}
-"""What may be asked for beside the predictions."""
-
-
 _WRITTEN = 16
 """A number costs so many times more to be written as text than to be multiplied."""
 
@@ -36,7 +27,7 @@ class Wish:
 
     def work(self, loaded: Loaded, rows: int) -> int:
         """How many numbers the answer takes, about; those that are told count for what it takes to write them."""
-        written = _WRITTEN * len(loaded.outputs_names) if "contributions" in self.outputs else 0
+        written = _WRITTEN * len(loaded.output_names) if "contributions" in self.outputs else 0
         return rows * len(loaded.weights.weights) * (1 + written)
 
 
@@ -71,7 +62,7 @@ class Answer:
             base = baseline(self.loaded)
             reply["contributions"] = {
                 "features": contribution_names(self.loaded),
-                "outputs": self.loaded.outputs_names,
+                "outputs": self.loaded.output_names,
                 "baseline": float(base[0]) if single else base,
                 "values": np.ascontiguousarray(self.contributions[:, :, 0]) if single else self.contributions,
             }

@@ -58,7 +58,7 @@ class Loaded:
         return {"id": self.row.id, "name": self.row.name, "version": self.row.version}
 
     @cached_property
-    def outputs_names(self) -> list[str]:
+    def output_names(self) -> list[str]:
         """What the columns of the weights are: classes, or targets."""
         return list(self.row.classes or self.row.target)
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
-from numpy.typing import NDArray
 from pyarrow import csv
 
 from app.errors import NotAcceptable
@@ -50,7 +49,8 @@ def to_npy(answer: Answer) -> bytes:
     if len(extras) > 1 or any(isinstance(extra, list) for extra in extras):
         raise NotAcceptable("An NPY reply is one array: ask for one of probabilities, contributions and interval.")
     sink = io.BytesIO()
-    np.save(sink, _array(extras[0] if extras else answer.predictions), allow_pickle=False)
+    # Classes become an array of fixed-width text, which needs no pickle.
+    np.save(sink, np.asarray(extras[0] if extras else answer.predictions), allow_pickle=False)
     return sink.getvalue()
 
 
@@ -58,7 +58,7 @@ WRITERS: Mapping[str, Callable[[Answer], bytes]] = {JSON: to_json, CSV: to_csv, 
 
 
 def _columns(answer: Answer) -> dict[str, Any]:
-    row, names = answer.loaded.row, answer.loaded.outputs_names
+    row, names = answer.loaded.row, answer.loaded.output_names
     columns: dict[str, Any] = {}
     if row.kind == "linear" and len(names) > 1:
         columns |= {f"prediction:{name}": answer.predictions[:, j] for j, name in enumerate(names)}
@@ -93,8 +93,3 @@ def _contributions(answer: Answer, names: list[str]) -> dict[str, Any]:
         for i, feature in enumerate(contribution_names(answer.loaded)):
             columns[f"contribution:{feature}{suffix}"] = np.ascontiguousarray(answer.contributions[:, i, j])
     return columns
-
-
-def _array(values: Any) -> NDArray[Any]:
-    """Classes become an array of fixed-width text, which needs no pickle."""
-    return np.asarray(values)

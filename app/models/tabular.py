@@ -13,13 +13,11 @@ import pyarrow.compute as pc
 
 from app.datasets.encoding import Encoding
 from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature, Feature, Matrix
-from app.datasets.kinds import as_numbers
+from app.datasets.kinds import FALSE, TRUE, as_numbers
 from app.errors import Fault, InvalidInstances
 
 _MOST_FAULTS = 10
-_TRUTHS = dict.fromkeys(("true", "t", "yes", "y", "1", "1.0"), 1.0) | dict.fromkeys(
-    ("false", "f", "no", "n", "0", "0.0"), 0.0
-)
+_TRUTHS = dict.fromkeys(TRUE, 1.0) | dict.fromkeys(FALSE, 0.0)
 
 
 def check_columns(encoding: Encoding, names: Sequence[str]) -> None:

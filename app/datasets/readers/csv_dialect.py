@@ -24,7 +24,7 @@ SPELLED = {"tab": "\t", "space": " "}
 HEAD_CHARACTERS = 2 << 20
 HEAD_LINES = 1000
 _HEAD_ROWS = 100
-_DELIMITERS = ",;\t|"
+DELIMITERS = ",;\t|"
 _QUOTES = "\"'"
 _TOLD = re.compile(r"(?i)sep=([^\w\"'])")
 """What Excel writes, and reads, as a first line that is no row."""
@@ -146,7 +146,7 @@ def quote_of(head: Sequence[str], delimiter: str | None = None) -> str:
     """
     if not any("'" in line for line in head):
         return '"'
-    edge = re.escape(_DELIMITERS + "\r\n" + (delimiter or ""))
+    edge = re.escape(DELIMITERS + "\r\n" + (delimiter or ""))
     within = "|".join(f"{quote}[^{quote}]*+(?:{quote * 2}[^{quote}]*+)*+{quote}" for quote in _QUOTES)
     found = Counter(match[0] for match in re.findall(f"(?<![^{edge}])(?:{within})(?![^{edge}])", "".join(head)))
     return "'" if found["'"] > found['"'] else '"'
@@ -162,7 +162,7 @@ def _delimiter(head: Sequence[str], quote: str | None, decimal: str | None) -> s
         return round(agreeing, 1), width
 
     # The decimal mark last: where there is one column alone, it is no delimiter.
-    return max(sorted(_DELIMITERS, key=lambda mark: mark == decimal), key=fitness)
+    return max(sorted(DELIMITERS, key=lambda mark: mark == decimal), key=fitness)
 
 
 def _has_header(rows: Sequence[Sequence[str]]) -> bool:

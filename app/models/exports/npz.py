@@ -14,7 +14,7 @@ def write(loaded: Loaded) -> bytes:
         "weights": loaded.weights.weights,
         "bias": loaded.weights.bias,
         "columns": np.array(loaded.encoding.names),
-        "outputs": np.array(loaded.outputs_names),
+        "outputs": np.array(loaded.output_names),
         "kind": np.array(loaded.row.kind),
     } | statistics(loaded)
     file = io.BytesIO()

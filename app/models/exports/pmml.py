@@ -41,7 +41,7 @@ def write(loaded: Loaded) -> bytes:
     ET.SubElement(header, "Application", {"name": "Onelayer", "version": __version__})
     _dictionary(root, loaded)
     if loaded.row.classes or len(loaded.row.target) == 1:
-        _regression(root, loaded, loaded.row.target[0], range(len(loaded.outputs_names)))
+        _regression(root, loaded, loaded.row.target[0], range(len(loaded.output_names)))
     else:  # a model for each target
         for output, target in enumerate(loaded.row.target):
             _regression(root, loaded, target, range(output, output + 1))

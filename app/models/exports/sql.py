@@ -46,7 +46,7 @@ def _own_mark(loaded: Loaded) -> str:
 
 
 def _linear(loaded: Loaded) -> list[str]:
-    names = _told_apart("prediction", loaded.outputs_names) if len(loaded.row.target) > 1 else ["prediction"]
+    names = _told_apart("prediction", loaded.output_names) if len(loaded.row.target) > 1 else ["prediction"]
     _check_names(loaded, names)
     expressions = [f"  {_output(loaded, j)} AS {_quoted(name)}" for j, name in enumerate(names)]
     return ["SELECT *,", ",\n".join(expressions), 'FROM "input"']
@@ -57,7 +57,7 @@ def _softmax(loaded: Loaded) -> list[str]:
 
     Until the end columns are numbered: SQLite and DuckDB take names that differ in case alone for the same.
     """
-    names, own = loaded.outputs_names, _own_mark(loaded)
+    names, own = loaded.output_names, _own_mark(loaded)
     logits = [f"{own}l{j}" for j in range(len(names))]
     told = {kind: _told_apart(kind, names) for kind in ("logit", "probability")}
     _check_names(loaded, ["prediction", *told["logit"], *told["probability"]])
