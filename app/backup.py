@@ -24,7 +24,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from app import migrate
 from app.database import Database
-from app.jobs.status import Status
+from app.job_status import Status
 from app.models import results
 from app.storage import Storage
 from app.tables import DatasetRow, JobRow, ModelRow, Row

@@ -15,7 +15,6 @@ from app.edge.principal import principal
 from app.edge.rate import RateLimit
 from app.edge.traces import tracing
 from app.jobs.presence import Presence
-from app.jobs.upkeep import Upkeep
 from app.metrics.collector import registry_of
 from app.metrics.requests import RequestMetrics
 from app.migrate import migrate
@@ -40,6 +39,7 @@ from app.routers.lanes import Lanes
 from app.schemas.document import describe
 from app.services import Services, assemble
 from app.settings import Settings
+from app.upkeep import Upkeep
 from app.worker.launcher import Launcher
 
 

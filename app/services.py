@@ -18,7 +18,6 @@ from app.jobs.bell import Bell
 from app.jobs.feed import Feeds
 from app.jobs.queue import Queue
 from app.jobs.roster import Roster
-from app.jobs.upkeep import Chore
 from app.jobs.watch import Watch
 from app.models import importing
 from app.models.predictor import Predictor
@@ -30,6 +29,7 @@ from app.slots import Slots
 from app.storage import Storage
 from app.tables import ModelRow
 from app.tally import Tally
+from app.upkeep import Chore
 
 USES_SECONDS = 5.0
 """How often to look for uses of keys that are to be written down."""

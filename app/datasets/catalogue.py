@@ -21,11 +21,11 @@ from app.datasets.matrix_cache import MEMORY_BYTES, MatrixCache
 from app.datasets.readers.content import Content
 from app.errors import DatasetInUse, DatasetNotFound, Fault, InvalidRequest, NameTaken
 from app.identifiers import can_be_called, is_id, is_name, new_id
+from app.job_status import LIVING
 from app.storage import Storage
 from app.tables import DatasetRow, JobRow
 
 COLLECTION = "datasets"
-_ACTIVE = ("queued", "running")
 
 
 class Catalogue:
@@ -174,7 +174,7 @@ def find(session: Session, dataset: str) -> DatasetRow:
 
 def _needed_by_job(dataset_id: str) -> Any:
     uses = or_(JobRow.dataset_id == dataset_id, JobRow.validation_dataset_id == dataset_id)
-    return JobRow.status.in_(_ACTIVE) & uses
+    return JobRow.status.in_(LIVING) & uses
 
 
 def _key(dataset_id: str) -> str:

@@ -3,7 +3,7 @@
 import time
 
 from app.database import Database
-from app.jobs.status import LIVING
+from app.job_status import LIVING
 from app.storage import Storage
 from app.tables import JobRow
 

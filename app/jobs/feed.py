@@ -18,9 +18,9 @@ from starlette.concurrency import run_in_threadpool
 
 from app.database import Database
 from app.errors import JobNotFound
+from app.job_status import OVER
 from app.jobs import history
 from app.jobs.queue import Queue
-from app.jobs.status import OVER
 from app.jobs.watch import Watch
 from app.tables import EpochRow, JobRow
 

@@ -14,13 +14,13 @@ from app.access.viewer import check_own, viewer, visible
 from app.database import Database, DatabaseTime
 from app.errors import DatasetNotFound, JobNotFound, JobOver, JobStillRunning
 from app.identifiers import can_be_called, new_id
+from app.job_status import LIVING, Status, sources
 from app.jobs.absence import Absence
 from app.jobs.admission import admit
 from app.jobs.error_codes import ErrorCode
 from app.jobs.order import Order
 from app.jobs.room import Room
 from app.jobs.roster import Roster
-from app.jobs.status import LIVING, Status, sources
 from app.tables import JobRow
 
 Claim = tuple[str, str, int]

@@ -1,8 +1,8 @@
 """A replay: the receipt of a job, ordered again."""
 
 from app.errors import Fault, InvalidSpec, JobNotReplayable
+from app.job_status import Status
 from app.jobs.order import Order
-from app.jobs.status import Status
 from app.tables import JobRow
 
 _REPLAYABLE = (Status.SUCCEEDED, Status.DIVERGED)

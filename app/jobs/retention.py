@@ -3,7 +3,7 @@
 from sqlalchemy import delete, exists, select
 
 from app.database import Database, DatabaseTime
-from app.jobs.status import OVER
+from app.job_status import OVER
 from app.tables import EpochRow, JobRow
 
 AT_A_TIME = 50

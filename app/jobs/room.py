@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.access.viewer import viewer
 from app.errors import QueueFull
-from app.jobs.status import Status
+from app.job_status import Status
 from app.tables import JobRow
 
 RETRY_SECONDS = 10

@@ -12,8 +12,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.jobs.census import Census, census
-from app.jobs.status import Status
+from app.job_status import Status
+from app.metrics.census import Census, census
 from app.services import Services
 from app.tally import Count
 

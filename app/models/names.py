@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from app.access.viewer import viewer
 from app.errors import ModelNameTaken
-from app.jobs.status import LIVING
+from app.job_status import LIVING
 from app.tables import JobRow, ModelNameRow, ModelRow, Row
 
 

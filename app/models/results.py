@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from app.errors import ResultNotFound
-from app.jobs.status import Status
+from app.job_status import Status
 from app.storage import Storage
 from app.tables import JobRow
 

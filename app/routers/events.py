@@ -14,7 +14,7 @@ from starlette.responses import Response
 from app.access.keyring import Keyring
 from app.access.viewer import viewer
 from app.errors import Fault, InvalidRequest, TooManyAtOnce
-from app.jobs.status import OVER
+from app.job_status import OVER
 from app.routers.dependencies import JobId, ServicesDep, known_query
 from app.routers.guard import GuardedRoute
 from app.schemas.history import EpochBody

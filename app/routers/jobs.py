@@ -6,10 +6,10 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from app.job_status import OVER, Status
 from app.jobs.preflight import preflight
 from app.jobs.replay import order_again
 from app.jobs.spec import Spec
-from app.jobs.status import OVER, Status
 from app.jobs.submission import order
 from app.routers.conditional import NOT_MODIFIED, IfNoneMatch, etag, matches, unchanged
 from app.routers.dependencies import Cursor, JobId, Limit, ServicesDep, WaitSeconds, known_query

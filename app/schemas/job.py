@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from app.jobs.status import OVER, Status
+from app.job_status import OVER, Status
 from app.tables import JobRow
 
 _ID = "01936f5e-8c1b-7c3e-9d55-2f6f1f0e4a10"

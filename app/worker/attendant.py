@@ -17,12 +17,12 @@ from sqlalchemy.orm import Session
 
 from app.database import Database, is_passing
 from app.errors import StorageFull
+from app.job_status import Status
 from app.jobs import history
 from app.jobs.bell import Bell
 from app.jobs.history import Measurement
 from app.jobs.queue import Claim, LeaseLost, Queue
 from app.jobs.roster import Roster
-from app.jobs.status import Status
 from app.tally import Tally
 from app.worker.checkpoint import Checkpointer
 from app.worker.supervisor import GAVE_UP, GRACE_SECONDS

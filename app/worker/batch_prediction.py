@@ -8,9 +8,9 @@ from sqlalchemy.orm import Session
 
 from app.datasets.catalogue import Catalogue
 from app.errors import DatasetNotFound, ModelNotFound
+from app.job_status import Status
 from app.jobs.history import Measurement
 from app.jobs.queue import Claim, LeaseLost, Queue
-from app.jobs.status import Status
 from app.models import batch as batches
 from app.models import weights as stored
 from app.models.batch import Batch

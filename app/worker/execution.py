@@ -15,11 +15,11 @@ from app.datasets.catalogue import Catalogue
 from app.datasets.encoding import Encoding
 from app.errors import StorageFull
 from app.identifiers import new_id
+from app.job_status import Status
 from app.jobs import history
 from app.jobs.history import Measurement
 from app.jobs.queue import Claim, LeaseLost, Queue
 from app.jobs.spec import Spec
-from app.jobs.status import Status
 from app.models.features import describe
 from app.models.registry import Registry, key
 from app.models.statistics import Statistics

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from app.job_status import Status
 from app.jobs.error_codes import ErrorCode
 from app.jobs.spec import Spec
-from app.jobs.status import Status
 from app.training.errors import Diverged
 from app.training.optimum import Objectives
 from app.training.problem import Parameters

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from app.job_status import MOVES
 from app.jobs.error_codes import ErrorCode
-from app.jobs.status import MOVES
 from app.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,11 +11,11 @@ from sqlalchemy import select
 
 from app.database import Database, DatabaseTime
 from app.errors import JobOver, JobStillRunning, QueueFull
+from app.job_status import LIVING, MOVES, OVER, Status
 from app.jobs import history
 from app.jobs.order import Order
 from app.jobs.queue import Claim, LeaseLost, Queue
 from app.jobs.roster import Roster
-from app.jobs.status import LIVING, MOVES, OVER, Status
 from app.migrate import migrate
 from app.tables import EpochRow, JobRow
 

@@ -8,12 +8,12 @@ from sqlalchemy import update
 
 from app.database import Database, DatabaseTime
 from app.identifiers import new_id
+from app.job_status import Status
 from app.jobs import history
 from app.jobs.history import Measurement
 from app.jobs.order import Order
 from app.jobs.queue import Claim, Queue
 from app.jobs.roster import Roster
-from app.jobs.status import Status
 from app.tables import DatasetRow, JobRow
 
 LEASE_SECONDS = 15.0

@@ -13,10 +13,10 @@ from app.access.viewer import Viewer, working_for
 from app.database import Database
 from app.errors import DatasetNotFound, JobNotFound, JobOver, JobStillRunning, QueueFull
 from app.identifiers import new_id
+from app.job_status import OVER, Status
 from app.jobs.order import Order
 from app.jobs.queue import Queue
 from app.jobs.roster import Roster
-from app.jobs.status import OVER, Status
 from app.tables import EpochRow
 from tests.unit.jobs.conftest import LEASE_SECONDS, Running, Submit, columns, finish, measured, record
 

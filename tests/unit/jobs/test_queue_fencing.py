@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.database import Database
+from app.job_status import LIVING, Status
 from app.jobs import history
 from app.jobs.queue import Claim, LeaseLost, Queue
 from app.jobs.roster import Roster
-from app.jobs.status import LIVING, Status
 from app.tables import ProcessRow
 from tests.unit.jobs.conftest import Running, columns, finish, lapse, measured, record
 

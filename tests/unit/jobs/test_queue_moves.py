@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 
 from app.database import Database, DatabaseTime
 from app.errors import JobOver
+from app.job_status import MOVES, OVER, Status
 from app.jobs import queue as module
 from app.jobs.queue import Claim, LeaseLost, Queue
-from app.jobs.status import MOVES, OVER, Status
 from app.tables import JobRow
 from tests.unit.jobs.conftest import (
     ATTEMPTS,

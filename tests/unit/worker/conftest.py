@@ -11,13 +11,13 @@ from app.database import Database, DatabaseTime
 from app.datasets.catalogue import Catalogue
 from app.datasets.ingest import Choices
 from app.datasets.synthetic import SyntheticLinear
+from app.job_status import Status
 from app.jobs import history
 from app.jobs.bell import Bell
 from app.jobs.history import Measurement
 from app.jobs.queue import Claim, Queue
 from app.jobs.roster import Roster
 from app.jobs.spec import Spec
-from app.jobs.status import Status
 from app.jobs.submission import order
 from app.models.registry import Registry
 from app.storage import Storage

@@ -11,12 +11,12 @@ from structlog.testing import capture_logs
 
 from app.database import Database
 from app.errors import StorageFull
+from app.job_status import Status
 from app.jobs import history
 from app.jobs.bell import Bell
 from app.jobs.history import Measurement
 from app.jobs.queue import LeaseLost, Queue
 from app.jobs.roster import Roster
-from app.jobs.status import Status
 from app.tables import JobRow
 from app.worker import attendant as module
 from app.worker.attendant import Attendant

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from app.database import Database
+from app.job_status import Status
 from app.jobs.queue import LeaseLost, Queue
 from app.jobs.roster import Roster
-from app.jobs.status import Status
 from app.worker.attendant import Attendant
 from app.worker.supervisor import is_orphan_of
 from tests.unit.worker.conftest import Claimed, epochs, keep, measured, silence, soon

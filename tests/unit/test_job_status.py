@@ -2,8 +2,8 @@
 
 import re
 
-from app.jobs import status
-from app.jobs.status import LIVING, MOVES, OVER, Status, sources
+from app import job_status
+from app.job_status import LIVING, MOVES, OVER, Status, sources
 
 
 def test_the_moves_are_those_that_clients_are_told_of():
@@ -21,7 +21,7 @@ def test_the_moves_are_those_that_clients_are_told_of():
 
 
 def test_the_drawing_names_every_state():
-    assert set(Status) <= set(re.findall(r"\w+", status.__doc__ or ""))
+    assert set(Status) <= set(re.findall(r"\w+", job_status.__doc__ or ""))
 
 
 def test_a_job_that_is_over_moves_no_more():

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from sqlalchemy import func, select
 
 from app.database import Database
-from app.jobs.status import LIVING, Status
+from app.job_status import LIVING, Status
 from app.tables import DatasetRow, JobRow, ModelRow
 
 
