@@ -137,7 +137,8 @@ def faults_of(
     """
     messages: dict[str, list[str]] = {}
     for fault in found:
-        messages.setdefault(_location(fault, body, placed), []).append(_message(fault, kind))
+        way = fault["loc"][1:] if placed else fault["loc"]
+        messages.setdefault(_location(fault, body, placed), []).append(_message(fault, way, kind))
     return [Fault(location, ", or ".join(dict.fromkeys(said))) for location, said in messages.items()]
 
 
@@ -168,12 +169,12 @@ def _without_tags(parts: Sequence[str | int], body: Any, missing: bool) -> Itera
             yield part
 
 
-def _message(fault: Any, kind: type[BaseModel] | None) -> str:
+def _message(fault: Any, way: Sequence[str | int], kind: type[BaseModel] | None) -> str:
     if fault["type"] == "extra_forbidden":
-        meant = None if kind is None else field_like(str(fault["loc"][-1]), kind)
+        meant = None if kind is None else field_like(way, kind)
         return f"no such field; {f'did you mean {meant}? See' if meant else 'see'} /docs for the fields there are"
-    if fault["type"] in ("model_attributes_type", "model_type"):
-        return "a JSON object is needed, sent with Content-Type: application/json"
+    if fault["type"] in ("model_attributes_type", "model_type", "dict_type"):
+        return "a JSON object is needed" + ("; see /docs for its fields" if way else ", sent as application/json")
     if fault["type"] == "json_invalid" and isinstance(fault["loc"][-1], int):
         return f"this is no JSON: {fault['ctx']['error']} at character {fault['loc'][-1]}"
     if fault["type"] == "string_pattern_mismatch" and fault["ctx"]["pattern"] == NAME_PATTERN:

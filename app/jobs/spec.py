@@ -2,14 +2,23 @@
 
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, StringConstraints, field_validator
+from pydantic import ConfigDict, Field, StringConstraints, WithJsonSchema, field_validator
 
 from app.identifiers import NAME_PATTERN, is_name
 from app.training.hyperparameters import Hyperparameters
 
 Column = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
-_VALIDATIONS = ({"split"}, {"fraction"}, {"dataset"})
+_WAYS = {
+    "split": {"const": "test", "type": "string"},
+    "fraction": {"exclusiveMinimum": 0, "exclusiveMaximum": 1, "type": "number"},
+    "dataset": {"maxLength": 200, "type": "string"},
+}
+_OBJECTS = [
+    {"type": "object", "properties": {name: way}, "required": [name], "additionalProperties": False}
+    for name, way in _WAYS.items()
+]
+ValidationRows = Annotated[dict[str, Any], WithJsonSchema({"oneOf": _OBJECTS})]
 
 
 class Spec(Hyperparameters):
@@ -55,7 +64,7 @@ class Spec(Hyperparameters):
         description="Whether each numeric feature with missing values gets a second column that says where they are.",
         examples=[False],
     )
-    validation: dict[str, Any] | None = Field(
+    validation: ValidationRows | None = Field(
         None,
         description='Which rows validate: null, `{"split": "test"}` (the default where the dataset has that split), '
         '`{"fraction": 0.2}` of the training rows, drawn by the seed, or `{"dataset": "…"}`.',
@@ -81,12 +90,12 @@ class Spec(Hyperparameters):
         examples=[0],
     )
 
-    @field_validator("validation")
+    @field_validator("validation", mode="before")
     @classmethod
-    def _one_kind_of_validation(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+    def _one_kind_of_validation(cls, value: Any) -> Any:
         if value is None:
             return None
-        if set(value) not in _VALIDATIONS:
+        if not isinstance(value, dict) or len(value) != 1 or not value.keys() <= _WAYS.keys():
             raise ValueError('use null, {"split": "test"}, {"fraction": 0.2} or {"dataset": "…"}')
         if "split" in value and value["split"] != "test":
             raise ValueError('the only split to validate on is "test"')
