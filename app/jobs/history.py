@@ -134,9 +134,9 @@ def _spread(epochs: list[int], count: int) -> set[int]:
     )
 
 
-def metrics_at(session: Session, job_id: str, epoch: int) -> dict[str, Any] | None:
-    """What was measured after an epoch of a single candidate, if that is kept."""
-    row = session.scalar(select(EpochRow).where(EpochRow.job_id == job_id, EpochRow.epoch == epoch).limit(1))
+def metrics_at(session: Session, job_id: str, epoch: int, candidate: int = 0) -> dict[str, Any] | None:
+    """What was measured after an epoch, in a sweep of one candidate, if that is kept."""
+    row = session.get(EpochRow, {"job_id": job_id, "epoch": epoch, "candidate": candidate})
     return _metrics(row) if row is not None else None
 
 

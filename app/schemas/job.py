@@ -103,7 +103,9 @@ class JobBody(BaseModel):
         examples=[None],
     )
     best_epoch: int | None = Field(
-        description="With `early_stopping`: the epoch whose weights the model holds; null otherwise.", examples=[None]
+        description="The epoch whose weights the model holds, where they are not those of the last one: with "
+        "`early_stopping`, or of a job that was cancelled or out of time; null otherwise.",
+        examples=[None],
     )
     replay_of: str | None = Field(description="The job that this one runs again.", examples=[None])
     replay: ReplayBody | None = Field(description="Whether this run has every bit of the first.", examples=[None])

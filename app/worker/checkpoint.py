@@ -31,10 +31,12 @@ SHARE = 0.02 / 2
 
 @dataclass(frozen=True)
 class Best:
-    """The parameters of the epoch with the least loss so far, which a cancelled job keeps."""
+    """The parameters of the epoch with the least loss so far, which a cancelled job keeps, and whose they are."""
 
     loss: float
     parameters: Parameters
+    epoch: int
+    candidate: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class Checkpoint:
         best = {f"best.{name}": np.ascontiguousarray(getattr(own, name)) for name in ("weights", "bias")}
         arrays, scalars = self.state.to_arrays()
         state = {f"state.{name}": np.ascontiguousarray(values) for name, values in arrays.items()}
-        kept = {"identity": self.identity, "seconds": self.seconds, "best_loss": self.best.loss, "state": scalars}
+        found = {"loss": self.best.loss, "epoch": self.best.epoch, "candidate": self.best.candidate}
+        kept = {"identity": self.identity, "seconds": self.seconds, "best": found, "state": scalars}
         return save({**state, **best}, metadata={"checkpoint": json.dumps(kept)})
 
     @classmethod
@@ -72,7 +75,7 @@ class Checkpoint:
             return None
         prefix = "state."
         state = {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
-        best = Best(kept["best_loss"], Parameters(arrays["best.weights"], arrays["best.bias"]))
+        best = Best(parameters=Parameters(arrays["best.weights"], arrays["best.bias"]), **kept["best"])
         return cls(State.from_arrays(state, kept["state"]), best, kept["seconds"], identity)
 
 

@@ -130,7 +130,7 @@ class Execution:
                 if self._attendant.should_stop() and not progress.wants_one_more(step):
                     return self._stopped(progress)
                 if progress.is_out_of_time() and not (isinstance(step, Epoch) and is_last(step)):
-                    return Outcome(Status.CANCELLED, progress.best, out_of_time(spec))
+                    return self._interrupted(progress, out_of_time(spec))
         except Diverged as diverged:
             self._settled = diverged.options
             return Outcome(Status.DIVERGED, diverged.parameters, divergence(diverged))
@@ -170,7 +170,10 @@ class Execution:
 
     def _stopped(self, progress: Progress) -> Outcome:
         self._attendant.leave()
-        return Outcome(Status.CANCELLED, progress.best)
+        return self._interrupted(progress)
+
+    def _interrupted(self, progress: Progress, error: dict[str, Any] | None = None) -> Outcome:
+        return Outcome(Status.CANCELLED, progress.best.parameters if progress.best else None, error)
 
     def _conclude(self, spec: Spec, prepared: Prepared, outcome: Outcome, record: dict[str, Any]) -> None:
         """Save the model and end the job in one transaction."""
@@ -224,6 +227,15 @@ class Execution:
             "partial": outcome.status is not Status.SUCCEEDED,
         }
 
+    def _kept(self, outcome: Outcome) -> tuple[int, int] | None:
+        """The epoch and candidate whose weights are kept, where they are not the last ones."""
+        progress = self._progress
+        if progress is None or outcome.parameters is None:
+            return None
+        if outcome.status is Status.CANCELLED and progress.best is not None:
+            return progress.best.epoch, progress.best.candidate
+        return (progress.best_epoch, 0) if progress.best_epoch else None
+
     def _finish(
         self,
         outcome: Outcome,
@@ -238,9 +250,9 @@ class Execution:
                 self._registry.add(session, **model)
             if replay is not None:
                 values["replay"] = replay.compare(session)
-            if outcome.status is Status.SUCCEEDED and self._progress is not None and self._progress.best_epoch:
-                values["best_epoch"] = best = self._progress.best_epoch
-                values["metrics"] = history.metrics_at(session, self._job.id, best)
+            if kept := self._kept(outcome):
+                values["best_epoch"] = kept[0]
+                values["metrics"] = history.metrics_at(session, self._job.id, *kept)
             if self._progress is not None and self._progress.epoch is not None:
                 values["leaderboard"] = self._progress.epoch.leaderboard
                 self._settled = self._progress.epoch.options

@@ -26,19 +26,14 @@ class Progress:
         self._began = self._epoch_began = time.perf_counter()
         self._done = 0
         self._spent = 0.0
-        self._best_loss = math.inf
         self._is_deaf = True
         self._asked_at: float | None = None
-        self._best: Parameters | None = None
         self._group: list[Measurement] = []
+        self.best: Best | None = None
+        """Of the least loss, on validation rows where there are any; or what the rule of early stopping keeps."""
         self.last: Parameters | None = None
         self.best_epoch: int | None = None
         self.epoch: Epoch | None = None
-
-    @property
-    def best(self) -> Parameters | None:
-        """The parameters of the epoch with the least loss, on the validation rows where there are any."""
-        return self._best
 
     @property
     def converged(self) -> bool | None:
@@ -50,7 +45,7 @@ class Progress:
     def go_on_from(self, checkpoint: Checkpoint) -> None:
         """Count on from where an earlier attempt was."""
         self._done, self._spent = checkpoint.state.epoch, checkpoint.seconds
-        self._best_loss, self._best = checkpoint.best.loss, checkpoint.best.parameters
+        self.best = checkpoint.best
         self.last, self.best_epoch = checkpoint.state.model, checkpoint.state.best_epoch
 
     def take(self, step: Epoch | Pause) -> None:
@@ -74,8 +69,8 @@ class Progress:
         loss = step.train_loss if step.validation_loss is None else step.validation_loss
         self.last = parameters = step.state.model
         self.best_epoch = step.state.best_epoch
-        if loss < self._best_loss or self._best is None:
-            self._best_loss, self._best = loss, parameters
+        if self.best is None or loss < self.best.loss or self.best_epoch is not None:
+            self.best = Best(loss, parameters, self.best_epoch or step.number, step.candidate)
         # No checkpoint of an end: who went on from it would have no epoch to tell what was settled and found.
         if not is_last(step) and (self._attendant.checkpointer.wanted or self._is_leaving()):
             self._keep(step, now)
@@ -98,9 +93,8 @@ class Progress:
         return asked.stop_requested.is_set() and not (asked.cancel_requested.is_set() or asked.lease_lost.is_set())
 
     def _keep(self, epoch: Epoch, now: float) -> None:
-        assert self._best is not None
-        best = Best(self._best_loss, self._best)
-        checkpoint = Checkpoint(epoch.state, best, self._spent + now - self._began, self._identity)
+        assert self.best is not None
+        checkpoint = Checkpoint(epoch.state, self.best, self._spent + now - self._began, self._identity)
         self._attendant.checkpointer.offer(checkpoint, time.perf_counter() - now)
 
 

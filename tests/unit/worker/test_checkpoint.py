@@ -18,7 +18,9 @@ def parameters() -> Parameters:
 
 
 def checkpoint(epoch: int = 7) -> Checkpoint:
-    return Checkpoint(State(epoch, parameters(), parameters(), parameters()), Best(0.1, parameters()), 12.5, "own")
+    return Checkpoint(
+        State(epoch, parameters(), parameters(), parameters()), Best(0.1, parameters(), 3, 7), 12.5, "own"
+    )
 
 
 def test_it_comes_back_with_every_bit(storage: Storage) -> None:
@@ -26,7 +28,8 @@ def test_it_comes_back_with_every_bit(storage: Storage) -> None:
     storage.write(checkpoints.key("job"), kept.to_bytes())
     found = Checkpoint.load(storage, "job", "own")
     assert found is not None
-    assert (found.state.epoch, found.seconds, found.best.loss) == (7, 12.5, 0.1)
+    assert (found.state.epoch, found.seconds) == (7, 12.5)
+    assert (found.best.loss, found.best.epoch, found.best.candidate) == (0.1, 3, 7)
     for one, other in zip(found.state.to_arrays()[0].items(), kept.state.to_arrays()[0].items(), strict=True):
         assert one[0] == other[0]
         assert one[1].tobytes() == other[1].tobytes()

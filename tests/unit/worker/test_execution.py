@@ -182,10 +182,12 @@ def test_a_cancelled_job_keeps_what_it_learned_as_a_partial_model(
 ):
     job, claim = claimed()
 
-    train((job, claim), [epoch(1), epoch(2), attendant.cancel_requested.set, Pause(), epoch(3)])
+    worse = epoch(2, train_loss=9.0)
+    train((job, claim), [epoch(1), worse, attendant.cancel_requested.set, Pause(), epoch(3)])
 
     found = queue.get(job.id)
     assert (found.status, found.epoch) == ("cancelled", 2)
+    assert (found.best_epoch, found.metrics) == (1, {"train_loss": 1.0})
     assert found.model_id is not None
     assert registry.get(found.model_id).partial
 

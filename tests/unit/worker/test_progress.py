@@ -65,8 +65,25 @@ def test_the_best_weights_are_those_of_the_least_loss_on_the_validation_rows_if_
     own = progress(Listener())
     for place, loss in enumerate(losses):
         own.take(epoch(place + 1, *loss))
-    assert number_of(own.best) == best
+    assert number_of(own.best and own.best.parameters) == best
     assert number_of(own.last) == 3
+
+
+def test_the_best_names_the_epoch_and_candidate_that_it_is_of() -> None:
+    own = progress(Listener())
+    for number, loss in enumerate([2.0, 1.0, 3.0], 1):
+        own.take(replace(epoch(number, loss), candidate=4))
+    assert own.best is not None
+    assert (own.best.epoch, own.best.candidate) == (2, 4)
+
+
+def test_where_training_stops_early_the_best_is_what_its_rule_keeps() -> None:
+    own = progress(Listener())
+    for number, loss, best in [(1, 1.0, 1), (2, 2.0, 2), (3, 3.0, 2)]:  # by the accuracy, say
+        step = epoch(number, loss)
+        own.take(replace(step, state=replace(epoch(best, 0.0).state, epoch=number, best_epoch=best)))
+    assert own.best is not None
+    assert (own.best.epoch, number_of(own.best.parameters)) == (2, 2)
 
 
 def test_a_time_limit_counts_what_earlier_attempts_have_spent() -> None:
@@ -74,10 +91,10 @@ def test_a_time_limit_counts_what_earlier_attempts_have_spent() -> None:
     parameters = epoch(4, 1.0).parameters
     own.take(Pause())
     assert not own.is_out_of_time()
-    own.go_on_from(Checkpoint(State(4, parameters, parameters), Best(0.5, parameters), 101.0, "own"))
+    own.go_on_from(Checkpoint(State(4, parameters, parameters), Best(0.5, parameters, 4), 101.0, "own"))
     assert own.is_out_of_time()
     own.take(epoch(5, 1.0))
-    assert number_of(own.best) == 4
+    assert number_of(own.best and own.best.parameters) == 4
     assert not progress(Listener()).is_out_of_time()
 
 
@@ -92,7 +109,7 @@ def test_a_checkpoint_is_offered_when_it_is_wanted_and_comes_back_whole() -> Non
     own.take(epoch(2, 3.0))
     assert wanting.offered is not None
     assert wanting.offered.state.epoch == 2
-    assert number_of(wanting.offered.best.parameters) == 1
+    assert number_of(wanting.offered.best.parameters) == wanting.offered.best.epoch == 1
     assert [measured.epoch for measured in attendant.recorded] == [1, 2]
 
 
