@@ -10,6 +10,7 @@ from app.jobs.spec import Spec
 from app.jobs.training_data import TrainingData
 from app.training import cost
 from app.training.estimate import Work, seconds
+from app.training.preconditioning import conditioned
 
 COEFFICIENT_BYTES = 4
 
@@ -42,9 +43,10 @@ def preflight(order: Order, catalogue: Catalogue, devices: set[str]) -> Prefligh
         measured_rows=validation + (rows if spec.train_metrics == "full" else 0),
         pixels=encoding.are_pixels,
     )
+    spec = conditioned(spec, rows, work.shape.features, work.pixels)
     device = _device(spec, work, devices)
     return Preflight(
-        spec=order.spec,
+        spec=spec.model_dump(mode="json"),
         rows=rows,
         validation_rows=validation,
         features=work.shape.features,

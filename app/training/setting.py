@@ -9,12 +9,10 @@ from numpy.typing import NDArray
 from app.training import class_weights, learning_rate
 from app.training.errors import UnsuitableOption
 from app.training.hyperparameters import Hyperparameters
-from app.training.preconditioning import whitens
+from app.training.preconditioning import conditioned
 from app.training.problem import Parameters, Problem
 from app.training.state import State
 from app.training.whitening import Frame
-
-AUTO_MOMENTUM = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +104,14 @@ class Setting:
 
 def _chosen(options: Hyperparameters, problem: Problem) -> Hyperparameters:
     """Precondition, momentum and the watched metric, as they follow from the data."""
-    update: dict[str, object] = {}
-    if options.precondition == "auto" and options.solver != "exact":
-        train = problem.train
-        whitened = whitens(options, train.count, train.features, train.X.dtype != np.float32)
-        update["precondition"] = "whiten" if whitened else "none"
-    is_swept = options.sweep is not None and options.sweep.momentum is not None
-    if options.solver == "sgd" and options.momentum is None and not is_swept:
-        accelerated = options.is_rate_open and update.get("precondition") == "none"
-        update["momentum"] = AUTO_MOMENTUM if accelerated else 0.0
-    rule = options.early_stopping
-    if rule is not None:
-        metric = rule.metric or ("train_loss" if problem.validation is None else "validation_loss")
-        if metric.startswith("validation") and problem.validation is None:
-            raise UnsuitableOption("early_stopping.metric", f"{metric} needs validation rows")
-        update["early_stopping"] = rule.model_copy(update={"metric": metric})
-    return options.model_copy(update=update)
+    train, rule = problem.train, options.early_stopping
+    options = conditioned(options, train.count, train.features, train.X.dtype != np.float32)
+    if rule is None:
+        return options
+    metric = rule.metric or ("train_loss" if problem.validation is None else "validation_loss")
+    if metric.startswith("validation") and problem.validation is None:
+        raise UnsuitableOption("early_stopping.metric", f"{metric} needs validation rows")
+    return options.model_copy(update={"early_stopping": rule.model_copy(update={"metric": metric})})
 
 
 def _frame(options: Hyperparameters, problem: Problem, weights: NDArray[np.float32] | None) -> Frame:

@@ -77,3 +77,20 @@ def test_only_what_takes_long_goes_to_a_gpu_of_its_own_accord(look: Look):
     assert look(both, **wide, epochs=1).device == "cpu"
     assert look(both, **wide, epochs=1_000_000).device == "cuda"
     assert look(**wide, epochs=1_000_000).device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("options", "settled"),
+    [
+        ({"learning_rate": 0.03}, ("none", 0.0)),
+        ({}, ("whiten", 0.0)),
+        ({"standardize": False}, ("none", 0.9)),
+        ({"solver": "lbfgs"}, ("whiten", None)),
+    ],
+)
+def test_the_spec_has_what_the_size_of_the_data_settles(
+    look: Look, options: dict[str, Any], settled: tuple[str, float | None]
+):
+    spec = look(features=["area"], **options).spec
+
+    assert (spec["precondition"], spec["momentum"]) == settled
