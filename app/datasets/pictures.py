@@ -1,15 +1,7 @@
-"""Pictures, drawn by matplotlib: bars, bins, points, and grids of images, as SVG or PNG.
+"""Pictures of datasets: bars, bins, points, and grids of images."""
 
-Matplotlib is imported when the first picture is asked for. Figures are made by hand and belong to nobody else; there is
-no pyplot and no current figure. One is drawn at a time, since matplotlib's text caches are shared.
-"""
-
-import io
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,10 +11,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SVG, PNG = "image/svg+xml", "image/png"
 IMAGES_A_ROW = 9
 _BLUE, _GREY = "#1f77b4", "#8c8c8c"
-_lock = Lock()
 
 
 @dataclass(frozen=True)
@@ -45,7 +35,6 @@ class Bars:
         axes.set_yticks(range(len(entries)), [label for label, _ in entries])
         axes.invert_yaxis()
         axes.margins(x=0.12)
-        axes.spines[["top", "right"]].set_visible(False)
         axes.set_xlabel("rows")
         axes.set_title(self.name)
 
@@ -65,7 +54,6 @@ class Bins:
         width = self.width or 1.0
         lefts = self.start + width * np.arange(len(self.counts)) - (0 if self.width else 0.5)
         axes.bar(lefts, self.counts, width, align="edge", color=_BLUE, edgecolor="white", linewidth=0.5)
-        axes.spines[["top", "right"]].set_visible(False)
         axes.set_xlabel(self.name)
         axes.set_ylabel("rows")
 
@@ -93,7 +81,6 @@ class Points:
             axes.scatter(x[rows], y[rows], color=_GREY if label == "missing" else colour, label=label, **look)
         if self.groups:
             axes.legend(title=self.color, fontsize=8, markerscale=2, bbox_to_anchor=(1.01, 1), loc="upper left")
-        axes.spines[["top", "right"]].set_visible(False)
         axes.set_xlabel(x_name)
         axes.set_ylabel(y_name)
         if self.shown < self.rows:
@@ -127,31 +114,8 @@ class Grid:
 Picture = Bars | Bins | Points | Grid
 
 
-def drawn(picture: Picture, media_type: str) -> bytes:
-    """The picture as SVG or PNG; the same picture has the same bytes."""
-    with _lock:
-        figure = _matplotlib().figure.Figure(figsize=(6.4, 4.8), layout="constrained")
-        picture.draw(figure)
-        sink = io.BytesIO()
-        if media_type == SVG:
-            figure.savefig(sink, format="svg", metadata={"Date": None})
-        else:
-            figure.savefig(sink, format="png", dpi=120)
-    return sink.getvalue()
-
-
 def _colours(number: int) -> list[Any]:
-    palette = _matplotlib().colormaps["tab10" if number <= 10 else "tab20"]
+    from matplotlib import colormaps
+
+    palette = colormaps["tab10" if number <= 10 else "tab20"]
     return [palette(position) for position in range(number)]
-
-
-@cache
-def _matplotlib() -> Any:
-    """Matplotlib, set up once: text is taken as it is, not as formulas, and names in SVG are reproducible."""
-    import matplotlib as mpl
-    import matplotlib.figure
-
-    # A label in a script that the font lacks shows boxes, which is no reason to fill the log.
-    warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
-    mpl.rcParams.update({"text.parse_math": False, "svg.hashsalt": "onelayer"})
-    return mpl

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from app.datasets import pictures
 from app.datasets.dataset import Dataset
 from app.datasets.feature_encoding import told_apart
 from app.datasets.kinds import Kind, as_numbers
 from app.datasets.pictures import Bars, Bins, Grid, Points
+from app.drawing import drawn
 from app.errors import Fault, InvalidRequest
 
 MOST_BARS = 30
@@ -47,7 +47,7 @@ def plotted(dataset: Dataset, plot: Plot, media_type: str) -> bytes:
         for field in ("y", "color"):
             if getattr(plot, field) is not None:
                 raise _refused(field, f"this applies to a scatter plot, not to {kind}")
-    return pictures.drawn(_DRAW[kind](dataset, plot, about), media_type)
+    return drawn(_DRAW[kind](dataset, plot, about).draw, media_type)
 
 
 def _kind(dataset: Dataset, plot: Plot) -> str:

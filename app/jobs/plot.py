@@ -1,18 +1,15 @@
 """The picture of a loss history: loss and accuracy against the epoch, as the text plots them."""
 
-import io
 from collections.abc import Sequence
-from threading import Lock
-from types import MappingProxyType
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from app.drawing import drawn
 from app.tables import EpochRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-FORMATS = MappingProxyType({"image/svg+xml": "svg", "image/png": "png"})
-"""The media types of a picture, the preferred one first."""
+    from matplotlib.figure import Figure
 
 _LOSSES = (("train_loss", "train loss", "C0", "-"), ("validation_loss", "validation loss", "C3", "--"))
 _ACCURACIES = (
@@ -22,46 +19,38 @@ _ACCURACIES = (
 _OTHERS = "train loss of other candidates"
 ASTRAY = 2.0
 """Losses of other candidates are drawn up to so many times those of the best."""
-_drawing = Lock()
 
 
 def draw(rows: Sequence[EpochRow], spec: dict[str, Any], media_type: str) -> bytes:
-    """The curves of a history; of a sweep those of the best candidate, before the losses of all others in grey.
+    """The curves of a history; of a sweep those of the best candidate, before the losses of all others in grey."""
+    return drawn(partial(_draw, rows, spec), media_type)
 
-    The same history gives the same bytes.
-    """
+
+def _draw(rows: Sequence[EpochRow], spec: dict[str, Any], figure: "Figure") -> None:
+    from matplotlib.ticker import MaxNLocator
+
     best = _best(rows)
-    # The drawing library takes its time to load, and its fonts are shared between threads.
-    with _drawing:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
-
-        figure = Figure(figsize=(6, 4), layout="constrained")
-        axes = figure.add_subplot()
-        others: list[Any] = []
-        for number in sorted({row.candidate for row in rows} - {best}):
-            own = [row for row in rows if row.candidate == number]
-            others += _curves(axes, own, _LOSSES[:1], color="0.7", label=_OTHERS, linewidth=0.8)
-        rows = [row for row in rows if row.candidate == best]
-        lines = _curves(axes, rows, _LOSSES) + others[:1]
-        axes.set(xlabel="epoch", ylabel=f"loss ({spec.get('loss')})")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(visible=True, alpha=0.3)
-        _scale(axes, rows, spec["model"] == "linear")
-        _zoom(axes, rows)
-        if any(row.train_accuracy is not None for row in rows):
-            beside = axes.twinx()
-            beside.set(ylabel="accuracy", ylim=(0, 1))
-            lines += _curves(beside, rows, _ACCURACIES)
-        if lines:
-            # Above the picture, since curves fill it to every corner.
-            figure.legend(handles=lines, loc="outside upper center", ncols=2)
-        picture = io.BytesIO()
-        with mpl.rc_context({"svg.hashsalt": "onelayer"}):
-            metadata = {"Date": None} if FORMATS[media_type] == "svg" else None
-            figure.savefig(picture, format=FORMATS[media_type], dpi=120, metadata=metadata)
-        return picture.getvalue()
+    figure.set_size_inches(6, 4)
+    axes = figure.add_subplot()
+    others: list[Any] = []
+    for number in sorted({row.candidate for row in rows} - {best}):
+        own = [row for row in rows if row.candidate == number]
+        others += _curves(axes, own, _LOSSES[:1], color="0.7", label=_OTHERS, linewidth=0.8)
+    rows = [row for row in rows if row.candidate == best]
+    lines = _curves(axes, rows, _LOSSES) + others[:1]
+    axes.set(xlabel="epoch", ylabel=f"loss ({spec.get('loss')})")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(visible=True, alpha=0.3)
+    _scale(axes, rows, spec["model"] == "linear")
+    _zoom(axes, rows)
+    if any(row.train_accuracy is not None for row in rows):
+        beside = axes.twinx()
+        beside.set(ylabel="accuracy", ylim=(0, 1))
+        beside.spines["right"].set_visible(True)
+        lines += _curves(beside, rows, _ACCURACIES)
+    if lines:
+        # Above the picture, since curves fill it to every corner.
+        figure.legend(handles=lines, loc="outside upper center", ncols=2)
 
 
 def _best(rows: Sequence[EpochRow]) -> int:
@@ -103,6 +92,6 @@ def _scale(axes: "Axes", rows: Sequence[EpochRow], may_be_logarithmic: bool) -> 
         from matplotlib.ticker import FuncFormatter, NullFormatter
 
         axes.set_yscale("log")
-        # Matplotlib's own labels are formulas, which other pictures of this process may have switched off.
+        # Matplotlib's own labels are formulas, which no picture here draws.
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())

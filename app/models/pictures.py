@@ -1,18 +1,18 @@
 """Pictures of models: the weights of an image's classes, coefficients with their intervals, a confusion matrix.
 
-Drawn by matplotlib without its global state, so that many threads can draw at once. Diverging colours are centred on
-zero: blue pulls down, red pushes up.
+Diverging colours are centred on zero: blue pulls down, red pushes up.
 """
 
-import io
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.datasets.feature_encoding import ArrayFeature
-from app.datasets.pictures import SVG
+from app.drawing import drawn
 from app.errors import Unsupported
 from app.models.coefficients import coefficients
 from app.models.predictor import Loaded
@@ -30,19 +30,30 @@ MOST_CLASSES = 50
 def weights(loaded: Loaded, media_type: str) -> bytes:
     """The class weights of an image model as a grid of images, the coefficients of a table's as bars."""
     features = loaded.encoding.features
-    if len(features) == 1 and isinstance(features[0], ArrayFeature) and len(features[0].shape) == 2:
-        return _rendered(_grid(loaded, features[0]), media_type)
-    return _rendered(_bars(loaded), media_type)
+    if len(features) != 1 or not isinstance(features[0], ArrayFeature) or len(features[0].shape) != 2:
+        return drawn(partial(_bars, loaded, coefficients(loaded, None)["coefficients"]), media_type)
+    if len(loaded.output_names) > MOST_CLASSES:
+        raise Unsupported((), f"A picture has room for {MOST_CLASSES} classes; read the coefficients as JSON.")
+    return drawn(partial(_grid, loaded, features[0].shape), media_type)
 
 
 def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], accuracy: float, media_type: str) -> bytes:
     """A confusion matrix: rows are the true classes, columns the predicted ones, shades are shares of a row."""
-    counts = np.asarray(matrix)
     if len(classes) > MOST_CLASSES:
         raise Unsupported((), f"A picture has room for {MOST_CLASSES} classes; read the matrix as JSON.")
+    return drawn(partial(_confusion, np.asarray(matrix), classes, accuracy), media_type)
+
+
+def predicted_against_true(y: Matrix, y_hat: Matrix, targets: Sequence[str], media_type: str) -> bytes:
+    """Predictions of a linear model against the true values, with the line on which both are equal."""
+    return drawn(partial(_scatter, y, y_hat, targets), media_type)
+
+
+def _confusion(counts: NDArray[np.int64], classes: Sequence[str], accuracy: float, figure: "Figure") -> None:
     side = 2.5 + 0.55 * len(classes)
-    figure = _figure(side + 1, side)
+    figure.set_size_inches(side + 1, side)
     axes = figure.add_subplot()
+    axes.spines[:].set_visible(True)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (i, j), count in np.ndenumerate(counts):
@@ -52,12 +63,10 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], accuracy:
     axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(classes)), classes)
     axes.set(xlabel="predicted", ylabel="true", title=f"accuracy {accuracy:.4f}")
-    return _rendered(figure, media_type)
 
 
-def predicted_against_true(y: Matrix, y_hat: Matrix, targets: Sequence[str], media_type: str) -> bytes:
-    """Predictions of a linear model against the true values, with the line on which both are equal."""
-    figure = _figure(5 * len(targets), 4.8)
+def _scatter(y: Matrix, y_hat: Matrix, targets: Sequence[str], figure: "Figure") -> None:
+    figure.set_size_inches(5 * len(targets), 4.8)
     for j, name in enumerate(targets):
         axes = figure.add_subplot(1, len(targets), j + 1)
         # Few points are to be seen, many are to show where they are dense.
@@ -66,17 +75,14 @@ def predicted_against_true(y: Matrix, y_hat: Matrix, targets: Sequence[str], med
         axes.plot([low, high], [low, high], color="black", linewidth=0.8)
         axes.locator_params(nbins=6)
         axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
-    return _rendered(figure, media_type)
 
 
-def _grid(loaded: Loaded, feature: ArrayFeature) -> "Figure":
+def _grid(loaded: Loaded, shape: tuple[int, ...], figure: "Figure") -> None:
     names = loaded.output_names
-    images = loaded.weights.weights.T.reshape(len(names), *feature.shape)
-    if len(names) > MOST_CLASSES:
-        raise Unsupported((), f"A picture has room for {MOST_CLASSES} classes; read the coefficients as JSON.")
+    images = loaded.weights.weights.T.reshape(len(names), *shape)
     columns = min(5, len(names))
     rows = -(-len(names) // columns)
-    figure = _figure(1.7 * columns + 1, 1.9 * rows + 0.3)
+    figure.set_size_inches(1.7 * columns + 1, 1.9 * rows + 0.3)
     # The few pixels that hardly any image uses may have the largest weights; they must not dim the others.
     reach = float(np.quantile(np.abs(images), 0.995)) or 1.0
     grid = figure.subplots(rows, columns, squeeze=False)
@@ -88,18 +94,16 @@ def _grid(loaded: Loaded, feature: ArrayFeature) -> "Figure":
     bar = figure.colorbar(grid[0, 0].images[0], ax=grid, shrink=0.8, extend="both")
     bar.set_label("weight for each unit of a pixel", fontsize=8)
     bar.ax.tick_params(labelsize=7)
-    return figure
 
 
-def _bars(loaded: Loaded) -> "Figure":
+def _bars(loaded: Loaded, found: list[dict[str, Any]], figure: "Figure") -> None:
     """Points with intervals where they are known: one panel for each output, the largest effects first."""
-    found = coefficients(loaded, None)["coefficients"]
     outputs = loaded.output_names[:MOST_CLASSES]
     spread, step = _spread(loaded)
     effect = np.abs(loaded.weights.weights * spread[:, None]).max(axis=1)
     across, down = min(PANELS_ABREAST, len(outputs)), -(-len(outputs) // PANELS_ABREAST)
     chosen = np.argsort(-effect, kind="stable")[: max(FEWEST_BARS, MOST_BARS // down)][::-1]
-    figure = _figure(2.6 + 3.0 * across, (1.2 + 0.28 * len(chosen)) * down)
+    figure.set_size_inches(2.6 + 3.0 * across, (1.2 + 0.28 * len(chosen)) * down)
     grid = figure.subplots(down, across, sharey=True, squeeze=False)
     panels = grid.ravel()[: len(outputs)]
     for axes in grid.ravel()[len(outputs) :]:
@@ -113,7 +117,6 @@ def _bars(loaded: Loaded) -> "Figure":
     panels[0].set_yticks(range(len(chosen)), [_short(loaded.encoding.names[i]) for i in chosen])
     for axes in grid[:, 0]:
         axes.tick_params(axis="y", labelsize=8)
-    return figure
 
 
 def _short(name: str) -> str:
@@ -146,20 +149,3 @@ def _spread(loaded: Loaded) -> tuple[Matrix, str]:
     # Without a standard deviation, a quarter of the range does nearly as well.
     quarter = (loaded.statistics.maximum - loaded.statistics.minimum) / 4
     return np.where(levels | (quarter <= 0), 1.0, quarter), f"a quarter of the training range{level}"
-
-
-def _figure(width: float, height: float) -> "Figure":
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    mpl.rcParams["svg.hashsalt"] = "onelayer"  # the same model gives the same bytes
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _rendered(figure: "Figure", media_type: str) -> bytes:
-    file = io.BytesIO()
-    if media_type == SVG:
-        figure.savefig(file, format="svg", metadata={"Date": None})
-    else:
-        figure.savefig(file, format="png", dpi=120)
-    return file.getvalue()

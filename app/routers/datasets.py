@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from app.datasets.export import csv_of, parquet_of
-from app.datasets.pictures import PNG, SVG
 from app.datasets.plot import Plot, plotted
+from app.drawing import MEDIA_TYPES
 from app.routers.dependencies import Cursor, Limit, ServicesDep, known_query
 from app.routers.json_body import LimitedRoute
 from app.routers.negotiation import CSV, JSON, PARQUET, VARIES, preferred
@@ -88,13 +88,13 @@ def get_data(
     "/{dataset}/plot",
     summary="See a dataset",
     response_class=Response,
-    responses=problems(404, 406, 422) | content(SVG, PNG),
+    responses=problems(404, 406, 422) | content(*MEDIA_TYPES),
 )
 def get_plot(
     dataset: DatasetPath, request: Request, services: ServicesDep, plot: Annotated[PlotOptions, Query()]
 ) -> Response:
     """A histogram of one column, a scatter plot of two with the class as colour, or a grid of images with labels."""
-    media_type = preferred(request, (SVG, PNG))
+    media_type = preferred(request, MEDIA_TYPES)
     picture = plotted(services.catalogue.open(dataset), Plot(**plot.model_dump()), media_type)
     return Response(picture, media_type=media_type, headers=VARIES)
 

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
+from app.drawing import MEDIA_TYPES
 from app.errors import Fault, InvalidRequest, NotFound
 from app.jobs import history, plot
 from app.routers.conditional import NOT_MODIFIED, IfNoneMatch, etag, matches, unchanged
@@ -69,11 +70,11 @@ def get_history(
     response_class=Response,
     responses=problems(404, 406, 422)
     | NOT_MODIFIED
-    | {200: {"description": "The curves.", "content": {kind: {} for kind in plot.FORMATS}}},
+    | {200: {"description": "The curves.", "content": {kind: {} for kind in MEDIA_TYPES}}},
 )
 def get_plot(job: JobId, request: Request, services: ServicesDep, known: IfNoneMatch = None) -> Response:
     """The curves of loss and accuracy against the epoch, as SVG or, where `Accept` prefers it, as PNG."""
-    media_type = preferred(request, tuple(plot.FORMATS))
+    media_type = preferred(request, MEDIA_TYPES)
     row = services.queue.get(job)
     if row.kind != "train":
         raise NotFound(f"The job {row.id!r} is a batch prediction, which has no loss history to draw.")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, File, Form, Path, Query, Request, UploadFile
 from starlette.responses import Response
 
-from app.datasets.pictures import PNG, SVG
+from app.drawing import MEDIA_TYPES
 from app.errors import Fault, InvalidRequest, UnsupportedMediaType
 from app.identifiers import NAME_PATTERN, is_name
 from app.models import pictures
@@ -38,7 +38,7 @@ AliasPath = Annotated[
     str, Path(description="A word for one version.", examples=["champion"], pattern=NAME_PATTERN, max_length=100)
 ]
 _PICTURES: dict[int | str, dict[str, Any]] = {
-    200: {"content": {kind: {"schema": {"type": "string"}} for kind in (SVG, PNG)}}
+    200: {"content": {kind: {"schema": {"type": "string"}} for kind in MEDIA_TYPES}}
 }
 _IMPORT_PARTS = ("file", "name", "shared")
 _FILE: dict[int | str, dict[str, Any]] = {
@@ -148,7 +148,7 @@ def export_model(
 )
 def plot_model(model: ModelPath, request: Request, services: ServicesDep) -> Response:
     """An image model's class weights as a grid of images; the coefficients of a table with their intervals."""
-    media_type = preferred(request, (SVG, PNG))
+    media_type = preferred(request, MEDIA_TYPES)
     picture = pictures.weights(services.predictor.load(model), media_type)
     return Response(picture, media_type=media_type, headers=VARIES)
 
@@ -167,7 +167,7 @@ def evaluate_model(
 
     With `Accept: image/svg+xml` or `image/png`, the confusion matrix, or predictions against true values, as a picture.
     """
-    media_type = preferred(request, (JSON, SVG, PNG))
+    media_type = preferred(request, (JSON, *MEDIA_TYPES))
     response.headers.update(VARIES)
     loaded = services.predictor.load(model)
     dataset = services.catalogue.open(asked.dataset)

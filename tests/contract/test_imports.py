@@ -67,7 +67,7 @@ def test_a_room_imports_only_what_it_is_built_on(room: str, allowed: set[str]) -
     assert strangers == []
 
 
-def test_the_api_process_imports_neither_torch_nor_numba() -> None:
-    result = python("-c", "import sys, app.main; print(sorted({'torch', 'numba'} & sys.modules.keys()))")
+def test_the_api_process_imports_neither_torch_nor_numba_and_matplotlib_only_once_it_draws() -> None:
+    result = python("-c", "import sys, app.main; print(sorted({'torch', 'numba', 'matplotlib'} & sys.modules.keys()))")
 
     assert result.stdout.strip() == "[]", result.stdout + result.stderr

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from app.datasets.dataset import Dataset
-from app.datasets.pictures import PNG, SVG, Bars, Bins, Grid, Points
+from app.datasets.pictures import Bars, Bins, Grid, Points
 from app.datasets.plot import _DRAW, Plot, _kind, plotted
+from app.drawing import PNG, SVG
 from app.errors import InvalidRequest
 from tests.unit.datasets.conftest import Build, images
 

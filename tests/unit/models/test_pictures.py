@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 
+import matplotlib as mpl
 import pytest
 
+from app.datasets.feature_encoding import NumericFeature
+from app.drawing import MEDIA_TYPES
 from app.models import pictures
 from app.models.predictor import Predictor
 from tests.unit.models.conftest import Add
@@ -33,3 +36,11 @@ def test_an_effect_is_that_of_what_its_axis_says(
 
     assert told == unit
     assert tuple(spread) == (std or (1.0, 1.0))
+
+
+@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+def test_a_column_named_like_a_faulty_formula_is_drawn(add: Add, predictor: Predictor, media_type: str):
+    add("any", features=[NumericFeature(r"$\frac$", 0.0), NumericFeature("x", 0.0)], target=("$y",))
+
+    with mpl.rc_context({"text.parse_math": True}):  # as matplotlib has it until it is told otherwise
+        assert pictures.weights(predictor.load("any"), media_type)
