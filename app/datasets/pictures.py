@@ -77,10 +77,14 @@ class Points:
         if not self.groups:
             axes.scatter(x, y, color=_BLUE, **look)
         colours = _colours(len(self.groups))
-        for (label, rows), colour in zip(self.groups.items(), colours, strict=True):
-            axes.scatter(x[rows], y[rows], color=_GREY if label == "missing" else colour, label=label, **look)
+        clouds = [
+            axes.scatter(x[rows], y[rows], color=_GREY if label == "missing" else colour, **look)
+            for (label, rows), colour in zip(self.groups.items(), colours, strict=True)
+        ]
         if self.groups:
-            axes.legend(title=self.color, fontsize=8, markerscale=2, bbox_to_anchor=(1.01, 1), loc="upper left")
+            place: dict[str, Any] = {"bbox_to_anchor": (1.01, 1), "loc": "upper left"}
+            # A legend that looks for labels itself leaves out those that begin with an underscore.
+            axes.legend(clouds, list(self.groups), title=self.color, fontsize=8, markerscale=2, **place)
         axes.set_xlabel(x_name)
         axes.set_ylabel(y_name)
         if self.shown < self.rows:

@@ -52,6 +52,15 @@ def test_points_have_the_colour_of_their_class(flowers: Dataset):
     assert points.x[1] == pytest.approx(flowers.column("length").to_numpy())
 
 
+def test_the_legend_names_every_class(build: Build):
+    dataset = build({"x": [1.0, 2.0], "y": [1.0, 2.0], "class": ["_a", "_b"]}, target="class")
+
+    svg = plotted(dataset, Plot(x="x", y="y"), SVG).decode()
+
+    assert "<!-- _a -->" in svg
+    assert "<!-- _b -->" in svg
+
+
 def test_many_points_are_evenly_spaced_rows(flowers: Dataset):
     points = picture(flowers, Plot(x="id", y="id", limit=25))
 
