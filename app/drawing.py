@@ -6,6 +6,7 @@ which were drawn before it. Figures are made by hand; there is no pyplot and no 
 """
 
 import io
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from threading import Lock
@@ -31,6 +32,8 @@ _FORMATS: Mapping[str, Mapping[str, Any]] = {
     SVG: {"format": "svg", "metadata": {"Date": None}},
     PNG: {"format": "png", "dpi": 120},
 }
+_NOT_XML = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|\xef\xbf[\xbe\xbf]")
+"""Characters that no XML may hold, in UTF-8; an SVG repeats every label in a comment."""
 _lock = Lock()
 
 
@@ -47,4 +50,5 @@ def drawn(draw: Callable[["Figure"], None], media_type: str) -> bytes:
             draw(figure)
             picture = io.BytesIO()
             figure.savefig(picture, **_FORMATS[media_type])
-    return picture.getvalue()
+    content = picture.getvalue()
+    return _NOT_XML.sub(b"", content) if media_type == SVG else content

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from threading import Barrier, BrokenBarrierError
+from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
 import pytest
@@ -87,6 +88,16 @@ def test_a_drawing_that_fails_lets_the_next_one_begin():
         drawn(lambda _: 1 / 0, SVG)
 
     assert of_a_model(SVG)
+
+
+@pytest.mark.parametrize("character", ["\x00", "\x1f", "\ufffe", "-->", "<&"])
+def test_an_svg_is_well_formed_whatever_a_label_holds(character: str):
+    label = f"a{character}é"
+
+    svg = drawn(Bars(label, {label: 1}, None, 0).draw, SVG)
+
+    assert ET.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
+    assert "é -->" in svg.decode()
 
 
 def test_a_script_that_the_font_lacks_is_no_warning():
