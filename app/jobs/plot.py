@@ -39,16 +39,19 @@ def _draw(rows: Sequence[EpochRow], spec: dict[str, Any], figure: "Figure") -> N
     rows = [row for row in rows if row.candidate == best]
     lines = _curves(axes, rows, _LOSSES) + others[:1]
     axes.set(xlabel="epoch", ylabel=f"loss ({spec.get('loss')})")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(visible=True, alpha=0.3)
     _scale(axes, rows, spec["model"] == "linear")
     _zoom(axes, rows)
     if any(row.train_accuracy is not None for row in rows):
         beside = axes.twinx()
-        beside.set(ylabel="accuracy", ylim=(0, 1))
+        beside.set(ylabel="accuracy", ylim=(0, 1.02))
         beside.spines["right"].set_visible(True)
         lines += _curves(beside, rows, _ACCURACIES)
-    if lines:
+    if not lines:
+        axes.set(xticks=[], yticks=[])
+        axes.text(0.5, 0.5, "no epoch is recorded", ha="center", va="center", transform=axes.transAxes)
+    else:
         # Above the picture, since curves fill it to every corner.
         figure.legend(handles=lines, loc="outside upper center", ncols=2)
 

@@ -1,5 +1,7 @@
 """The picture of a history."""
 
+import re
+
 from matplotlib.figure import Figure
 
 from app.jobs import plot
@@ -52,3 +54,9 @@ def test_the_legend_says_once_what_the_grey_curves_are():
 
     assert swept.count("<!-- train loss of other candidates -->") == 1
     assert "other candidates" not in alone
+
+
+def test_a_single_epoch_has_one_tick_and_none_at_all_is_said():
+    spec = {"loss": "squared", "model": "linear"}
+    assert re.findall("<!-- ([0-9.]+) -->", plot.draw([row(1, 0.5)], spec, "image/svg+xml").decode())[0] == "1"
+    assert "<!-- no epoch is recorded -->" in plot.draw([], spec, "image/svg+xml").decode()
