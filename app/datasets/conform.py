@@ -1,6 +1,8 @@
 """Conforming: a batch as it was read becomes a batch in stored types, of the kinds that are declared."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -87,7 +89,7 @@ def _as_number(column: pa.Array, place: Place) -> pa.Array:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         values = column.to_pylist()
         row = next((row for row, value in enumerate(values) if not _is_number(pa.array([value], column.type))), 0)
-        raise place.fault(row, f"{values[row]!r} is not a number") from None
+        raise place.fault(row, _misfit(values[row], "a number")) from None
 
 
 def _is_number(value: pa.Array) -> bool:
@@ -110,8 +112,16 @@ def _as_boolean(column: pa.Array, place: Place) -> pa.Array:
     unknown = pc.and_(pc.is_valid(texts), pc.invert(pc.or_(yes, no))).to_numpy(zero_copy_only=False)
     if unknown.any():
         row = int(unknown.argmax())
-        raise place.fault(row, f"{column[row].as_py()!r} is not a boolean; use true and false, yes and no, or 1 and 0")
+        raise place.fault(
+            row, _misfit(column[row].as_py(), "a boolean", "; use true and false, yes and no, or 1 and 0")
+        )
     return pc.if_else(pc.is_valid(texts), yes, pa.scalar(None, pa.bool_()))
+
+
+def _misfit(value: Any, wanted: str, cure: str = "") -> str:
+    if isinstance(value, datetime):
+        return f"{value} is a date, not {wanted}; declare it categorical or ignore, or write it as {wanted}"
+    return f"{value!r} is not {wanted}{cure}"
 
 
 _DECLARED: Mapping[Kind | None, Callable[[pa.Array, Place], pa.Array]] = {

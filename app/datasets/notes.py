@@ -1,10 +1,11 @@
-"""Notes: what a client should know of a column whose texts look like numbers, told from its commonest values."""
+"""Notes: what a client should know of a column that may not be what it seems: texts like numbers, and dates."""
 
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from app.datasets.kinds import Kind
+from app.datasets.profile import holds_dates
 
 MOST_LOOKED_AT = 20
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -16,6 +17,7 @@ _LOOKS = (
     (rf"(?:{_NUMBER}|{_GROUPED})\s?%", f"with a percent sign, {_KEPT}; write them without it"),
     (rf"[$€£¥]\s?{_GROUPED}|{_GROUPED}\s?[$€£¥]", f"with a currency, {_KEPT}; write them without it"),
 )
+DATES = "dates are no features; declare it categorical, or write it as a number, such as days since a first one"
 UNNAMED = (
     "it has no name, is taken for the numbers of the rows, and is no feature unless columns declares it another kind"
 )
@@ -23,6 +25,8 @@ UNNAMED = (
 
 def note(column: dict[str, Any], is_csv: bool) -> str | None:
     """What there is to say of a profiled column whose kind nobody declared."""
+    if holds_dates(column):
+        return DATES
     if column["kind"] != Kind.CATEGORICAL or "categories" not in column:
         return None
     levels = [str(entry["value"]).strip() for entry in column["categories"]]

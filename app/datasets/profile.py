@@ -175,9 +175,14 @@ _SIMPLE: Mapping[pa.DataType, Callable[[], ColumnProfile]] = {
 }
 
 
+def holds_dates(about: Mapping[str, Any]) -> bool:
+    """Whether a column of which this is the profile has dates, with or without a time of day."""
+    return about["kind"] == Kind.IGNORE and isinstance(about.get("min"), str)
+
+
 def unpredictable(about: Mapping[str, Any]) -> str | None:
     """Why no model predicts a column of which this is the profile, if none does."""
-    if about["kind"] == Kind.IGNORE and isinstance(about.get("min"), str):
+    if holds_dates(about):
         return "holds date-times"
     return "has no value" if set(about) <= {"name", "kind", "missing", "note"} else None
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from app.datasets.kinds import MISSING
-from app.datasets.readers.csv_encoding import as_utf8
+from app.datasets.readers.csv_encoding import NOT_UTF8, as_utf8
 from app.errors import Fault, InvalidData
 
 NO_QUOTE = "none"
@@ -209,7 +209,7 @@ def _check_names(header: Sequence[str], names: Sequence[str]) -> None:
     seen: set[str] = set()
     for position, name in enumerate(names, 1):
         if not _is_utf8(name):
-            raise InvalidData(Fault(f"header, column {position}", "not UTF-8 text; say which encoding it has"))
+            raise InvalidData(Fault(f"header, column {position}", NOT_UTF8))
         if not name.strip():
             message = "the column has no name; give it one, or say header=false if the first line holds values"
             raise InvalidData(Fault(f"header, column {position}", message))

@@ -6,6 +6,7 @@ from pathlib import Path
 from app.errors import Fault, InvalidData, InvalidRequest, TooLarge
 
 HEAD_BYTES = 1 << 16
+NOT_UTF8 = "not UTF-8 text; save the file as UTF-8, or say which encoding it has"
 _CHUNK = 1 << 20
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from app.datasets.readers.csv_encoding import NOT_UTF8
 from app.datasets.readers.csv_types import casts_to, without_missing
 from app.errors import Fault, InvalidData
 
@@ -26,7 +27,6 @@ _NOT_TEXT = "invalid UTF8"
 _RAGGED = "Expected "
 _NO_COMMENTS = "lines of comment are not read, take them out"
 _NO_TEXT = "the file is no text, or its encoding has to be said (encoding=utf-16-le)"
-_NOT_UTF8 = "not UTF-8 text; save the file as UTF-8, or say which encoding it has"
 
 
 class CsvFaults:
@@ -67,7 +67,7 @@ class CsvFaults:
             self._check_text()
             raise InvalidData(list(self._ragged()) or Fault("file", "its rows differ in length"))
         if _NOT_TEXT in reason:
-            self._raise_first(_is_not_utf8, _NOT_UTF8)
+            self._raise_first(_is_not_utf8, NOT_UTF8)
 
     def _check_text(self) -> None:
         """Refuse what is no UTF-8: the rows of a text that is read in the wrong encoding may differ in length."""
@@ -78,7 +78,7 @@ class CsvFaults:
                     decoder.decode(chunk)
                 decoder.decode(b"", True)
             except UnicodeDecodeError:
-                self._raise_first_line(_is_not_utf8, _NOT_UTF8)
+                self._raise_first_line(_is_not_utf8, NOT_UTF8)
 
     def raise_conversion(self, types: Mapping[str, pa.DataType], reason: str) -> None:
         """Raise for the values that are not of the type their column has been declared to be of."""

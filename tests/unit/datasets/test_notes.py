@@ -1,5 +1,6 @@
 import pytest
 
+from app.datasets.notes import DATES
 from app.datasets.readers.csv_dialect import CsvOptions
 from tests.unit.datasets.conftest import Build
 
@@ -49,3 +50,13 @@ def test_who_declares_a_column_knows_it(build: Build):
 
 def test_numbers_written_as_texts_are_told_where_the_format_has_types(build: Build):
     assert "declare it numeric" in build({"a": ["007", "8"]}).description.columns[0]["note"]
+
+
+@pytest.mark.parametrize("values", [["2024-01-02", "2024-01-31"], ["2024-01-02 10:30:00", "2024-01-31T10:30:00"]])
+def test_a_column_of_dates_says_that_it_is_left_out_and_what_to_do(build: Build, values: list[str]):
+    body = "\n".join(["when,y", *(f"{value},1" for value in values)]).encode()
+
+    when = build(body).description.columns[0]
+
+    assert (when["kind"], when["note"]) == ("ignore", DATES)
+    assert "note" not in build(body, columns={"when": "ignore"}).description.columns[0]

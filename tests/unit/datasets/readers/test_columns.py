@@ -1,7 +1,7 @@
 """Columns in every format: names that can be told apart, and what becomes of those that nobody can read."""
 
 import io
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -115,6 +115,19 @@ def test_text_that_python_alone_takes_for_a_number_is_refused_by_its_row(build: 
     body = written(pa.table({"a": ["1", "1_0"], "y": np.arange(2)}), "parquet")
 
     assert fault(build, body, "parquet", columns={"a": "numeric"}) == ("row 2, column a", "'1_0' is not a number")
+
+
+@pytest.mark.parametrize(("kind", "wanted"), [("numeric", "a number"), ("boolean", "a boolean")])
+@pytest.mark.parametrize("values", [[date(2020, 1, 1)], [datetime(2020, 1, 1)]])  # noqa: DTZ001 - as many tables have it
+def test_a_date_that_is_declared_something_else_is_refused_with_the_way_out(
+    build: Build, values: list[Any], kind: str, wanted: str
+):
+    body = written(pa.table({"a": values, "y": [1]}), "parquet")
+
+    assert fault(build, body, "parquet", columns={"a": kind}) == (
+        "row 1, column a",
+        f"2020-01-01 00:00:00 is a date, not {wanted}; declare it categorical or ignore, or write it as {wanted}",
+    )
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -220,7 +220,7 @@ BAD = {
     "names or values": (b"country,2019,2020\nFrance,1,2\n", "header", "say header=true or header=false"),
     "counted columns": (b"0,1,2\n5,6,7\n", "header", "say header=true or header=false"),
     "invalid UTF-8": (b"a,b\n1,ok\n2,\xff\xfe\n", "row 2, column b", "UTF-8"),
-    "invalid UTF-8 in the header": (b"a,\xff\n1,2\n", "header, column 2", "UTF-8"),
+    "invalid UTF-8 in the header": (b"a,\xff\n1,2\n", "header, column 2", "save the file as UTF-8, or say which"),
     "a NUL byte": (b"a,b\n1,x\n2,y\x00\n", "row 2, column b", "NUL"),
     "a number too large": (b"a,b\n1,1\n1e400,2\n", "row 2, column a", "too large"),
     "an infinity": (b"a,b\n1.5,1\n-inf,2\n", "row 2, column a", "too large"),
