@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
 from app.database import Database
+from app.jobs.extremes import sampled
 from app.jobs.queue import Claim, Queue, find
 from app.tables import EpochRow, JobRow
 
@@ -93,45 +94,17 @@ def version(database: Database, job_id: str) -> tuple[object, ...]:
 
 
 def sample(database: Database, job_id: str, after_epoch: int, points: int) -> list[EpochRow]:
-    """At most `points` epochs that draw the same curve: of each stretch, those of least and greatest training loss.
+    """At most `points` epochs that draw the same curves, with the extremes of each (see `extremes`).
 
     The first and the last epoch are always among them. An epoch of a sweep comes with every candidate.
     """
     of_job = (EpochRow.job_id == job_id, EpochRow.epoch > after_epoch)
-    in_order = EpochRow.epoch, EpochRow.candidate
     with database.read() as session:
-        first, last, count = session.execute(
-            select(func.min(EpochRow.epoch), func.max(EpochRow.epoch), func.count(EpochRow.epoch.distinct())).where(
-                *of_job
-            )
-        ).one()
-        if count <= points:
-            return list(session.scalars(select(EpochRow).where(*of_job).order_by(*in_order)))
-        losses = session.execute(select(EpochRow.epoch, EpochRow.train_loss).where(*of_job).order_by(EpochRow.epoch))
-        curve = [(row[0], row[1]) for row in losses]
-        chosen = _extremes(curve, max(0, points - 2) // 2) | {first, last}
-        chosen |= _spread(sorted({epoch for epoch, _ in curve} - chosen), points - len(chosen))
-        kept = select(EpochRow).where(EpochRow.job_id == job_id, EpochRow.epoch.in_(sorted(chosen)[:points]))
-        return list(session.scalars(kept.order_by(*in_order)))
-
-
-def _extremes(losses: list[tuple[int, float | None]], stretches: int) -> set[int]:
-    chosen: set[int] = set()
-    for stretch in range(stretches):
-        part = losses[stretch * len(losses) // stretches : (stretch + 1) * len(losses) // stretches]
-        finite = [(loss, epoch) for epoch, loss in part if loss is not None]
-        if finite:
-            chosen |= {min(finite)[1], max(finite)[1]}
-    return chosen
-
-
-def _spread(epochs: list[int], count: int) -> set[int]:
-    """So many of the epochs, evenly spaced: a smooth curve has few extremes."""
-    return (
-        {epochs[(2 * number + 1) * len(epochs) // (2 * count)] for number in range(count)}
-        if epochs and count > 0
-        else set()
-    )
+        measured = select(EpochRow.epoch, EpochRow.candidate, *(getattr(EpochRow, name) for name in _METRICS))
+        rows = session.execute(measured.where(*of_job).order_by(EpochRow.epoch).execution_options(yield_per=10_000))
+        chosen = sampled((tuple(row) for row in rows), len(_METRICS), points)
+        kept = select(EpochRow).where(EpochRow.job_id == job_id, EpochRow.epoch.in_(chosen))
+        return list(session.scalars(kept.order_by(EpochRow.epoch, EpochRow.candidate)))
 
 
 def metrics_at(session: Session, job_id: str, epoch: int, candidate: int = 0) -> dict[str, Any] | None:

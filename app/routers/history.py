@@ -42,7 +42,8 @@ def get_history(
         Query(
             ge=2,
             le=5000,
-            description="Instead of `limit`: down-sample to so many epochs, keeping the extremes.",
+            description="Instead of `limit`: down-sample to so many epochs, keeping the extremes of every loss and "
+            "accuracy (in a sweep of each candidate's); where there is no room for all, of the training loss first.",
             examples=[None],
         ),
     ] = None,

@@ -121,6 +121,18 @@ def test_a_sample_keeps_the_spikes(database: Database, curve: str, points: int):
     assert (losses[333], losses[777]) == (9.0, -9.0)
 
 
+def test_a_sample_keeps_the_spikes_of_all_that_was_measured(database: Database, queue: Queue, claim: Claim):
+    spikes = {
+        333: {"train_accuracy": 0.0}, 444: {"validation_loss": 9.0},
+        555: {"validation_loss": -9.0}, 666: {"validation_accuracy": 1.0},
+    }  # fmt: skip
+    usual = {"train_accuracy": 0.5, "validation_loss": 1.0, "validation_accuracy": 0.5}
+    epochs = [measured(epoch, **{**usual, **spikes.get(epoch, {})}) for epoch in range(1, 1001)]
+    record(database, queue, claim, epochs)
+
+    assert {333, 444, 555, 666} < {row.epoch for row in history.sample(database, claim[0], 0, 10)}
+
+
 def test_a_sample_is_spread_over_the_whole_curve(database: Database, curve: str):
     epochs = [row.epoch for row in history.sample(database, curve, 0, 102)]
 
