@@ -1,7 +1,10 @@
-"""Synthetic datasets, as *Dive into Deep Learning* makes them: the truth behind them is known and kept."""
+"""Synthetic datasets, as *Dive into Deep Learning* makes them: the truth behind them is known and kept.
+
+The truth is the whole recipe, so that a set can be made again from what is told of it, and what follows from that.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from app.datasets.readers.content import Content, table_content
+
+Matrix = NDArray[np.float64]
 
 LARGEST = 3e38
 """A number of a dataset may be hardly larger; below it nothing that is computed here overflows."""
@@ -35,12 +40,7 @@ class SyntheticLinear:
         generator = np.random.default_rng(self.seed)
         X = generator.normal(self.feature_mean, self.feature_std, (self.rows, len(self.weights)))
         y = X @ np.asarray(self.weights, np.float64) + self.bias + generator.normal(0.0, self.noise_std, self.rows)
-        truth = {
-            "type": "synthetic_linear",
-            "weights": list(self.weights),
-            "bias": self.bias,
-            "noise_std": self.noise_std,
-        }
+        truth = {"type": "synthetic_linear", **asdict(self)}
         return table_content(pa.table({**_features(X), "y": y}), target="y", truth=truth)
 
 
@@ -69,27 +69,28 @@ class SyntheticSoftmax:
         columns = {**_features(X), "label": pa.array([str(label) for label in labels], pa.string())}
         return table_content(pa.table(columns), target="label", truth=self._truth(centres))
 
-    def _truth(self, centres: NDArray[np.float64]) -> Mapping[str, Any]:
-        truth: dict[str, Any] = {
-            "type": "synthetic_softmax",
-            "centres": centres.tolist(),
-            "noise_std": self.noise_std,
-        }
-        if self.noise_std > 0:
-            truth["weights"] = (centres.T / self.noise_std**2).tolist()
-            truth["bias"] = (-(centres**2).sum(axis=1) / (2 * self.noise_std**2)).tolist()
-        return truth
+    def _truth(self, centres: Matrix) -> Mapping[str, Any]:
+        truth = {"type": "synthetic_softmax", **asdict(self), "centres": centres.tolist()}
+        if not self.noise_std:
+            return truth
+        weights, bias = posterior(centres, self.noise_std)
+        return truth | {"weights": weights.tolist(), "bias": bias.tolist()}
 
 
-def _features(X: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+def posterior(centres: Matrix, noise_std: float) -> tuple[Matrix, Matrix]:
+    """Weights and bias of the softmax that gives the class of a point. Shapes: (k, d) → (d, k), (k,)."""
+    return centres.T / noise_std**2, -(centres**2).sum(axis=1) / (2 * noise_std**2)
+
+
+def _features(X: Matrix) -> dict[str, Matrix]:
     return {f"x{number}": np.ascontiguousarray(column) for number, column in enumerate(X.T, 1)}
 
 
-def _centres(generator: np.random.Generator, classes: int, features: int, separation: float) -> NDArray[np.float64]:
+def _centres(generator: np.random.Generator, classes: int, features: int, separation: float) -> Matrix:
     centres = generator.normal(size=(classes, features))
     centres -= centres.mean(axis=0)
     # Centre by centre: all differences at once would be classes² · features numbers.
     distances = np.sqrt([((centres - centre) ** 2).sum(axis=-1) for centre in centres])
     mean_distance = distances.sum() / (classes * (classes - 1))
-    scaled: NDArray[np.float64] = centres * (separation / mean_distance)
+    scaled: Matrix = centres * (separation / mean_distance)
     return scaled

@@ -6,6 +6,7 @@ import numpy as np
 
 from app.models.inference import Inference
 from app.models.predictor import Loaded
+from app.models.truth import compared
 from app.training.distributions import quantile, two_sided_p
 
 CONFIDENCE = 0.95
@@ -29,7 +30,7 @@ def coefficients(loaded: Loaded, truth: dict[str, Any] | None) -> dict[str, Any]
             for column, output in enumerate(outputs)
         ],
         "inference": _about(statistics),
-        "vs_truth": _errors(loaded, truth),
+        "vs_truth": compared(loaded, truth),
     }
 
 
@@ -60,21 +61,4 @@ def _about(statistics: Inference) -> dict[str, Any]:
         "distribution": ("normal" if statistics.degrees is None else "t") if available else None,
         "degrees_of_freedom": statistics.degrees,
         "reference": statistics.reference,
-    }
-
-
-def _errors(loaded: Loaded, truth: dict[str, Any] | None) -> dict[str, Any] | None:
-    """|ŵ − w| and |b̂ − b| for a linear model of all features of the synthetic set whose truth is given."""
-    if truth is None or truth.get("type") != "synthetic_linear" or loaded.row.target != ["y"]:
-        return None
-    known = {f"x{number}": float(weight) for number, weight in enumerate(truth["weights"], 1)}
-    names = loaded.encoding.names
-    if set(names) != set(known):
-        return None
-    weights = np.array([known[name] for name in names])
-    return {
-        "weights": weights.tolist(),
-        "bias": float(truth["bias"]),
-        "weight_errors": np.abs(loaded.weights.weights[:, 0] - weights).tolist(),
-        "bias_error": float(abs(loaded.weights.bias[0] - truth["bias"])),
     }

@@ -28,14 +28,32 @@ class Coefficient(BiasCoefficient, _OfFeature):
 
 
 class VsTruth(BaseModel):
-    """The parameters that generated a synthetic dataset, and how far the learned ones are from them."""
+    """The parameters behind a synthetic dataset, and how far the learned ones are from them."""
 
-    weights: list[float] = Field(description="The true weights, in feature order.", examples=[[2.0, -3.4]])
-    bias: float = Field(description="The true bias.", examples=[4.2])
+    weights: list[float] = Field(
+        description="The true weights, in the order of the model's features.", examples=[[2.0, -3.4]]
+    )
+    bias: float = Field(
+        description="The true bias, which takes in the mean of what features that the model lacks add.", examples=[4.2]
+    )
     weight_errors: list[float] = Field(
         description="Absolute error of each learned weight.", examples=[[0.0001, 0.0002]]
     )
     bias_error: float = Field(description="Absolute error of the learned bias.", examples=[0.0002])
+
+
+class ClassesVsTruth(BaseModel):
+    """The same of a softmax model: each class less a reference, since differences alone change probabilities."""
+
+    reference: str = Field(
+        description="The class that is subtracted: that of the statistics, else the first.", examples=["0"]
+    )
+    per_class: dict[str, VsTruth] = Field(
+        description="Every other class: true weights and bias less those of the reference, and the errors of these.",
+        examples=[
+            {"1": {"weights": [1.9, 0.4], "bias": -0.3, "weight_errors": [0.05, 0.02], "bias_error": 0.01}},
+        ],
+    )
 
 
 class InferenceBody(BaseModel):
@@ -56,4 +74,7 @@ class Coefficients(BaseModel):
     coefficients: list[Coefficient] = Field(description="The weights, output by output, in feature order.")
     bias: list[BiasCoefficient] = Field(description="The bias of each output.")
     inference: InferenceBody = Field(description="Whether there are statistics, and on what they rest.")
-    vs_truth: VsTruth | None = Field(description="For a linear model of a synthetic dataset, else null.")
+    vs_truth: VsTruth | ClassesVsTruth | None = Field(
+        description="For a model that predicts the target of a synthetic dataset from all or some of its features, "
+        "else null; of classes without noise, which no weights describe, null too."
+    )

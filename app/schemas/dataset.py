@@ -170,8 +170,9 @@ class DatasetBody(BaseModel):
     )
     splits: dict[str, int] = Field(description="How many rows each split has.", examples=[{"train": 1000, "test": 0}])
     truth: dict[str, Any] | None = Field(
-        description="The parameters that generated a synthetic set.",
-        examples=[{"weights": [2, -3.4], "bias": 4.2}],
+        description="What a synthetic set was made of: its source with all defaults, from which it can be made again, "
+        "and of classes the centres, weights and bias that follow from it.",
+        examples=[{**_EXAMPLE_LINEAR, "feature_mean": 0.0, "feature_std": 1.0}],
     )
     format: dict[str, Any] | None = Field(
         description="The format that it was uploaded in, with the dialect of a CSV file; null for a source in JSON.",

@@ -42,6 +42,26 @@ def test_the_first_linear_experiment_has_the_losses_and_parameters_of_the_text(
     assert alike >= 9
 
 
+@pytest.mark.parametrize(("features", "shown"), [(None, 3), (["x3", "x1"], 2)])
+def test_classes_find_the_truth_behind_their_clouds(
+    server: RunningServer, features: list[str] | None, shown: int
+) -> None:
+    source = {"type": "synthetic_softmax", "classes": 3, "features": 3, "rows": 20_000}
+    dataset = server.create_dataset(source)
+    assert source | {"separation": 2.0, "noise_std": 1.0, "seed": 0} == {
+        name: value for name, value in dataset["truth"].items() if name not in ("centres", "weights", "bias")
+    }
+
+    job = server.train(dataset=dataset["id"], model="softmax", solver="lbfgs", features=features)
+    found = server.client.get(f"/models/{job['model_id']}/coefficients").json()
+
+    assert found["vs_truth"]["reference"] == found["inference"]["reference"] == "0"
+    assert list(found["vs_truth"]["per_class"]) == ["1", "2"]
+    for about in found["vs_truth"]["per_class"].values():
+        assert len(about["weights"]) == shown
+        assert max(*about["weight_errors"], about["bias_error"]) < 0.1
+
+
 def test_the_summed_experiment_ends_at_the_loss_of_the_text(server: RunningServer) -> None:
     # One draw of noise N(0, 0.01²), added twice: standard deviation 0.02, whose square is the loss that remains.
     truth = {"weights": [4.2, 2.0, -3.2], "bias": 2, "noise_std": 0.02}

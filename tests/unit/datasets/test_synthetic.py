@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -35,6 +35,25 @@ def test_the_seed_makes_the_data(build: Build):
     first, same, other = (build(made.content()) for made in (recipe, recipe, replace(recipe, seed=4)))
 
     assert first.description.sha256 == same.description.sha256 != other.description.sha256
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        SyntheticLinear([2.0, -3.4], 4.2, rows=5),
+        SyntheticLinear([1.0], 0.5, 5, feature_mean=2.0, feature_std=3.0, noise_std=0.1, seed=7),
+        SyntheticSoftmax(3, 2, 5),
+        SyntheticSoftmax(3, 2, 5, separation=3.0, noise_std=0.0, seed=7),
+    ],
+)
+def test_a_set_can_be_made_again_from_its_truth(build: Build, recipe: SyntheticLinear | SyntheticSoftmax):
+    made = build(recipe.content())
+
+    told = made.description.truth
+    again = type(recipe)(**{field.name: told[field.name] for field in fields(recipe)})
+
+    assert again == recipe
+    assert build(again.content()).description.sha256 == made.description.sha256
 
 
 def test_softmax_classes_are_balanced_and_as_far_apart_as_asked(build: Build):
