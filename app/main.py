@@ -13,7 +13,7 @@ from app.edge.gate import Gate
 from app.edge.head import HeadAsGet
 from app.edge.principal import principal
 from app.edge.rate import RateLimit
-from app.edge.traces import tracing
+from app.edge.traces import last_spans, tracing
 from app.jobs.presence import Presence
 from app.metrics.collector import registry_of
 from app.metrics.requests import RequestMetrics
@@ -104,5 +104,6 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
         with Upkeep(services.chores()):
             yield
         services.watch.close()
-    workers.stop()
+    with last_spans():
+        workers.stop()
     services.close()

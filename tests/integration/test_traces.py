@@ -1,5 +1,6 @@
 """Traces: a request is a span at the collector that the environment names, and part of the trace that it belongs to."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -58,6 +59,25 @@ def test_a_request_is_a_span_in_the_trace_of_its_client(
     assert attributes["http.response.status_code"] == 404
 
 
+@pytest.fixture
+def silent_collector() -> Iterator[str]:
+    """The address of a collector that takes every connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def test_a_collector_that_does_not_answer_does_not_hold_up_the_stop(
+    silent_collector: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", silent_collector)
+    # So that the exporter itself would wait for longer than the test does.
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "600")
+    with RunningServer(tmp_path / "data", workers=0, ready="/healthz") as server:
+        for _ in range(30):
+            server.client.get("/datasets")
+        assert server.stop(seconds=15) == 0
+
+
 def spans(bodies: list[bytes], trace: str) -> list[object]:
     requests = [ExportTraceServiceRequest.FromString(body) for body in list(bodies)]
     services = {
@@ -76,6 +96,18 @@ def spans(bodies: list[bytes], trace: str) -> list[object]:
         for span in scope.spans
     ]
     return [span for span in every if span.trace_id.hex() == trace and span.kind == 2]
+
+
+def test_the_last_spans_are_sent_when_the_server_stops(
+    collector: tuple[str, list[bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, bodies = collector
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "3600000")
+    with RunningServer(tmp_path / "data", workers=0, ready="/healthz") as server:
+        server.client.get("/datasets", headers={"traceparent": f"00-{TRACE}-{PARENT}-01"})
+
+    assert len(spans(bodies, TRACE)) == 1
 
 
 def test_without_an_endpoint_nothing_is_traced() -> None:
