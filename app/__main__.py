@@ -78,14 +78,15 @@ def backup(
     settings = _settings(data_dir=data_dir)
     from app.backup import BackupError
     from app.backup import backup as write
-    from app.database import Database
+    from app.migrate import NoDatabase, existing
     from app.storage import Storage
 
     if not settings.data_dir.is_dir() or not any(settings.data_dir.iterdir()):
         _refuse(BackupError(f"{settings.data_dir} holds no data; say with --data-dir where it is."))
     try:
-        size = write(Database(settings.resolved_database_url), Storage(settings.data_dir), file)
-    except BackupError as error:
+        database = existing(settings.resolved_database_url)
+        size = write(database, Storage(settings.data_dir), file)
+    except (BackupError, NoDatabase) as error:
         _refuse(error)
     typer.echo(f"{file} holds everything, in {size / 2**20:.1f} MiB.")
 

@@ -34,7 +34,7 @@ def create(
     """Make a key and print it, this once: only a digest of it is kept."""
     from app.access import keys as kept
 
-    token = _with_database(data_dir, lambda database: kept.create(database, scope, name, owner, days))
+    token = _with_database(data_dir, lambda database: kept.create(database, scope, name, owner, days), makes_one=True)
     typer.echo("Keep it well; it is not shown again. Send it as `Authorization: Bearer …`.", err=True)
     typer.echo(str(token))
 
@@ -78,22 +78,31 @@ def adopt(key_id: KeyId, data_dir: DataDir = None) -> None:
     typer.echo("Adopted: " + ", ".join(f"{count} {name}" for name, count in counts.items()) + ".")
 
 
-def _with_database(data_dir: Path | None, do: Callable[[Any], Result]) -> Result:
+def _with_database(data_dir: Path | None, do: Callable[[Any], Result], makes_one: bool = False) -> Result:
+    """Do something with the database, or say why not. Only for a new key is one made: elsewhere it would be empty."""
     from app.access.keys import KeyRefused
+    from app.migrate import NoDatabase, existing
+
+    settings = Settings(data_dir=data_dir) if data_dir is not None else Settings()
+    try:
+        database = _made(settings) if makes_one else existing(settings.resolved_database_url)
+        try:
+            return do(database)
+        finally:
+            database.dispose()
+    except (KeyRefused, NoDatabase) as refused:
+        typer.echo(str(refused), err=True)
+        raise typer.Exit(1) from refused
+
+
+def _made(settings: Settings) -> Any:
     from app.database import Database
     from app.migrate import migrate
 
-    settings = Settings(data_dir=data_dir) if data_dir is not None else Settings()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     database = Database(settings.resolved_database_url)
-    try:
-        migrate(database)
-        return do(database)
-    except KeyRefused as refused:
-        typer.echo(str(refused), err=True)
-        raise typer.Exit(1) from refused
-    finally:
-        database.dispose()
+    migrate(database)
+    return database
 
 
 def _shown(moment: datetime) -> str:

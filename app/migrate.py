@@ -18,6 +18,10 @@ class UnknownSchema(Exception):
     """No migration leads to this version of the schema."""
 
 
+class NoDatabase(Exception):
+    """There is no database of this version where it is looked for; the text says what to do."""
+
+
 def migrate(database: Database) -> str:
     """Apply every migration that is missing; several processes at once are safe. Returns the version reached."""
     with database.engine.execution_options(begin="IMMEDIATE").connect() as connection, connection.begin():
@@ -41,6 +45,20 @@ def is_current(database: Database) -> bool:
     """Whether the database has the schema that this code expects."""
     with database.engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision() == head()
+
+
+def existing(url: str) -> Database:
+    """The database at a place as it is: where there is none, SQLite would make an empty one of whatever it is given.
+
+    Raises:  NoDatabase
+    """
+    database = Database(url)
+    if database.file is not None and not database.file.is_file():
+        raise NoDatabase(f"There is no database {database.file}; say with --data-dir where the data is.")
+    if not is_current(database):
+        database.dispose()
+        raise NoDatabase("The database has another schema than this version; run `onelayer migrate` first.")
+    return database
 
 
 def head() -> str:

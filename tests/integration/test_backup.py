@@ -127,6 +127,15 @@ def test_a_damaged_backup_is_refused_and_leaves_nothing(
     assert onelayer("restore", kept[0], "--data-dir", tmp_path / "data").returncode == 0
 
 
+def test_a_backup_of_a_folder_with_other_things_leaves_it_as_it_was(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "notes.txt").write_text("")
+    done = onelayer("backup", tmp_path / "kept.tar", "--data-dir", other)
+    assert (done.returncode, "--data-dir" in done.stderr) == (1, True)
+    assert list(other.iterdir()) == [other / "notes.txt"]
+
+
 def test_a_backup_of_nothing_and_a_restore_of_nothing_leave_nothing(tmp_path: Path) -> None:
     done = onelayer("backup", tmp_path / "kept.tar", "--data-dir", tmp_path / "elsewhere")
     assert (done.returncode, "--data-dir" in done.stderr) == (1, True)

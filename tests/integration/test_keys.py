@@ -57,6 +57,18 @@ def test_a_command_that_cannot_be_done_says_what_to_do(guarded: GuardedServer, w
     assert "ol_" not in done.stdout
 
 
+@pytest.mark.parametrize("words", [["list"], ["revoke", "5fb86d2c38d5"], ["adopt", "5fb86d2c38d5"]])
+def test_a_data_directory_that_is_not_there_is_not_made_for_a_key_that_cannot_be_in_it(
+    tmp_path: Path, words: list[str]
+) -> None:
+    command = [sys.executable, "-m", "app", "keys", *words, "--data-dir", str(tmp_path / "nowhere")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "--data-dir" in done.stderr
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_what_is_shared_is_seen_and_used_by_all_and_changed_by_its_owner(
     guarded: GuardedServer, estate: Estate, bob: Holder
 ) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import inspect, text
 
 from app import migrate as module
 from app.database import Database
-from app.migrate import head, is_current, migrate
+from app.migrate import NoDatabase, existing, head, is_current, migrate
 
 FAILING = '''
 """Builds a table, changes another, then fails."""
@@ -65,6 +65,30 @@ def test_a_database_is_brought_to_the_newest_schema(empty: Database):
 
     assert is_current(empty)
     assert {"datasets", "jobs", "epochs", "models", "processes"} <= tables(empty)
+
+
+def test_only_a_database_of_this_version_is_taken_as_it_is(database: Database):
+    found = existing(str(database.engine.url))
+
+    assert is_current(found)
+    found.dispose()
+
+
+def test_a_database_that_is_not_there_is_not_made(tmp_path: Path):
+    with pytest.raises(NoDatabase, match="--data-dir"):
+        existing(f"sqlite:///{tmp_path / 'onelayer.db'}")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_of_another_version_is_not_migrated(url: str, empty: Database):
+    with empty.write() as session:
+        session.execute(text("CREATE TABLE other (id TEXT)"))
+
+    with pytest.raises(NoDatabase, match="onelayer migrate"):
+        existing(url)
+
+    assert tables(empty) == {"other"}
 
 
 def test_migrating_again_changes_nothing(database: Database):
