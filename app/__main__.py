@@ -1,5 +1,6 @@
 """The command line: serve, worker, migrate, backup, restore, keys, demo."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -7,7 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from app.key_commands import keys
-from app.settings import Settings
+from app.settings import Settings, strangers
 
 main = typer.Typer(
     name="onelayer",
@@ -39,6 +40,7 @@ def serve(
     settings = _settings(host=host, port=port, data_dir=data_dir, workers=workers, auth=auth)
     from app import server
 
+    _begin_log(settings)
     _open(settings)
     if reload:
         server.develop(settings)
@@ -50,12 +52,12 @@ def serve(
 def worker(data_dir: DataDir = None, workers: Workers = None) -> None:
     """Run training workers alone, beside a server on the same database and data directory."""
     settings = _settings(data_dir=data_dir, workers=workers)
-    from app import logs, memory
+    from app import memory
 
+    _begin_log(settings)
     memory.spare()
     from app.worker.supervisor import Supervisor
 
-    logs.configure(settings.log_level, settings.log_format)
     raise typer.Exit(Supervisor(settings).run())
 
 
@@ -118,6 +120,18 @@ def demo() -> None:
     from app.demo import run
 
     raise typer.Exit(run())
+
+
+def _begin_log(settings: Settings) -> None:
+    """Set up logging, and say what of the environment is in vain: a limit with a slip in its name would be none."""
+    import structlog
+
+    from app import logs
+
+    logs.configure(settings.log_level, settings.log_format)
+    for name, meant in strangers(os.environ).items():
+        hint = {"meant": meant} if meant else {}
+        structlog.get_logger(__name__).warning("no setting has this name; it is ignored", variable=name, **hint)
 
 
 def _open(settings: Settings) -> None:

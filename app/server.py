@@ -10,7 +10,7 @@ from typing import Any
 
 import uvicorn
 
-from app import logs, memory
+from app import memory
 from app.edge.connection import Connections, Patience, protocol
 from app.edge.gate import Gate
 from app.settings import Settings
@@ -54,7 +54,6 @@ class Server(uvicorn.Server):
 def serve(settings: Settings) -> None:
     """Run one API process, and its workers, until a signal."""
     prepare()
-    logs.configure(settings.log_level, settings.log_format)
     workers = Launcher(settings)
     # They load torch while this process imports the rest.
     workers.start()
@@ -86,7 +85,6 @@ def run(app: Gate, settings: Settings) -> None:
 
 def develop(settings: Settings) -> None:
     """Run as `serve` does, and start again whenever the code changes."""
-    logs.configure(settings.log_level, settings.log_format)
     os.environ.update(settings.environment())
     uvicorn.run("app.main:create_app", factory=True, reload=True, reload_dirs=[str(SOURCE)], **_options(settings))
 

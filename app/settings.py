@@ -1,6 +1,7 @@
 """Settings: read once from ONELAYER_* variables, then frozen. Units are part of the names."""
 
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -10,14 +11,18 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.cores import cores
+from app.suggestion import name_like
 
 MEBIBYTE = 1024 * 1024
+PREFIX = "ONELAYER_"
+OTHERS = frozenset({"ONELAYER_BENCH_BYTES", "ONELAYER_FASHION_MNIST", "ONELAYER_TEST_DATA"})
+"""What the demo, the tests and the benchmarks read, which are no part of the service."""
 
 
 class Settings(BaseSettings):
     """Everything that an operator may choose."""
 
-    model_config = SettingsConfigDict(env_prefix="ONELAYER_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
@@ -144,15 +149,14 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """The environment of this process, with these settings in it: what a child process needs to have the same."""
         own = {
-            f"{self.model_config['env_prefix']}{name}".upper(): str(value)
+            _variable(name): str(value)
             for name, value in self.model_dump(exclude={"data_dir", "cache_dir"}, exclude_none=True).items()
         }
         folders = {
             "ONELAYER_DATA_DIR": str(self.data_dir.absolute()),
             "ONELAYER_CACHE_DIR": str(self.resolved_cache_dir.absolute()),
         }
-        names = {f"{self.model_config['env_prefix']}{name}".upper() for name in type(self).model_fields}
-        others = {name: value for name, value in os.environ.items() if name.upper() not in names}
+        others = {name: value for name, value in os.environ.items() if name.upper() not in _variables()}
         return {**others, **own, **folders}
 
     @property
@@ -195,3 +199,24 @@ class Settings(BaseSettings):
     def body_limit_bytes(self) -> int:
         """Largest body of a request that is no upload."""
         return self.body_limit_mib * MEBIBYTE
+
+
+def strangers(environment: Mapping[str, str]) -> dict[str, str | None]:
+    """The variables of an environment that look like settings and are none, each with the one that may be meant."""
+    known = _variables()
+    names = (name for name in sorted(environment) if name.upper().startswith(PREFIX))
+    return {name: _like(name, known) for name in names if name.upper() not in known | OTHERS}
+
+
+def _like(name: str, known: set[str]) -> str | None:
+    # Without what all of them begin with, which would make any two alike.
+    found = name_like(name.upper().removeprefix(PREFIX), sorted(other.removeprefix(PREFIX) for other in known))
+    return f"{PREFIX}{found}" if found else None
+
+
+def _variables() -> set[str]:
+    return {_variable(field) for field in Settings.model_fields}
+
+
+def _variable(field: str) -> str:
+    return f"{PREFIX}{field}".upper()

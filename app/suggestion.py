@@ -1,6 +1,6 @@
-"""The suggestion for a field that a request does not have: the known one whose name is most like it."""
+"""The suggestion for a field or a name that there is not: the known one that is most like it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
@@ -18,14 +18,19 @@ Schema = dict[str, Any]
 def field_like(way: Sequence[str | int], kind: type[BaseModel]) -> str | None:
     """The field that was meant, most likely, by the last step of a way into a request, as pydantic tells ways."""
     *inwards, name = way
-    if not isinstance(name, str) or len(name) > LONGEST_NAME:
+    if not isinstance(name, str):
         return None
     document = _schema(kind)
     objects = list(_objects(document, document))
     for step in inwards:
         objects = list(_enter(objects, step, document))
     known = sorted({field for schema in objects for field in schema.get("properties", {})})
-    found = get_close_matches(name.lower(), known, n=1, cutoff=LIKENESS)
+    return name_like(name.lower(), known)
+
+
+def name_like(name: str, known: Iterable[str]) -> str | None:
+    """The one of some names that was most likely meant."""
+    found = get_close_matches(name[:LONGEST_NAME], known, n=1, cutoff=LIKENESS)
     return found[0] if found else None
 
 

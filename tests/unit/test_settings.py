@@ -1,6 +1,8 @@
 """Settings."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from app.settings import Settings
+from app.settings import Settings, strangers
 
 
 @pytest.fixture(autouse=True)
@@ -123,3 +125,38 @@ def test_where_no_cache_can_be_written_the_data_directory_serves(monkeypatch: py
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
 
     assert Settings(data_dir=tmp_path).resolved_cache_dir == tmp_path / "cache"
+
+
+def test_variables_that_are_no_settings_are_found_with_the_one_that_may_be_meant():
+    environment = {
+        "ONELAYER_REQUESTS_PER_SECND": "1", "onelayer_wrokers": "2", "ONELAYER_COLOUR": "red",
+        "ONELAYER_PORT": "1", "onelayer_host": "::", "ONELAYER_FASHION_MNIST": "here", "PATH": "",
+    }  # fmt: skip
+
+    assert strangers(environment) == {
+        "ONELAYER_COLOUR": None,
+        "ONELAYER_REQUESTS_PER_SECND": "ONELAYER_REQUESTS_PER_SECOND",
+        "onelayer_wrokers": "ONELAYER_WORKERS",
+    }
+
+
+def test_what_the_project_itself_reads_is_no_stranger():
+    root = Path(__file__).resolve().parents[2]
+    code = "".join(file.read_text() for name in ("app", "tests", "benchmarks") for file in (root / name).rglob("*.py"))
+    read = re.findall(r'environ(?:\.get\(|\[)"(ONELAYER_[A-Z_]+)"', code)
+
+    assert read
+    assert strangers(dict.fromkeys(read, "")) == {}
+
+
+def test_a_server_says_which_settings_it_ignores(tmp_path: Path):
+    # It ends at once, since it may not listen to others without a key.
+    command = [sys.executable, "-m", "app", "serve", "--host", "0.0.0.0", "--data-dir", str(tmp_path)]
+    misspelt = {"ONELAYER_REQUESTS_PER_SECND": "1", "ONELAYER_PORT": "0"}
+
+    done = subprocess.run(
+        command, env={**os.environ, **misspelt}, capture_output=True, text=True, check=False, timeout=60
+    )
+
+    (line,) = (json.loads(line) for line in done.stderr.splitlines() if "SECND" in line)
+    assert (line["level"], line["meant"]) == ("warning", "ONELAYER_REQUESTS_PER_SECOND")

@@ -5,7 +5,7 @@ from pydantic import BaseModel
 
 from app.jobs.spec import Spec
 from app.schemas.dataset import DatasetRequest
-from app.suggestion import field_like
+from app.suggestion import field_like, name_like
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,10 @@ def test_it_is_one_of_the_object_where_the_field_stands(
     way: tuple[str | int, ...], kind: type[BaseModel], meant: str | None
 ):
     assert field_like(way, kind) == meant
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("LEASE_SECOND", "LEASE_SECONDS"), ("COLOUR", None), ("", None), ("PORT" * 10_000, None)]
+)
+def test_of_some_names_the_one_most_like_it_is_suggested(written: str, meant: str | None):
+    assert name_like(written, ["PORT", "LEASE_SECONDS", "POLL_SECONDS"]) == meant
