@@ -46,10 +46,12 @@ def open_for(settings: Settings) -> str | None:
 
 
 def _refusal(settings: Settings) -> str:
+    is_asked_for = settings.auth == "required"
+    reason = "ONELAYER_AUTH=required asks everyone for" if is_asked_for else f"Listening on {settings.host} needs"
     return (
-        f"Listening on {settings.host} needs a key, and there is none that counts. Make one:\n\n"
+        f"{reason} a key, and there is none that counts. Make one:\n\n"
         f"    onelayer keys create --scope admin --data-dir {settings.data_dir}\n\n"
-        "or listen on 127.0.0.1, or let everyone in who can reach the server: --no-auth."
+        f"{'or' if is_asked_for else 'or listen on 127.0.0.1, or'} let everyone in who can reach the server: --no-auth."
     )
 
 

@@ -105,6 +105,28 @@ def test_a_server_for_others_does_not_open_without_a_key_that_counts(tmp_path: P
     database.dispose()
 
 
+@pytest.mark.parametrize(
+    ("auth", "host", "said", "unsaid"),
+    [
+        (
+            "auto",
+            "0.0.0.0",
+            ["Listening on 0.0.0.0 needs a key", "listen on 127.0.0.1", "--no-auth"],
+            ["ONELAYER_AUTH"],
+        ),
+        ("required", "127.0.0.1", ["ONELAYER_AUTH=required", "--no-auth"], ["127.0.0.1"]),
+    ],
+)
+def test_a_refusal_to_open_says_what_asks_for_a_key_and_what_helps(
+    tmp_path: Path, auth: str, host: str, said: list[str], unsaid: list[str]
+) -> None:
+    with pytest.raises(NoKey) as refused:
+        open_for(Settings(auth=auth, host=host, data_dir=tmp_path / "data"))
+
+    assert [words for words in said if words not in str(refused.value)] == []
+    assert [words for words in unsaid if words in str(refused.value)] == []
+
+
 def test_a_server_for_this_machine_alone_opens_and_touches_nothing(tmp_path: Path) -> None:
     assert open_for(Settings(data_dir=tmp_path / "data")) is None
     assert open_for(Settings(data_dir=tmp_path / "data", host="0.0.0.0", auth="off")) is None
