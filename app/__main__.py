@@ -39,13 +39,18 @@ def serve(
     auth = "off" if no_auth else None
     settings = _settings(host=host, port=port, data_dir=data_dir, workers=workers, auth=auth)
     from app import server
+    from app.edge.listeners import CannotListen, listen
 
     _begin_log(settings)
+    try:
+        listeners = listen(settings.host, settings.port)
+    except CannotListen as refused:
+        _refuse(refused)
     _open(settings)
     if reload:
-        server.develop(settings)
+        server.develop(settings, listeners)
     else:
-        server.serve(settings)
+        server.serve(settings, listeners)
 
 
 @main.command()

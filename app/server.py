@@ -8,13 +8,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import structlog
 import uvicorn
+from uvicorn.supervisors import ChangeReload
 
 from app import memory
 from app.edge.connection import Connections, Patience, protocol
 from app.edge.gate import Gate
+from app.edge.listeners import url
 from app.settings import Settings
 from app.worker.launcher import Launcher
+
+log = structlog.get_logger(__name__)
 
 GRACE_SECONDS = 3
 SOURCE = Path(__file__).parent
@@ -43,6 +48,8 @@ class Server(uvicorn.Server):
         """Start, and then set aside what has been made so far, which stays."""
         await super().startup(sockets)
         memory.settle()
+        if sockets:
+            log.info("serving", url=url(self.config.host, sockets))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wake whoever waits, give the replies a moment, then stop as uvicorn does."""
@@ -51,7 +58,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, listeners: list[socket.socket]) -> None:
     """Run one API process, and its workers, until a signal."""
     prepare()
     workers = Launcher(settings)
@@ -59,7 +66,7 @@ def serve(settings: Settings) -> None:
     workers.start()
     from app.main import create_app
 
-    run(create_app(settings, workers), settings)
+    run(create_app(settings, workers), settings, listeners)
 
 
 def prepare() -> None:
@@ -70,7 +77,7 @@ def prepare() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def run(app: Gate, settings: Settings) -> None:
+def run(app: Gate, settings: Settings, listeners: list[socket.socket]) -> None:
     """Serve an application until a signal."""
     patience = Patience(
         settings.slow_seconds, settings.body_rate, settings.request_seconds,
@@ -80,19 +87,22 @@ def run(app: Gate, settings: Settings) -> None:
     # uvicorn raises the signal anew once it has stopped; by then it has done its work, and the exit status is 0.
     signal.signal(signal.SIGTERM, lambda *_: None)
     with suppress(KeyboardInterrupt):
-        Server(config, app).run()
+        Server(config, app).run(listeners)
 
 
-def develop(settings: Settings) -> None:
+def develop(settings: Settings, listeners: list[socket.socket]) -> None:
     """Run as `serve` does, and start again whenever the code changes."""
     os.environ.update(settings.environment())
-    uvicorn.run("app.main:create_app", factory=True, reload=True, reload_dirs=[str(SOURCE)], **_options(settings))
+    log.info("serving", url=url(settings.host, listeners))
+    config = uvicorn.Config(
+        "app.main:create_app", factory=True, reload=True, reload_dirs=[str(SOURCE)], **_options(settings)
+    )
+    ChangeReload(config, target=uvicorn.Server(config).run, sockets=listeners).run()
 
 
 def _options(settings: Settings) -> dict[str, Any]:
     return {
         "host": settings.host,
-        "port": settings.port,
         "log_config": None,
         "log_level": settings.log_level,
         "access_log": False,

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app import server
+from app.edge.listeners import listen
 from app.main import create_app
 from app.settings import Settings
 from benchmarks.latency import Load, Measured, measure
@@ -66,7 +67,7 @@ def application(settings: Settings) -> Any:
 def serve(data_dir: str, port: int) -> None:
     """One API process with its workers, run as `onelayer serve` runs it."""
     settings = Settings(data_dir=Path(data_dir), port=port, log_level="warning")
-    server.run(application(settings), settings)
+    server.run(application(settings), settings, listen(settings.host, settings.port))
 
 
 def loads() -> list[Load]:

@@ -222,6 +222,17 @@ def test_a_worker_by_itself_serves_the_queue_of_a_server_without_workers(tmp_pat
             assert not wait_until_gone(members, 1)
 
 
+def test_a_port_in_use_is_said_before_anything_else_is_started(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        command = [sys.executable, "-m", "app", "serve", "--port", port, "--data-dir", str(tmp_path / "data")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    (said,) = done.stderr.splitlines()
+    assert f"Port {port} of 127.0.0.1 is in use" in said
+    assert not (tmp_path / "data").exists()
+
+
 def test_migrate_alone_prepares_a_database(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "app", "migrate", "--data-dir", str(tmp_path / "data")]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
