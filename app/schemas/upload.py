@@ -3,7 +3,17 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Json, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Json,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+)
 
 from app.schemas.dataset import ColumnKind, Name
 
@@ -21,6 +31,25 @@ def _delimiter(text: str) -> str:
 Delimiter = Annotated[str, AfterValidator(_delimiter), WithJsonSchema({"type": "string", "pattern": _DELIMITER})]
 """One character that is no letter, digit or quote; or the name of one that is hard to type."""
 
+
+def _json_like(example: str) -> WrapValidator:
+    """Answer what is no JSON of the right kind with what it looks like."""
+
+    def read(text: Any, parse: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return parse(text)
+        except ValidationError as error:
+            if any(fault["loc"] for fault in error.errors(include_url=False)):
+                raise  # it names a place inside
+            raise ValueError(f"give it as JSON, such as {example}") from error
+
+    return WrapValidator(read)
+
+
+# The None is inside of the JSON because the framework takes `Json[...] | None` for a parameter that may be repeated.
+Columns = Annotated[Json[dict[str, ColumnKind] | None], _json_like('{"island": "ignore"}')]
+ClassNames = Annotated[Json[list[str] | None], _json_like('["shirt", "coat"]')]
+
 IN_QUERY_ALONE = ("name", "shared", "dry_run")
 """What a JSON source takes from the query; all else belongs into its body."""
 
@@ -32,14 +61,14 @@ class UploadOptions(BaseModel):
 
     name: Name | None = Field(None, description="A name, unique among the datasets there are.", examples=[None])
     target: str | None = Field(None, description="The column that jobs predict by default.", examples=[None])
-    columns: Json[dict[str, ColumnKind]] | None = Field(
+    columns: Columns = Field(
         None,
         description="JSON: column → `numeric`, `categorical`, `boolean` or `ignore`.",
         examples=[None],
     )
     shared: bool = Field(False, description="Whether every key sees and uses it, or its owner alone.", examples=[False])
     dry_run: bool = Field(False, description="Check and describe, but keep nothing: 200.", examples=[False])
-    class_names: Json[list[str]] | None = Field(
+    class_names: ClassNames = Field(
         None,
         description="JSON: the names of the classes 0, 1, 2, … of an image set.",
         examples=[None],

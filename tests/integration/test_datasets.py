@@ -6,6 +6,7 @@ import json
 import select
 import shutil
 import socket
+import struct
 import subprocess
 import time
 import zipfile
@@ -251,6 +252,37 @@ def test_what_must_fail_names_its_place_and_leaves_nothing(small: RunningServer,
     assert reply.headers["content-type"] == "application/problem+json"
     assert status == 413 or location in [fault["location"] for fault in reply.json()["errors"]], reply.text
     assert kept(small) == before
+
+
+@pytest.mark.parametrize("place", ["params", "data"])
+def test_options_that_are_json_count_in_the_query_as_in_the_form(small: RunningServer, place: str) -> None:
+    images = {
+        "images": struct.pack(">IIII", 2051, 3, 1, 2) + bytes(6),
+        "labels": struct.pack(">II", 2049, 3) + b"\0\1\0",
+    }
+    table = {"file": ("table.csv", b"a,b\n1,2\n3,4\n")}
+
+    named = small.client.post(
+        "/datasets", files=images, **{place: {"dry_run": "true", "class_names": '["bag", "boot"]'}}
+    )
+    ignored = small.client.post("/datasets", files=table, **{place: {"dry_run": "true", "columns": '{"a": "ignore"}'}})
+
+    assert (named.status_code, ignored.status_code) == (200, 200), named.text
+    assert [about["value"] for about in named.json()["columns"][1]["categories"]] == ["bag", "boot"]
+    assert [column["kind"] for column in ignored.json()["columns"]] == ["ignore", "numeric"]
+
+
+@pytest.mark.parametrize("given", ["island", "[1]", '"island"', ""])
+@pytest.mark.parametrize("place", ["params", "data"])
+def test_an_option_that_is_not_the_json_it_should_be_is_answered_with_an_example(
+    small: RunningServer, place: str, given: str
+) -> None:
+    files = {"file": ("table.csv", b"a,b\n1,2\n")}
+    reply = small.client.post("/datasets", files=files, **{place: {"dry_run": "true", "columns": given}})
+    assert reply.status_code == 422
+    assert reply.json()["errors"] == [
+        {"location": "columns", "message": 'give it as JSON, such as {"island": "ignore"}'}
+    ]
 
 
 def test_an_endless_gzip_stops_at_the_limit(small: RunningServer) -> None:
