@@ -20,6 +20,7 @@
     ├── RequestTimeout           408   the client sent too slowly
     ├── TooLarge                 413
     ├── UnsupportedMediaType     415
+    ├── RangeNotSatisfiable      416
     ├── Busy                     429   QueueFull · TooManyRequests · TooManyAtOnce
     ├── HeadTooLarge             431
     ├── StorageFull              507
@@ -266,6 +267,12 @@ class UnsupportedMediaType(OnelayerError):
     """The media type of the body is none that this path reads."""
 
     status, code, title = 415, "unsupported-media-type", "Unsupported media type"
+
+
+class RangeNotSatisfiable(OnelayerError):
+    """The file ends before the range that is asked for."""
+
+    status, code, title = 416, "range-not-satisfiable", "The file has no such range"
 
 
 class Unprocessable(OnelayerError):

@@ -47,7 +47,14 @@ _BY_STATUS: dict[int, tuple[type[OnelayerError], str]] = {
         errors.UnsupportedMediaType,
         "This path does not read that media type; see /docs for those it reads.",
     ),
+    416: (
+        errors.RangeNotSatisfiable,
+        "The file ends before the range that is asked for; the Content-Range header says how long it is.",
+    ),
 }
+
+_KEPT = (b"allow", b"content-range", b"vary", b"access-control-")
+"""How the headers begin that an error keeps when its text is replaced."""
 
 
 def document(error: OnelayerError) -> dict[str, Any]:
@@ -217,7 +224,7 @@ class ProblemDocuments:
             started = True
             if message["type"] == "http.response.start" and _is_foreign(message):
                 replaced = True
-                await response(_of_status(message["status"], _allow(message)))(scope, receive, send)
+                await response(_of_status(message["status"], _kept(message)))(scope, receive, send)
             elif not replaced:
                 await send(message)
 
@@ -264,6 +271,9 @@ def _is_problem(message: Message) -> bool:
     return any(kind.startswith(MEDIA_TYPE.encode()) for kind in kinds)
 
 
-def _allow(message: Message) -> dict[str, str]:
-    allowed = [value.decode() for name, value in message["headers"] if name.lower() == b"allow"]
-    return {"Allow": allowed[0]} if allowed else {}
+def _kept(message: Message) -> dict[str, str]:
+    return {
+        name.decode("latin-1"): value.decode("latin-1")
+        for name, value in message["headers"]
+        if name.lower().startswith(_KEPT)
+    }

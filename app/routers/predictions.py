@@ -4,12 +4,13 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from app.jobs.order import Order
 from app.models.batch import Batch, check_batch
 from app.models.prediction import check_level
 from app.routers.dependencies import JobId, ServicesDep, WaitSeconds, known_query
+from app.routers.download import RANGE, Download, parts
 from app.routers.jobs import hold
 from app.routers.json_body import LimitedRoute
 from app.routers.models import ModelPath
@@ -45,7 +46,8 @@ async def submit_batch(model: ModelPath, asked: BatchRequest, services: Services
     tags=["jobs"],
     summary="Download a batch prediction",
     response_class=Response,
-    responses=problems(404, 406, 422) | _FILE,
+    responses=problems(404, 406, 422) | _FILE | parts(PARQUET),
+    openapi_extra={"parameters": [RANGE]},
 )
 def get_predictions(
     job: JobId,
@@ -56,13 +58,13 @@ def get_predictions(
         Query(description="The kind of file; by default CSV if `Accept` asks for it, else Parquet.", examples=["csv"]),
     ] = None,
 ) -> Response:
-    """The predictions in the order of the dataset's rows, streamed."""
+    """The predictions in the order of the dataset's rows, streamed; of Parquet also the part that `Range` asks for."""
     found = services.queue.get(job)
     as_csv = format == "csv" or (format is None and preferred(request, (PARQUET, CSV)) == CSV)
     headers = VARIES if format is None else {}
     name = f"predictions-{job}.{'csv' if as_csv else 'parquet'}"
     if not as_csv:
-        return FileResponse(services.results.path(found), media_type=PARQUET, filename=name, headers=headers)
+        return Download(services.results.path(found), media_type=PARQUET, filename=name, headers=headers)
     headers = {**headers, "Content-Disposition": f'attachment; filename="{name}"'}
     return StreamingResponse(services.results.csv(found), media_type=CSV, headers=headers)
 

@@ -40,6 +40,7 @@ _MEANINGS = {
     409: "The state of the resource forbids it.",
     413: "The body is larger than the limit.",
     415: "The media type is none that this path reads.",
+    416: "The file has no such range; `Content-Range` says how long it is.",
     422: "The request, or the data in it, has faults.",
     429: "More than the service takes on at present.",
     431: "The address and the headers are larger than the limit.",

@@ -110,6 +110,8 @@ def test_a_dataset_is_predicted_as_a_job_and_downloads_as_csv_and_parquet(server
     assert table["prediction"].to_pylist() == said["predictions"]
     assert table["x1"].to_pylist() == [row[0] for row in X]
     np.testing.assert_allclose(table.column(3).to_numpy(), [p[0] for p in said["probabilities"]], rtol=1e-12)
+    part = server.client.get(f"/jobs/{job['id']}/predictions", headers={"Range": "bytes=0-3"})
+    assert (part.status_code, part.content) == (206, b"PAR1")
     text = server.client.get(f"/jobs/{job['id']}/predictions", headers={"Accept": "text/csv"}).text.splitlines()
     assert text[0].startswith('"x1","label","prediction","probability:')
     assert len(text) == 1 + len(X)

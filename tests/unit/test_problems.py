@@ -41,6 +41,7 @@ ERRORS: list[OnelayerError] = [
     errors.JobOver("j", "failed"),
     errors.TooLarge("d"),
     errors.UnsupportedMediaType("d"),
+    errors.RangeNotSatisfiable("d"),
     errors.InvalidRequest(FAULT),
     errors.InvalidData(FAULT),
     errors.InvalidSpec([FAULT, FAULT]),
@@ -69,8 +70,9 @@ EXPECTED = {
     "bad-request": 400, "not-found": 404, "dataset-not-found": 404, "job-not-found": 404,
     "model-not-found": 404, "method-not-allowed": 405, "not-acceptable": 406, "name-taken": 409,
     "dataset-in-use": 409, "job-running": 409, "job-over": 409, "too-large": 413,
-    "unsupported-media-type": 415, "invalid-request": 422, "invalid-data": 422, "invalid-job": 422,
-    "invalid-instances": 422, "queue-full": 429, "alias-not-found": 404,
+    "unsupported-media-type": 415, "range-not-satisfiable": 416,
+    "invalid-request": 422, "invalid-data": 422, "invalid-job": 422, "invalid-instances": 422,
+    "queue-full": 429, "alias-not-found": 404,
     "result-not-found": 404, "invalid-model": 422, "unsupported": 422,
     "job-not-replayable": 409, "idempotency-conflict": 409, "request-in-progress": 409,
     "internal-error": 500, "storage-full": 507,
@@ -202,6 +204,7 @@ def test_a_method_that_a_path_lacks_is_a_problem_and_the_others_are_named(app: P
         (406, "not-acceptable"),
         (413, "too-large"),
         (415, "unsupported-media-type"),
+        (416, "range-not-satisfiable"),
     ],
 )
 def test_an_error_of_the_framework_is_a_problem_without_its_text(app: ProblemDocuments, status: int, code: str):
@@ -229,8 +232,10 @@ def test_text_that_is_no_text_does_not_break_the_reply():
 
 
 def test_a_reply_of_another_hand_is_replaced_whole_but_keeps_what_it_allows():
+    kept = {"allow": "GET, HEAD", "access-control-allow-origin": "https://a.example", "vary": "Origin"}
+
     async def foreign(scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [(b"content-type", b"text/plain"), (b"allow", b"GET, HEAD")]
+        headers = [(b"content-type", b"text/plain"), *((n.encode(), v.encode()) for n, v in kept.items())]
         await send({"type": "http.response.start", "status": 405, "headers": headers})
         await send({"type": "http.response.body", "body": SECRET.encode(), "more_body": True})
         await send({"type": "http.response.body", "body": SECRET.encode()})
@@ -238,7 +243,7 @@ def test_a_reply_of_another_hand_is_replaced_whole_but_keeps_what_it_allows():
     reply = call(ProblemDocuments(foreign), "POST", "/")  # type: ignore[arg-type]
 
     problem(reply, 405, "method-not-allowed")
-    assert reply.headers["allow"] == "GET, HEAD"
+    assert {name: reply.headers[name] for name in kept} == kept
 
 
 @pytest.mark.parametrize(
