@@ -2,7 +2,7 @@
 
 import json
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Body, Path, Request
@@ -46,15 +46,23 @@ ModelPath = Annotated[
 ]
 VersionPath = Annotated[str, Path(description="A version of the name.", examples=["1"], pattern="^[1-9][0-9]{0,8}$")]
 
+_BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _BODY = {
+    "parameters": [
+        {
+            "name": LENGTH_HEADER,
+            "in": "header",
+            "required": False,
+            "description": "With tensors as bytes: how many bytes of JSON there are before them.",
+            "schema": {"type": "string", "examples": [None]},
+        }
+    ],
     "requestBody": {
         "required": True,
-        "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/InferRequest"}},
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/InferRequest"}}, **_BYTES},
+    },
 }
+_REPLIES: dict[int | str, dict[str, Any]] = documented(404, 413, 415, 422) | {200: {"content": _BYTES}}
 
 
 @router.get("", summary="What the server is")
@@ -125,7 +133,7 @@ def version_ready(model: ModelPath, version: VersionPath, services: ServicesDep)
     "/models/{model}/infer",
     summary="Predict from tensors",
     response_model=InferReply,
-    responses=documented(404, 413, 415, 422),
+    responses=_REPLIES,
     openapi_extra=_BODY,
 )
 async def infer_model(model: ModelPath, request: Request) -> Response:
@@ -137,7 +145,7 @@ async def infer_model(model: ModelPath, request: Request) -> Response:
     "/models/{model}/versions/{version}/infer",
     summary="Predict from tensors with a version",
     response_model=InferReply,
-    responses=documented(404, 413, 415, 422),
+    responses=_REPLIES,
     openapi_extra=_BODY,
 )
 async def infer_version(model: ModelPath, version: VersionPath, request: Request) -> Response:

@@ -46,7 +46,10 @@ SMALL_WORK = 2_000_000
 _OFFERS = tuple(WRITERS)
 _TYPES = (JSON, *READERS)
 _JSON = JSON.encode()
-_SCHEMAS = {JSON: {"schema": {"$ref": "#/components/schemas/PredictRequest"}}}
+_BODIES = {
+    JSON: {"schema": {"$ref": "#/components/schemas/PredictRequest"}},
+    CSV: {"schema": {"type": "string"}, "example": "x1,x2\n1,2\n0.5,-0.5\n"},
+}
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _PARAMETERS = [
     {"name": name, "in": "query", "required": False, "schema": schema, "examples": [None],
@@ -62,7 +65,7 @@ _PARAMETERS = [
 ]  # fmt: skip
 _BODY = {
     "parameters": _PARAMETERS,
-    "requestBody": {"required": True, "content": {name: _SCHEMAS.get(name, _BINARY) for name in _TYPES}},
+    "requestBody": {"required": True, "content": {name: _BODIES.get(name, _BINARY) for name in _TYPES}},
 }
 _REPLIES: dict[int | str, dict[str, Any]] = {200: {"content": dict.fromkeys(READERS, _BINARY)}}
 

@@ -10,6 +10,7 @@ from app.schemas.dataset import DatasetRequest
 from app.schemas.inference_v2 import InferRequest
 from app.schemas.predict import PredictRequest
 from app.schemas.problem import Problem, problems
+from app.schemas.reply_headers import describe_headers
 
 _DESCRIPTION = """Trains and serves single-layer models: linear regression and softmax regression.
 
@@ -33,6 +34,7 @@ _CREATED = (
     (("/datasets", "post"), "201", "dataset", "$response.body#/id"),
     (("/jobs", "post"), "202", "job", "$response.body#/id"),
     (("/models/{model}/predictions", "post"), "202", "job", "$response.body#/id"),
+    (("/jobs/{job}/replay", "post"), "202", "job", "$response.body#/id"),
     (("/models", "post"), "201", "model", "$response.body#/id"),
     (("/jobs/{job}", "get"), "200", "model", "$response.body#/model_id"),
 )
@@ -67,6 +69,7 @@ def describe(api: FastAPI, needed: Mapping[str, str | None], is_key_optional: bo
             _foresee_refusals(document)
             _link(document)
             _ask_for_keys(document, needed, is_key_optional)
+            describe_headers(document)
             api.openapi_schema = document
         return api.openapi_schema
 

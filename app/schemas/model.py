@@ -34,7 +34,7 @@ class ModelBody(BaseModel):
     classes: list[str] | None = Field(description="The classes of a softmax model, in order.", examples=[None])
     metrics: dict[str, Any] = Field(
         description="How good it is, on the training rows and on the validation rows.",
-        examples=[{"train": {"loss": 5e-05, "rmse": 0.01, "r2": 0.9999}}],
+        examples=[{"train": {"mse": 0.0001, "rmse": 0.01, "mae": 0.008, "r2": 0.9999}}],
     )
     partial: bool = Field(
         description="Whether its job ended before the last epoch. Its name means it only if no version of it is whole.",

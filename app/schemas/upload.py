@@ -99,7 +99,15 @@ class UploadOptions(BaseModel):
     )
 
 
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_CSV, _NDJSON = "x1,x2,y\n1,2,-0.5\n3,1,6.8\n", '{"x1": 1, "x2": 2, "y": -0.5}\n{"x1": 3, "x2": 1, "y": 6.8}\n'
+_EXAMPLES = {
+    "text/csv": _CSV,
+    "application/csv": _CSV,
+    "text/tab-separated-values": _CSV.replace(",", "\t"),
+    "application/x-ndjson": _NDJSON,
+    "application/jsonl": _NDJSON,
+}
+"""What a table looks like in the formats that are text."""
 
 
 def request_body(raw_media_types: tuple[str, ...]) -> dict[str, Any]:
@@ -113,9 +121,15 @@ def request_body(raw_media_types: tuple[str, ...]) -> dict[str, Any]:
         "content": {
             "application/json": {"schema": {"$ref": "#/components/schemas/DatasetRequest"}},
             "multipart/form-data": {"schema": multipart},
-            **dict.fromkeys(raw_media_types, _BINARY),
+            **{media_type: _raw(media_type) for media_type in raw_media_types},
         },
     }
+
+
+def _raw(media_type: str) -> dict[str, Any]:
+    if media_type in _EXAMPLES:
+        return {"schema": {"type": "string"}, "example": _EXAMPLES[media_type]}
+    return {"schema": {"type": "string", "format": "binary"}}
 
 
 _PARTS = {

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from app.main import create_app
@@ -13,6 +14,14 @@ from tests.running_server import RunningServer
 
 OVER_AND_OUT = ("POST /jobs/{job}/cancel",)
 """What the document's own story ends: it is answered by a documented conflict, because the job is over by then."""
+
+
+ORDINARY = {
+    "cache-control", "connection", "content-length", "content-security-policy", "content-type",
+    "cross-origin-resource-policy", "date", "last-modified", "referrer-policy", "server",
+    "transfer-encoding", "vary", "x-accel-buffering", "x-content-type-options", "x-frame-options",
+}  # fmt: skip
+"""Headers of replies that no client of this service in particular goes by."""
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +84,69 @@ def test_every_call_has_a_summary_a_description_and_its_errors(document: dict[st
         assert "HTTPValidationError" not in json.dumps(operation), where
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "header"),
+    [
+        ("post", "/datasets", "201", "Location"),
+        ("post", "/jobs", "202", "Location"),
+        ("post", "/jobs/{job}/replay", "200", "Location"),
+        ("post", "/models", "201", "Location"),
+        ("post", "/jobs", "429", "Retry-After"),
+        ("post", "/jobs", "409", "Retry-After"),
+        ("get", "/jobs/{job}", "503", "Retry-After"),
+        ("get", "/jobs/{job}", "202", "ETag"),
+        ("get", "/jobs/{job}/history", "304", "ETag"),
+        ("get", "/jobs/{job}", "200", "Preference-Applied"),
+        ("post", "/models/{model}/predictions", "200", "Preference-Applied"),
+        ("post", "/predict", "200", "Idempotency-Replayed"),
+        ("get", "/healthz", "200", "X-Request-ID"),
+        ("delete", "/jobs/{job}", "404", "X-Request-ID"),
+        ("post", "/jobs", "401", "WWW-Authenticate"),
+        ("get", "/models/{model}/export", "200", "Content-Disposition"),
+        ("get", "/jobs/{job}/predictions", "416", "Content-Range"),
+        ("post", "/v2/models/{model}/infer", "200", "Inference-Header-Content-Length"),
+    ],
+)
+def test_a_header_that_clients_go_by_is_documented(
+    document: dict[str, Any], method: str, path: str, status: str, header: str
+) -> None:
+    about = document["paths"][path][method]["responses"][status]["headers"][header]
+    assert about == {"$ref": f"#/components/headers/{header}"}
+    described = document["components"]["headers"][header]
+    assert described["description"]
+    assert described["schema"]["examples"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "header"),
+    [
+        ("get", "/jobs", "200", "Location"),
+        ("post", "/datasets", "200", "Location"),
+        ("get", "/models/{model}", "200", "ETag"),
+        ("get", "/jobs/{job}", "200", "Idempotency-Replayed"),
+        ("post", "/jobs", "422", "Idempotency-Replayed"),
+        ("post", "/predict", "200", "Inference-Header-Content-Length"),
+    ],
+)
+def test_a_header_is_not_documented_where_no_reply_has_it(
+    document: dict[str, Any], method: str, path: str, status: str, header: str
+) -> None:
+    assert header not in document["paths"][path][method]["responses"][status]["headers"]
+
+
+def test_tensors_as_bytes_are_documented_in_both_directions(document: dict[str, Any]) -> None:
+    for path in ("/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer"):
+        call = document["paths"][path]["post"]
+        assert "application/octet-stream" in call["requestBody"]["content"]
+        assert set(call["responses"]["200"]["content"]) == {"application/json", "application/octet-stream"}
+        assert "Inference-Header-Content-Length" in [parameter["name"] for parameter in call["parameters"]]
+
+
+def test_the_example_of_metrics_names_metrics_that_models_have(document: dict[str, Any]) -> None:
+    (example,) = document["components"]["schemas"]["ModelBody"]["properties"]["metrics"]["examples"]
+    assert set(example["train"]) == {"mse", "rmse", "mae", "r2"}
+
+
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
     def references(node: Any) -> Iterator[str]:
         if isinstance(node, dict):
@@ -86,7 +158,7 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
             for value in node:
                 yield from references(value)
 
-    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    known = {f"#/components/{kind}/{name}" for kind in ("schemas", "headers") for name in document["components"][kind]}
     assert set(references(document)) <= known
 
 
@@ -109,14 +181,18 @@ def test_every_call_can_be_tried_as_the_document_shows_it(
                 continue  # tried last, below
             if "multipart/form-data" in operation.get("requestBody", {}).get("content", {}) and path == "/models":
                 continue  # needs a file that the document cannot show
-            status = try_it(server, document, method, path, operation)
             expected = "409" if f"{method} {path}" in OVER_AND_OUT else "2"
-            assert str(status).startswith(expected), f"{method} {path}: {status}"
-            assert str(status) in operation["responses"], f"{method} {path}: {status} is not documented"
+            for reply in (try_it(server, document, method, path, operation), *try_texts(server, path, operation)):
+                status = str(reply.status_code)
+                assert status.startswith(expected), f"{method} {path}: {status} {reply.text}"
+                assert status in operation["responses"], f"{method} {path}: {status} is not documented"
+                check_headers(document, reply, operation["responses"][status])
         assert server.client.delete("/models/line").status_code == 204
 
 
-def try_it(server: RunningServer, document: dict[str, Any], method: str, path: str, operation: dict[str, Any]) -> int:
+def try_it(
+    server: RunningServer, document: dict[str, Any], method: str, path: str, operation: dict[str, Any]
+) -> httpx.Response:
     given: dict[str, dict[str, Any]] = {"path": {}, "query": {}, "header": {}}
     for parameter in operation.get("parameters", ()):
         example = (parameter.get("examples") or parameter["schema"].get("examples") or [None])[0]
@@ -126,10 +202,25 @@ def try_it(server: RunningServer, document: dict[str, Any], method: str, path: s
     url = path.format(**given["path"])
     if "multipart/form-data" in operation.get("requestBody", {}).get("content", {}) and path == "/models":
         exported = server.client.get("/models/line/export", params={"format": "json"})
-        return server.client.post(url, files={"file": exported.content}).status_code
-    return server.client.request(
-        method, url, params=given["query"], headers=headers, json=body(document, operation)
-    ).status_code
+        return server.client.post(url, files={"file": exported.content})
+    return server.client.request(method, url, params=given["query"], headers=headers, json=body(document, operation))
+
+
+def try_texts(server: RunningServer, path: str, operation: dict[str, Any]) -> Iterator[httpx.Response]:
+    """The replies to every body that is a text."""
+    options = {"model": "line"} if path == "/predict" else {"dry_run": "true"}
+    for media_type, about in operation.get("requestBody", {}).get("content", {}).items():
+        if media_type.startswith("text/") or "example" in about:
+            headers = {"Content-Type": media_type}
+            yield server.client.post(path, params=options, headers=headers, content=about["example"])
+
+
+def check_headers(document: dict[str, Any], reply: httpx.Response, about: dict[str, Any]) -> None:
+    """A reply has the headers that it is to have, and none that its client is not told of."""
+    headers = document["components"]["headers"]
+    described = {name.lower(): headers[name] for name in about["headers"]}
+    assert {name for name, header in described.items() if header["required"]} <= set(reply.headers), reply.url
+    assert set(reply.headers) - ORDINARY <= set(described), reply.url
 
 
 def body(document: dict[str, Any], operation: dict[str, Any]) -> Any:
