@@ -52,6 +52,7 @@ def create_app(settings: Settings | None = None, workers: Launcher | None = None
         version=__version__,
         lifespan=_lifespan,
         docs_url=None,
+        redirect_slashes=False,  # to the address that the server believes to have, which a proxy may know better
         redoc_url=None,
         max_body_size=settings.body_limit_bytes,
         separate_input_output_schemas=False,

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import Message, Receive, Scope, Send
 
 from app import errors
@@ -106,9 +107,23 @@ async def _on_validation(request: Request, error: Exception) -> Response:
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
+    if error.status_code == 404 and (meant := _without_slash(request)) is not None:
+        return response(
+            errors.PageNotFound(f"No route has this path, but one has {meant!r}, without the slash at its end.")
+        )
     if "Allow" in headers:
         headers["Allow"] = ", ".join(sorted(_methods(request) | set(headers["Allow"].split(", "))))
     return response(_of_status(error.status_code, headers))
+
+
+def _without_slash(request: Request) -> str | None:
+    """The path without the slashes at its end, if that is one of a route."""
+    path = request.scope["path"].rstrip("/")
+    if path == request.scope["path"]:
+        return None
+    scope = {**request.scope, "path": path}
+    is_known = any(route.matches(scope)[0] is not Match.NONE for route in request.app.routes)
+    return path if is_known else None
 
 
 def _methods(request: Request) -> set[str]:

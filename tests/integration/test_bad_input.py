@@ -269,6 +269,24 @@ def test_what_is_not_there_is_a_404(server: RunningServer, path: str) -> None:
     check(server.client.get(path), 404, "")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "meant"),
+    [
+        ("GET", "/jobs/", "/jobs"),
+        ("POST", "/jobs/", "/jobs"),
+        ("GET", "/jobs/latest/history//", "/jobs/latest/history"),
+    ],
+)
+def test_a_slash_too_many_is_told_and_leads_nowhere(server: RunningServer, method: str, path: str, meant: str) -> None:
+    reply = server.client.request(method, path)
+    assert (reply.status_code, "location" in reply.headers) == (404, False)
+    assert reply.json()["detail"] == f"No route has this path, but one has {meant!r}, without the slash at its end."
+
+
+def test_a_path_that_nothing_has_either_way_is_not_called_one_that_is(server: RunningServer) -> None:
+    assert "see /docs" in server.client.get("/nowhere/").json()["detail"]
+
+
 def test_a_method_that_a_path_does_not_have_is_a_405_that_names_those_it_has(server: RunningServer) -> None:
     reply = server.client.put("/jobs")
     check(reply, 405, "")
