@@ -4,11 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__, logs, problems
 from app.access.entrance import needs_key
-from app.edge.cross_origin import cross_origin
+from app.edge.cross_origin import CrossOrigin, cross_origin
 from app.edge.gate import Gate
 from app.edge.head import HeadAsGet
 from app.edge.principal import principal
@@ -52,8 +51,8 @@ def create_app(settings: Settings | None = None, workers: Launcher | None = None
         version=__version__,
         lifespan=_lifespan,
         docs_url=None,
-        redirect_slashes=False,  # to the address that the server believes to have, which a proxy may know better
         redoc_url=None,
+        redirect_slashes=False,  # to the address that the server believes to have, which a proxy may know better
         max_body_size=settings.body_limit_bytes,
         separate_input_output_schemas=False,
         telemetry=tracing(),
@@ -69,7 +68,7 @@ def create_app(settings: Settings | None = None, workers: Launcher | None = None
     api.add_middleware(IdempotencyKeys, keys=api.state.services.keys)
     api.add_middleware(Authentication, keyring=api.state.services.keyring, settings=settings)
     if settings.allowed_origins:
-        api.add_middleware(CORSMiddleware, **cross_origin(settings.allowed_origins))
+        api.add_middleware(CrossOrigin, **cross_origin(settings.allowed_origins))
     api.include_router(upload.router, max_body_size=settings.upload_limit_bytes)
     for module in (
         datasets,
