@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import structlog
@@ -113,15 +114,10 @@ class Attendant:
         if self.cancel_requested.is_set() and not self.lease_lost.is_set():
             return
         if not self.lease_lost.is_set():
-            self.insist(self.hand_back, waits_for_room=True)
+            self.insist(self.hand_back)
         raise LeaseLost("the job was handed back")
 
-    def conclude(
-        self,
-        status: Status,
-        write: Callable[[Session, list[Measurement], float], None],
-        waits_for_room: bool = False,
-    ) -> None:
+    def conclude(self, status: Status, write: Callable[[Session, list[Measurement], float], None]) -> None:
         """Let go of the job: hand what is not written yet to the transaction that ends it so."""
         self.checkpointer.finish()
 
@@ -135,10 +131,12 @@ class Attendant:
                 written, self._claim, self._buffer = len(self._buffer), None, []
                 self._count(written)
 
-        self.insist(last, waits_for_room)
+        self.insist(last)
 
-    def insist(self, write: Callable[[], T], waits_for_room: bool = False) -> T:
-        """Write, again and again while the database fails for what passes by itself: a job is worth waiting for.
+    def insist(self, write: Callable[[], T]) -> T:
+        """Write, again and again while the disk is full or the database fails for what passes by itself.
+
+        A job is worth waiting for. One that was cancelled waits as well, for what it has learned is to be kept.
 
         Raises:  LeaseLost if another worker has the job meanwhile, or this one is to stop
         """
@@ -147,13 +145,20 @@ class Attendant:
             try:
                 return write()
             except (SQLAlchemyError, StorageFull) as error:
-                if not (is_passing(error) or (waits_for_room and isinstance(error, StorageFull))):
+                if not (is_passing(error) or isinstance(error, StorageFull)):
                     raise
                 log.warning(
                     "a job waits to be written", job=claim and claim[0], reason=str(getattr(error, "orig", error))
                 )
             if self.stop_requested.wait(RETRY_SECONDS) or self.lease_lost.is_set():
+                self._hand_back_at_last()
                 raise LeaseLost("it could not be written in time")
+
+    def _hand_back_at_last(self) -> None:
+        """Spare the job an attempt: what it waited to write may be large, and this is small."""
+        if not self.lease_lost.is_set():
+            with suppress(SQLAlchemyError, StorageFull):
+                self.hand_back()
 
     def hand_back(self) -> None:
         """Put the job back into the queue, with all that is known of it."""
@@ -162,7 +167,8 @@ class Attendant:
             if claim is None:
                 return
             if self._buffer:
-                self._write(claim)
+                with suppress(StorageFull):  # then whoever has the job next goes on from before these epochs
+                    self._write(claim)
             self.checkpointer.publish(self._written_epoch, wait=True)
             self._queue.hand_back(claim)
             self._claim = None
@@ -210,14 +216,26 @@ class Attendant:
     def _tick(self) -> None:
         claim = self._claim
         if claim is not None and self._buffer:
-            self._write(claim)
-        elif time.monotonic() - self._renewed_at >= self._renew_seconds:
-            self._renew()
-        elif claim is not None and self._queue.is_cancelled(claim[0]):
-            self.cancel_requested.set()
+            self._write_if_there_is_room(claim)
+        else:
+            self._keep_in_touch(claim)
         if claim is not None:
             self.checkpointer.publish(self._written_epoch)
             self.checkpointer.look()
+
+    def _write_if_there_is_room(self, claim: Claim) -> None:
+        try:
+            self._write(claim)
+        except StorageFull:
+            # The epochs have no room, but the lease may have: it is smaller.
+            self._keep_in_touch(claim)
+            raise
+
+    def _keep_in_touch(self, claim: Claim | None) -> None:
+        if time.monotonic() - self._renewed_at >= self._renew_seconds:
+            self._renew()
+        elif claim is not None and self._queue.is_cancelled(claim[0]):
+            self.cancel_requested.set()
 
     def _renew(self) -> None:
         if self._queue.renew(self.worker_id, self._claim):

@@ -75,10 +75,10 @@ class BatchPrediction:
             raise ModelNotFound(row.id) from error
 
     def _report(self, done: int, per_second: float) -> None:
-        self.attendant.insist(lambda: self.queue.report(self.claim, done, per_second), waits_for_room=True)
+        self.attendant.insist(lambda: self.queue.report(self.claim, done, per_second))
 
     def _finish(self, status: Status, error: dict[str, Any] | None = None, **values: int) -> None:
         def write(session: Session, _: list[Measurement], __: float) -> None:
             self.queue.finish(session, self.claim, status, error=error, device="cpu", **values)
 
-        self.attendant.conclude(status, write, waits_for_room=True)
+        self.attendant.conclude(status, write)

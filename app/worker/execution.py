@@ -86,8 +86,7 @@ class Execution:
         except LeaseLost:
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, the job says so
-            outcome = Outcome(Status.FAILED, error=told(error, self._job.id))
-            self._finish(outcome, waits_for_room=True)
+            self._finish(Outcome(Status.FAILED, error=told(error, self._job.id)))
 
     def _run(self) -> None:
         spec = Spec.model_validate(self._job.spec)
@@ -176,7 +175,7 @@ class Execution:
         return Outcome(Status.CANCELLED, progress.best.parameters if progress.best else None, error)
 
     def _conclude(self, spec: Spec, prepared: Prepared, outcome: Outcome, record: dict[str, Any]) -> None:
-        """Save the model and end the job in one transaction."""
+        """Save the model, once there is room for it, and end the job in one transaction."""
         self._attendant.listen()
         if outcome.parameters is None:
             self._finish(outcome, receipt=record)
@@ -193,12 +192,16 @@ class Execution:
             return
         near = nearness(options, prepared, parameters, outcome.objectives, self._progress)
         model_id = new_id()
-        with self._storage.stage(is_due=True) as stage:
-            _save(weights, stage.path, encoding, remembered)
-            found.save(stage.path)
-            stage.publish(key(model_id))
-            model = self._model(model_id, spec, prepared, outcome)
-            self._finish(outcome, model, model_id=model_id, receipt=record, optimality=near)
+        model = self._model(model_id, spec, prepared, outcome)
+
+        def keep() -> None:
+            with self._storage.stage(is_due=True) as stage:
+                _save(weights, stage.path, encoding, remembered)
+                found.save(stage.path)
+                stage.publish(key(model_id))
+                self._finish(outcome, model, model_id=model_id, receipt=record, optimality=near)
+
+        self._attendant.insist(keep)
 
     def _options(self, spec: Spec) -> Hyperparameters:
         """The options that held, all defaults settled; of a sweep those of its best."""
@@ -241,7 +244,6 @@ class Execution:
         outcome: Outcome,
         model: dict[str, Any] | None = None,
         replay: Replay | None = None,
-        waits_for_room: bool = False,
         **values: Any,
     ) -> None:
         def write(session: Session, epochs: list[Measurement], samples_per_second: float) -> None:
@@ -260,7 +262,7 @@ class Execution:
                 values["spec"] = self._settled.model_dump(mode="json")
             self._queue.finish(session, self._claim, outcome.status, error=outcome.error, device=self._device, **values)
 
-        self._attendant.conclude(outcome.status, write, waits_for_room)
+        self._attendant.conclude(outcome.status, write)
 
 
 def _save(weights: Weights, folder: Path, encoding: Encoding, remembered: Statistics) -> None:

@@ -1,4 +1,4 @@
-"""The disk is full while a job trains: the job waits, or fails with a reason, and nothing is corrupt."""
+"""The disk is full while a job trains: the job waits, and nothing is corrupt."""
 
 import sqlite3
 import subprocess
@@ -97,7 +97,7 @@ def test_a_job_waits_while_history_and_checkpoint_have_no_room_and_goes_on_after
     assert over["attempt"] == 1
 
 
-def test_a_job_that_ends_while_the_disk_is_full_says_so(server: RunningServer, small: Path) -> None:
+def test_a_job_that_ends_while_the_disk_is_full_waits_for_room(server: RunningServer, small: Path) -> None:
     job_id = submit(server, 15_000)
     filler = fill(small)
     refused = server.client.post("/datasets", json={"source": LINE})
@@ -107,10 +107,7 @@ def test_a_job_that_ends_while_the_disk_is_full_says_so(server: RunningServer, s
     assert server.client.get("/healthz").status_code == 200
     filler.unlink()
     over = server.client.get(f"/jobs/{job_id}", headers={"Prefer": "wait=30"}).json()
-    assert over["status"] in ("failed", "succeeded")
-    if over["status"] == "failed":
-        assert over["error"]["code"] == "storage-full"
-        assert over["model_id"] is None
+    assert (over["status"], over["attempt"]) == ("succeeded", 1)
     assert is_whole(server, job_id)
     assert {folder.name for folder in (server.data_dir / "models").iterdir()} == {
         model["id"] for model in server.client.get("/models").json()["items"]

@@ -132,6 +132,47 @@ def test_a_database_that_fails_for_a_while_costs_no_epoch(
     assert not attending.should_stop()
 
 
+@pytest.fixture
+def crowded(database: Database, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk with room for small writes alone."""
+
+    def refuse(*_: object, **__: object) -> JobRow:
+        raise StorageFull("no space")
+
+    monkeypatch.setattr(history, "record", refuse)
+
+
+@pytest.mark.usefixtures("crowded")
+def test_a_disk_that_has_no_room_for_the_history_costs_no_lease_and_a_cancel_is_heard(
+    database: Database, queue: Queue, hasty: Attendant, worker_id: str, claimed: Claimed
+):
+    job, claim = claimed(worker_id)
+    with capture_logs():
+        hasty.take(claim)
+        hasty.listen()
+        hasty.record([measured(1)], 1.0, 10)
+        lapse(database, job.id)
+
+        assert soon(lambda: is_held(database, job.id))
+        queue.cancel(job.id)
+        assert soon(hasty.cancel_requested.is_set)
+
+
+@pytest.mark.usefixtures("crowded")
+def test_a_job_whose_last_epochs_have_no_room_is_handed_back_without_them(
+    queue: Queue, attendant: Attendant, claimed: Claimed
+):
+    job, claim = claimed()
+    attendant.take(claim)
+    attendant.record([measured(1)], 1.0, 10)
+    attendant.stop_requested.set()
+
+    with pytest.raises(LeaseLost):
+        attendant.leave()
+
+    assert (queue.get(job.id).status, queue.get(job.id).attempt) == ("queued", 1)
+
+
 # ── the end of a job ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -169,9 +210,9 @@ def test_an_end_that_could_not_be_written_may_be_tried_again_otherwise(
     attendant.record([measured(1)], 10.0, 10)
 
     def fail(session: Session, rest: list[Measurement], samples_per_second: float) -> None:
-        raise StorageFull("no space for the model")
+        raise RuntimeError("a fault of ours")
 
-    with pytest.raises(StorageFull):
+    with pytest.raises(RuntimeError):
         attendant.conclude(Status.SUCCEEDED, fail)
     attendant.conclude(Status.SUCCEEDED, keep(queue, claim))
 

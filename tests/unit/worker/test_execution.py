@@ -402,21 +402,57 @@ def test_a_job_that_goes_on_from_a_model_that_is_gone_fails_with_that_reason(
     assert found.error["code"] == "model-not-found"
 
 
-def test_a_model_that_does_not_fit_on_the_disk_fails_its_job_and_leaves_nothing(
-    queue: Queue, registry: Registry, storage: Storage, train: Train, claimed: Claimed, monkeypatch: pytest.MonkeyPatch
-):
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "no space left")
+@pytest.mark.parametrize("status", ["succeeded", "cancelled"])
+@pytest.mark.parametrize("place", ["files", "row", "going on"])
+def test_a_full_disk_costs_no_job_its_model(
+    queue: Queue, registry: Registry, attendant: Attendant, train: Train, claimed: Claimed,
+    monkeypatch: pytest.MonkeyPatch, status: str, place: str,
+):  # fmt: skip
+    spot: tuple[Any, str] = {
+        "files": (Weights, "save"), "row": (registry, "add"), "going on": (module.history, "rewind"),
+    }[place]  # fmt: skip
+    once_there_is_room, faults = getattr(*spot), [OSError(errno.ENOSPC, "no space"), StorageFull("no space")]
+    faults = faults if place == "files" else faults[1:] * 2
 
-    monkeypatch.setattr(Weights, "save", full)
+    def full(*arguments: Any, **named: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return once_there_is_room(*arguments, **named)
+
+    monkeypatch.setattr(*spot, full)
+    monkeypatch.setattr(attendant_module, "RETRY_SECONDS", 0.01)
+    job, claim = claimed(model_name="line")
+    job.epoch = 1  # as if an attempt before had left a history
+
+    with capture_logs():
+        end = [attendant.cancel_requested.set] if status == "cancelled" else []
+        train((job, claim), [epoch(1), epoch(2), *end, Pause()])
+
+    found, model = queue.get(job.id), registry.get("line")
+    assert not faults
+    assert (found.status, found.error, found.model_id) == (status, None, model.id)
+
+
+@pytest.mark.parametrize("status", ["queued", "cancelled"])
+def test_a_worker_that_stops_while_its_model_has_no_room_costs_no_attempt(
+    queue: Queue, registry: Registry, storage: Storage, attendant: Attendant, train: Train, claimed: Claimed,
+    monkeypatch: pytest.MonkeyPatch, status: str,
+):  # fmt: skip
     job, claim = claimed()
 
-    train((job, claim), [epoch(1)])
+    def full(*_: object) -> None:
+        attendant.stop_requested.set()
+        raise StorageFull("no space")
 
-    found = queue.get(job.id)
-    assert found.status == "failed"
-    assert found.error is not None
-    assert found.error["code"] == "storage-full"
+    def cancel() -> None:
+        queue.cancel(job.id)
+        attendant.cancel_requested.set()
+
+    monkeypatch.setattr(Weights, "save", full)
+    with capture_logs(), pytest.raises(LeaseLost):
+        train((job, claim), [epoch(1), *([cancel] if status == "cancelled" else []), Pause()])
+
+    assert (queue.get(job.id).status, queue.get(job.id).attempt) == (status, 1)
     assert nothing_is_left(storage, registry)
 
 
@@ -433,15 +469,12 @@ def test_a_job_that_was_taken_on_keeps_its_model_though_the_disks_budget_is_used
     assert (queue.get(job.id).status, queue.get(job.id).model_id) == ("succeeded", registry.get("line").id)
 
 
-@pytest.mark.parametrize(
-    ("error", "code"), [(StorageFull("The disk is full."), "storage-full"), (RuntimeError(SECRET), "internal-error")]
-)
 def test_a_model_whose_row_cannot_be_written_fails_its_job_and_leaves_nothing(
     database: Database, registry: Registry, storage: Storage, train: Train, claimed: Claimed,
-    monkeypatch: pytest.MonkeyPatch, error: Exception, code: str,
+    monkeypatch: pytest.MonkeyPatch,
 ):  # fmt: skip
     def refuse(session: Session, **fields: object) -> ModelRow:
-        raise error
+        raise RuntimeError(SECRET)
 
     monkeypatch.setattr(registry, "add", refuse)
     job, claim = claimed(model_name="line")
@@ -453,7 +486,7 @@ def test_a_model_whose_row_cannot_be_written_fails_its_job_and_leaves_nothing(
         found = session.get_one(JobRow, job.id)
     assert found.status == "failed"
     assert found.error is not None
-    assert found.error["code"] == code
+    assert found.error["code"] == "internal-error"
     assert [row.epoch for row in history.read(database, job.id, 0, 9)] == [1, 2]
     assert nothing_is_left(storage, registry)
     with pytest.raises(ModelNotFound):
