@@ -1,29 +1,28 @@
-"""An absence: this process did not run for a while, since its machine slept, was paused, or had its clock moved.
+"""An absence: this process did not run for a while, or could not write, or the database's clock was moved.
 
-Whoever was away cannot tell who else was: the leases of all workers beside it have run out meanwhile, and each is about
-to renew its own. So for a moment nobody is judged.
+Its machine slept, or it was paused, or the database was down or held by others. Whoever was away cannot tell who else
+was: the leases of all workers beside it have run out meanwhile, and each is about to renew its own. So for a moment
+nobody is judged.
 """
 
-import time
-
-MOST_LATE_LOOKS = 5
-"""Of looks that are all late, for whatever reason, one counts after so many that do not."""
+MOST_LATE_SIGNS = 5
+"""Of signs of life that are all late, for whatever reason, one counts after so many that do not."""
 
 
 class Absence:
-    """Notices gaps between one look and the next."""
+    """Notices gaps between one sign of life and the next: what this process writes at the database's time."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._looked_at = time.time()  # which goes on while a machine sleeps, as the database's clock does
+    def __init__(self, lease_seconds: float) -> None:
+        self._half_seconds = lease_seconds / 2
+        self._seen_at: float | None = None
         self._ends_at = 0.0
-        self._late_looks = 0
+        self._late_signs = 0
 
-    def is_over(self) -> bool:
-        """Whether others may be judged: not for half of the seconds after a look that came so many seconds late."""
-        now = time.time()
-        gap, self._looked_at = now - self._looked_at, now
-        self._late_looks = self._late_looks + 1 if gap > self._seconds else 0
-        latest = now + self._seconds / 2
-        self._ends_at = latest if 0 < self._late_looks <= MOST_LATE_LOOKS else min(self._ends_at, latest)
+    def is_over(self, now: float) -> bool:
+        """Note a sign of life; whether others may be judged: not for half a lease after one that was so late."""
+        gap = 0.0 if self._seen_at is None else abs(now - self._seen_at)
+        self._seen_at = now
+        self._late_signs = self._late_signs + 1 if gap > self._half_seconds else 0
+        latest = now + self._half_seconds
+        self._ends_at = latest if 0 < self._late_signs <= MOST_LATE_SIGNS else min(self._ends_at, latest)
         return now >= self._ends_at

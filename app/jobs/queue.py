@@ -15,7 +15,6 @@ from app.database import Database, DatabaseTime
 from app.errors import DatasetNotFound, JobNotFound, JobOver, JobStillRunning
 from app.identifiers import can_be_called, new_id
 from app.job_status import LIVING, Status, sources
-from app.jobs.absence import Absence
 from app.jobs.admission import admit
 from app.jobs.error_codes import ErrorCode
 from app.jobs.order import Order
@@ -43,7 +42,6 @@ class Queue:
         self._roster = roster
         self._lease_seconds = lease_seconds
         self._attempts = attempts
-        self._absence = Absence(lease_seconds)
 
     # ── clients ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -190,8 +188,6 @@ class Queue:
 
     def abandon(self, worker_id: str | None = None) -> int:
         """Give back the jobs of a dead worker, or of every worker whose lease ran out. Returns how many."""
-        if worker_id is None and not self._absence.is_over():
-            return 0
         lapsed = JobRow.lease_until < DatabaseTime()
         lost = and_(JobRow.status == Status.RUNNING, lapsed if worker_id is None else JobRow.worker_id == worker_id)
         with self._database.read() as session:
@@ -200,8 +196,8 @@ class Queue:
         with self._database.write() as session:
             # Once, since more leases may run out between one statement and the next.
             jobs = JobRow.id.in_(session.scalars(select(JobRow.id).where(lost)).all())
-            if worker_id is None and not self._absence.is_over():
-                return 0  # they ran out just now, while nobody was there
+            if worker_id is None and not self._roster.may_judge(session):
+                return 0  # they ran out while their workers could not renew them
             living = and_(jobs, JobRow.status == Status.RUNNING)
             over = {"finished_at": DatabaseTime(), "lease_until": None}
             return (

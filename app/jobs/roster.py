@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.database import Database, DatabaseTime
 from app.identifiers import new_id
+from app.jobs.absence import Absence
 from app.tables import ProcessRow
 
 Role = Literal["api", "worker"]
@@ -22,6 +23,7 @@ class Roster:
         self._database = database
         self._lease_seconds = lease_seconds
         self._own: dict[str, dict[str, Any]] = {}
+        self._absence = Absence(lease_seconds)
 
     def sign_in(self, role: Role, port: int, devices: list[str] | None = None) -> str:
         """Add this process; what has long been silent is removed on the way. Returns the process's id."""
@@ -30,6 +32,7 @@ class Roster:
         with self._database.write() as session:
             session.execute(delete(ProcessRow).where(ProcessRow.seen_at < DatabaseTime(-10 * self._lease_seconds)))
             self._enter(session, process_id)
+            self.may_judge(session)
         return process_id
 
     def _enter(self, session: Session, process_id: str) -> None:
@@ -41,6 +44,11 @@ class Roster:
         seen = update(ProcessRow).where(ProcessRow.id == process_id).values(seen_at=DatabaseTime())
         if session.scalar(seen.returning(ProcessRow.id)) is None and process_id in self._own:
             self._enter(session, process_id)
+        self.may_judge(session)
+
+    def may_judge(self, session: Session) -> bool:
+        """Whether this process can tell who is gone: it was here itself, and could write. Asking is a sign of life."""
+        return self._absence.is_over(session.scalars(select(DatabaseTime())).one().timestamp())
 
     def sign_out(self, process_id: str) -> None:
         """Remove a process, this one or one found dead."""
