@@ -9,11 +9,14 @@ freed when the job is over. What is smaller than `LEAST_BYTES` is encoded sooner
 
 import hashlib
 import json
+import math
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from app.datasets.array_writer import ArrayWriter
@@ -21,6 +24,8 @@ from app.datasets.encoding import PIXEL_LEVELS, Design, Encoding
 from app.datasets.splitting import Part
 from app.storage import Storage
 from app.tally import Tally
+
+log = structlog.get_logger(__name__)
 
 COLLECTION = "matrices"
 MATRIX_FILE = "matrix.npy"
@@ -44,12 +49,14 @@ class MatrixCache:
 
     def design(self, encoding: Encoding, part: Part) -> Design:
         """The matrix of some rows, mapped from disk where it is large. Shapes: (n, d), float32 or uint8."""
-        size = len(part) * len(encoding.names) * (1 if encoding.are_pixels else 4)
+        dtype = np.dtype(np.uint8 if encoding.are_pixels else np.float32)
+        shape = len(part), len(encoding.names)
+        size = math.prod(shape) * dtype.itemsize
         if size < LEAST_BYTES or (encoding.are_pixels and isinstance(part.rows, slice)):
             return encoding.matrix(part)
         scale = 1.0 / PIXEL_LEVELS if encoding.are_pixels else 1.0
         key = f"{COLLECTION}/{part.dataset.folder.name}/{_digest(encoding, part)}"
-        found = self._found(key)
+        found = self._found(key, shape, dtype)
         self._tally.add(**{"matrix_misses" if found is None else "matrix_hits": 1})
         return Design(found if found is not None else self._made(key, encoding, part, size), scale)
 
@@ -61,13 +68,22 @@ class MatrixCache:
         """Free the matrices of a dataset."""
         self._storage.delete(f"{COLLECTION}/{dataset_id}")
 
-    def _found(self, key: str) -> Mapped | None:
+    def _found(self, key: str, shape: tuple[int, int], dtype: np.dtype[Any]) -> Mapped | None:
         folder = self._storage.path(key)
         try:
             os.utime(folder)
-            return _mapped(folder)
         except FileNotFoundError:
             return None
+        try:
+            found = _mapped(folder)
+            if (found.shape, found.dtype) == (shape, dtype) and found.flags.c_contiguous:
+                return found
+            reason = f"{found.shape} {found.dtype}"
+        except Exception as error:  # noqa: BLE001  there are as many as there are ways to damage a file
+            reason = repr(error)
+        log.warning("an encoded matrix on disk is damaged and is encoded again", key=key, reason=reason)
+        self._storage.delete(key)
+        return None
 
     def _made(self, key: str, encoding: Encoding, part: Part, size: int) -> Mapped:
         self._make_room(size)

@@ -1,8 +1,10 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from app import storage as module
 from app.datasets import matrix_cache
@@ -145,6 +147,43 @@ def test_a_full_disk_leaves_no_half_of_a_matrix(storage: Storage, dataset: Datas
         MatrixCache(storage, 1 << 20).design(encoding_of(dataset), everything(dataset))
 
     assert [path.name for path in storage.root.rglob("*") if path.is_file()] == [FILE]
+
+
+def garbled(file: Path) -> None:
+    with file.open("r+b") as opened:
+        opened.write(b"garbage!!")
+
+
+def of_another_shape(file: Path) -> None:
+    np.save(file, np.zeros((ROWS, 1), np.float32))
+
+
+def in_another_order(file: Path) -> None:
+    np.save(file, np.asfortranarray(np.zeros((ROWS, 2), np.float32)))
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "cut off": lambda file: os.truncate(file, MATRIX_BYTES // 2),
+    "empty": lambda file: os.truncate(file, 0),
+    "a garbled head": garbled,
+    "another shape": of_another_shape,
+    "another order": in_another_order,
+    "gone": Path.unlink,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_matrix_that_is_damaged_is_encoded_again(storage: Storage, dataset: Dataset, damage: str):
+    cache, encoding = MatrixCache(storage, 1 << 20), encoding_of(dataset)
+    cache.design(encoding, everything(dataset))
+    DAMAGES[damage](files(storage)[0])
+
+    with capture_logs() as logged:
+        X, _ = cache.design(encoding, everything(dataset))
+
+    assert [line["log_level"] for line in logged] == ["warning"]
+    assert np.array_equal(X, encoding.matrix(everything(dataset)).X)
+    assert np.array_equal(np.load(files(storage)[0]), X)
 
 
 def test_small_matrices_and_ranges_of_images_need_no_file(
