@@ -92,10 +92,14 @@ def backup(
         _refuse(BackupError(f"{settings.data_dir} holds no data; say with --data-dir where it is."))
     try:
         database = existing(settings.resolved_database_url)
-        size = write(database, Storage(settings.data_dir), file)
+        written = write(database, Storage(settings.data_dir), file)
     except (BackupError, NoDatabase) as error:
         _refuse(error)
-    typer.echo(f"{file} holds everything, in {size / 2**20:.1f} MiB.")
+    for key in written.missing:
+        typer.echo(f"{settings.data_dir / key} has lost files and is left out; restore it, or delete it.", err=True)
+    what = "everything else" if written.missing else "everything"
+    typer.echo(f"{file} holds {what}, in {written.bytes / 2**20:.1f} MiB.")
+    raise typer.Exit(bool(written.missing))
 
 
 @main.command()

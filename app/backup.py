@@ -5,7 +5,8 @@
     manifest.json                 the schema's version and the SHA-256 of every member: a cut-off file has none
 
 The server may go on meanwhile: files never change once a row knows them, and what is deleted while it is copied is
-left out, row and files. A backup of SQLite can be restored to PostgreSQL and the other way round.
+left out, row and files. So is what has lost files but is still there; whoever asked for the backup is told of that.
+A backup of SQLite can be restored to PostgreSQL and the other way round.
 """
 
 import hashlib
@@ -15,17 +16,20 @@ import os
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from sqlalchemy import Table, select
+from sqlalchemy import ColumnElement, Table, select
 from sqlalchemy.engine import Connection, RowMapping
 
 from app import migrate
 from app.database import Database
+from app.datasets.dataset import DESCRIPTION_FILE, TABLE_FILE
 from app.job_status import Status
 from app.models import results
+from app.models.weights import ENCODING_FILE, WEIGHTS_FILE
 from app.storage import Storage
 from app.tables import DatasetRow, JobRow, ModelRow, Row
 
@@ -37,6 +41,12 @@ _AT_A_TIME = 5000
 _REFERENCES = ("dataset_id", "validation_dataset_id")
 _OWNERS = {"aliases": "model_id"}
 """Rows that go with another one."""
+_NEEDED = {
+    "datasets": {TABLE_FILE, DESCRIPTION_FILE},
+    "models": {WEIGHTS_FILE, ENCODING_FILE},
+    results.COLLECTION: {results.FILE},
+}
+"""The files without which a folder is none of its collection."""
 _PREDICTED = select(JobRow.id, JobRow.attempt).where(JobRow.kind == "predict", JobRow.status == Status.SUCCEEDED)
 
 
@@ -44,63 +54,88 @@ class BackupError(Exception):
     """The backup cannot be written or restored; the text says why and what to do."""
 
 
+@dataclass(frozen=True)
+class Written:
+    """A backup that is written: its size, and the keys of what it lacks since the storage does."""
+
+    bytes: int
+    missing: list[str]
+
+
 def tables() -> list[Table]:
     """The tables of a backup, each behind those that it refers to."""
     return [table for table in Row.metadata.sorted_tables if table.name not in TRANSIENT]
 
 
-def backup(database: Database, storage: Storage, file: Path) -> int:
-    """Write a backup; it appears under its name when it is whole. Returns its size in bytes."""
+def backup(database: Database, storage: Storage, file: Path) -> Written:
+    """Write a backup; it appears under its name when it is whole."""
     if file.exists():
         raise BackupError(f"{file} exists already; give another name.")
     partial = file.with_name(f"{file.name}.partial")
     try:
         with partial.open("wb") as raw:
             with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as archive:
-                _Writer(archive, storage).write(database)
+                writer = _Writer(archive, storage, database)
+                writer.write()
             raw.flush()
             os.fsync(raw.fileno())
         partial.rename(file)
     finally:
         partial.unlink(missing_ok=True)
-    return file.stat().st_size
+    return Written(file.stat().st_size, writer.missing)
 
 
 class _Writer:
     """Puts members into an archive and remembers their hashes."""
 
-    def __init__(self, archive: tarfile.TarFile, storage: Storage) -> None:
+    def __init__(self, archive: tarfile.TarFile, storage: Storage, database: Database) -> None:
         self._archive = archive
         self._storage = storage
+        self._database = database
         self._hashes: dict[str, str] = {}
         self._gone: set[str] = set()
+        self.missing: list[str] = []
 
-    def write(self, database: Database) -> None:
+    def write(self) -> None:
         """Files first, so that the rows of what vanishes meanwhile can be left out.
 
         Checkpoints before the snapshot, so that the histories which they continue are whole in it.
         """
         for path in self._storage.files("checkpoints"):
             self._file(path)
-        with database.snapshot() as connection:
+        with self._database.snapshot() as connection:
             self._folders("datasets", connection.scalars(select(DatasetRow.id)).all())
             self._folders("models", connection.scalars(select(ModelRow.id)).all())
             for job_id, attempt in connection.execute(_PREDICTED).all():
-                self._folder(self._storage.path(results.key(job_id, attempt)))
+                is_job = (JobRow.id == job_id) & (JobRow.attempt == attempt)
+                self._folder(results.COLLECTION, results.key(job_id, attempt), is_job)
             for table in tables():
                 self._table(connection, table)
         manifest = {"format": 1, "schema": migrate.head(), "sha256": self._hashes}
         self._bytes(MANIFEST, json.dumps(manifest).encode())
 
     def _folders(self, collection: str, ids: Iterable[str]) -> None:
-        """Copy folders, and note which of them are deleted meanwhile."""
-        self._gone |= {row_id for row_id in ids if not self._folder(self._storage.path(f"{collection}/{row_id}"))}
+        """Copy folders, and note which of them are not there, or not whole."""
+        column = DatasetRow.id if collection == "datasets" else ModelRow.id
+        for row_id in ids:
+            if not self._folder(collection, f"{collection}/{row_id}", column == row_id):
+                self._gone.add(row_id)
 
-    def _folder(self, folder: Path) -> bool:
+    def _folder(self, collection: str, key: str, is_known: ColumnElement[bool]) -> bool:
+        """Copy a folder if it is whole. It may be deleted meanwhile, row first; what has a row still is missing."""
+        if self._is_copied(self._storage.path(key), _NEEDED[collection]):
+            return True
+        with self._database.read() as session:  # one of its own, since the snapshot's is of a time before
+            if session.scalar(select(1).where(is_known)) is not None:
+                self.missing.append(key)
+        return False
+
+    def _is_copied(self, folder: Path, needed: set[str]) -> bool:
         try:
-            return all(self._file(path) for path in sorted(folder.iterdir()))
+            paths = sorted(folder.iterdir())
         except FileNotFoundError:
             return False
+        return needed <= {path.name for path in paths} and all(self._file(path) for path in paths)
 
     def _file(self, path: Path) -> bool:
         try:
