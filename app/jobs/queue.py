@@ -50,8 +50,7 @@ class Queue:
         job_id = new_id()
         with self._database.write() as session:
             self._room.check(session)
-            data = [found for found in (order.dataset_id, order.validation_dataset_id) if found is not None]
-            admit(session, order.spec, data, is_replay=order.replay_of is not None)
+            admit(session, order)
             about = {"id": job_id, "status": Status.QUEUED, "created_at": DatabaseTime(), "owner": viewer().owner}
             session.add(JobRow(**about, **vars(order)))
             try:
@@ -61,6 +60,13 @@ class Queue:
                 raise DatasetNotFound(order.dataset_id or "") from error
             idempotency.created(session, f"/jobs/{job_id}")
             return _find(session, job_id), self._roster.ports(session, "worker")
+
+    def try_out(self, order: Order) -> None:
+        """Refuse what `submit` would refuse, whether or not there is room, and change nothing."""
+        with self._database.write() as session:
+            tried = session.begin_nested()
+            admit(session, order)
+            tried.rollback()
 
     def get(self, job_id: str) -> JobRow:
         """One job."""

@@ -147,7 +147,9 @@ def _submit_again(job_id: str, services: Services) -> tuple[JobBody, list[int]]:
 
 def _preflight(spec: Spec, services: Services) -> PreflightBody:
     devices = services.roster.devices()
-    found = preflight(order(spec, services.catalogue, devices, services.registry), services.catalogue, devices)
+    job = order(spec, services.catalogue, devices, services.registry)
+    services.queue.try_out(job)
+    found = preflight(job, services.catalogue, devices)
     return PreflightBody.model_validate(vars(found))
 
 

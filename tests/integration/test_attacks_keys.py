@@ -257,6 +257,7 @@ def test_anothers_names_cannot_be_taken(guarded: GuardedServer, estate: Estate, 
     is_refused(bob.client.post("/datasets", json={"name": "anns-line", "source": source}), 409, "name-taken")
     spec = {"dataset": "bobs-line", "model": "linear", "epochs": 1, "model_name": "anns-model"}
     is_refused(bob.client.post("/jobs", json=spec), 409, "model-name-taken")
+    is_refused(bob.client.post("/jobs?dry_run=true", json=spec), 409, "model-name-taken")
     files, data = {"file": exported}, {"name": "anns-model"}
     is_refused(bob.client.post("/models", files=files, data=data), 409, "model-name-taken")
     assert guarded.everything() == before

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
 from app.access.scope import Scope
 from app.access.viewer import Viewer, working_for
@@ -17,7 +18,7 @@ from app.job_status import OVER, Status
 from app.jobs.order import Order
 from app.jobs.queue import Queue
 from app.jobs.roster import Roster
-from app.tables import EpochRow
+from app.tables import EpochRow, JobRow, ModelNameRow
 from tests.unit.jobs.conftest import LEASE_SECONDS, Running, Submit, columns, finish, measured, record
 
 CLAIMER = """
@@ -228,3 +229,13 @@ def test_one_owner_may_queue_so_many_jobs_and_others_still_theirs(database: Data
     with working_for(ann):
         limited.cancel(jobs[0])
         limited.submit(order)
+
+
+def test_an_order_that_is_tried_out_leaves_no_job_and_takes_no_name(database: Database, queue: Queue, dataset_id: str):
+    queue.try_out(Order({"model_name": "line"}, "linear", dataset_id, None, 3, "auto"))
+
+    with database.read() as session:
+        assert session.scalar(select(func.count()).select_from(JobRow)) == 0
+        assert session.get(ModelNameRow, "line") is None
+    with pytest.raises(DatasetNotFound):
+        queue.try_out(Order({}, "linear", new_id(), None, 3, "auto"))
