@@ -124,6 +124,7 @@ class Keys:
         self._database = database
         self._is_alive = is_alive
         self._keep_seconds = keep_hours * 3600
+        self._at_work: set[str] = set()
         self.process_id = ""
 
     def take(self, key: str, fingerprint: Fingerprint) -> Held | Known | None:
@@ -145,12 +146,19 @@ class Keys:
                 session.add(row)
             elif row.status is not None:
                 return _known(row)
-            elif self._is_alive(session, row.process_id):
+            elif self._is_held(session, row):
                 return None
             elif row.location is not None:
                 return _known(row)
             row.holder, row.process_id = new_id(), self.process_id
+            self._at_work.add(row.holder)
             return Held(sender, key, row.holder, fingerprint)
+
+    def _is_held(self, session: Session, row: IdempotencyRow) -> bool:
+        """Whether somebody works on it. Of this process's own, those that it could not release count no more."""
+        if row.process_id == self.process_id:
+            return row.holder in self._at_work
+        return self._is_alive(session, row.process_id)
 
     def answer(self, held: Held, status: int, headers: Headers, body: bytes) -> None:
         """Keep the reply for whoever sends the same again."""
@@ -162,6 +170,10 @@ class Keys:
         """Free the key: the request was refused and made nothing, so that it may be corrected and sent again."""
         with self._database.write() as session:
             session.execute(delete(IdempotencyRow).where(*_rows(held), IdempotencyRow.location.is_(None)))
+
+    def let_go(self, held: Held) -> None:
+        """Work on it no longer, whatever could be written of it."""
+        self._at_work.discard(held.holder)
 
     def forget(self) -> None:
         """Remove the keys whose time is over."""

@@ -6,6 +6,7 @@ route, a body over the limit) is rewritten by the outermost layer.
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -140,8 +141,23 @@ async def _on_gone(request: Request, error: Exception) -> None:
 async def _on_database(request: Request, error: Exception) -> Response:
     if not is_passing(error):
         return await _on_fault(request, error)
-    log.warning("the database is busy", path=request.url.path, reason=str(getattr(error, "orig", error)))
-    return response(errors.DatabaseBusy(RETRY_SECONDS))
+    return response(_busy(request.url.path, error))
+
+
+@contextmanager
+def naming_a_busy_database(path: str) -> Iterator[None]:
+    """For what asks the database before any handler does: fail as the request of a handler would."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        if not is_passing(error):
+            raise
+        raise _busy(path, error) from error
+
+
+def _busy(path: str, error: Exception) -> errors.DatabaseBusy:
+    log.warning("the database is busy", path=path, reason=str(getattr(error, "orig", error)))
+    return errors.DatabaseBusy(RETRY_SECONDS)
 
 
 async def _on_fault(request: Request, error: Exception) -> Response:

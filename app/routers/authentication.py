@@ -9,10 +9,11 @@ import asyncio
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app import problems
 from app.access.entrance import needs_key, why_not_local
 from app.access.keyring import Keyring
 from app.access.viewer import NOBODY, SERVICE, Viewer, working_for
-from app.errors import Unauthorized
+from app.errors import DatabaseBusy, OnelayerError, Unauthorized
 from app.settings import Settings
 
 SCHEME = b"bearer "
@@ -36,9 +37,8 @@ class Authentication:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        found = SERVICE if self._is_off else self._identify(scope)
-        if isinstance(found, bytes):
-            found = await self._check(found)
+        given = SERVICE if self._is_off else self._identify(scope)
+        found = await self._check(given, scope["path"]) if isinstance(given, bytes) else given
         scope["viewer"] = found
         with working_for(found if isinstance(found, Viewer) else NOBODY):
             await self._app(scope, receive, send)
@@ -52,11 +52,18 @@ class Authentication:
             return Unauthorized(f"The Authorization header holds no key of this service; {HOW}.", is_wrong=True)
         return bytes(given[0][len(SCHEME) :].strip())
 
-    async def _check(self, key: bytes) -> Viewer | Unauthorized:
-        await self._see_the_keys()
+    async def _check(self, key: bytes, path: str) -> Viewer | OnelayerError:
+        away: DatabaseBusy | None = None
+        try:
+            with problems.naming_a_busy_database(path):
+                await self._see_the_keys()
+        except DatabaseBusy as error:
+            away = error  # no key can be made or revoked either: those that are known count on
         viewer = self._keyring.recall(key.decode("latin-1"))
         if viewer is None:
-            return Unauthorized("The key does not count: it is wrong, revoked, or past its time.", is_wrong=True)
+            return away or Unauthorized(
+                "The key does not count: it is wrong, revoked, or past its time.", is_wrong=True
+            )
         return viewer
 
     async def _see_the_keys(self) -> None:

@@ -6,15 +6,21 @@ reply. If the server died before there was one, the repetition gets what the fir
 
 import asyncio
 import re
+from collections.abc import Callable
+from typing import Any
 
+import structlog
 from anyio import CancelScope
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import problems
 from app.access.viewer import NOBODY, viewer
-from app.errors import Fault, IdempotencyConflict, InvalidRequest, OnelayerError, RequestInProgress
+from app.errors import Fault, IdempotencyConflict, InvalidRequest, OnelayerError, RequestInProgress, StorageFull
 from app.idempotency import Fingerprint, Held, Keys, Known, work_under
+
+log = structlog.get_logger(__name__)
 
 HEADER = b"idempotency-key"
 LONGEST_WAIT_SECONDS = 65.0
@@ -41,16 +47,19 @@ class IdempotencyKeys:
             await self._app(scope, receive, send)
             return
         try:
-            await self._handle(_key(keys), scope, receive, send)
+            key, body = _key(keys), _body(scope, receive)
+            with problems.naming_a_busy_database(scope["path"]):
+                found = await self._take(key, body.fingerprint)
+            await self._handle(found, body, scope, send)
         except OnelayerError as error:
             await problems.response(error)(scope, receive, send)
 
-    async def _handle(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
-        media_type, accept = (b", ".join(_lines(scope, name)) for name in (b"content-type", b"accept"))
-        body = _Body(receive, Fingerprint(scope["path"].encode(), scope["query_string"], media_type, accept))
-        found = await self._take(key, body.fingerprint)
+    async def _handle(self, found: Held | Known, body: "_Body", scope: Scope, send: Send) -> None:
         if isinstance(found, Held):
-            await self._first(found, scope, body, send)
+            try:
+                await self._first(found, scope, body, send)
+            finally:
+                self._keys.let_go(found)
             return
         if not await body.drain() or body.fingerprint.hex(found.is_negotiated) != found.fingerprint:
             raise IdempotencyConflict
@@ -76,16 +85,23 @@ class IdempotencyKeys:
             with work_under(held):
                 await self._app(scope, body.receive, reply.send)
             if reply.is_success() and await body.drain():
-                await run_in_threadpool(self._keys.answer, held, reply.status, reply.headers, reply.body)
+                await self._write(self._keys.answer, held, reply.status, reply.headers, reply.body)
                 await reply.complete()
                 return
         except BaseException:
-            # In a thread, since the database may make it wait; and to its end, though the request may be cancelled.
-            with CancelScope(shield=True):
-                await run_in_threadpool(self._keys.release, held)
+            await self._write(self._keys.release, held)
             raise
-        await run_in_threadpool(self._keys.release, held)
+        await self._write(self._keys.release, held)
         await reply.complete()
+
+    async def _write(self, write: Callable[..., None], *what: Any) -> None:
+        """Note what became of a key. The reply does not depend on it: a database that is away has it told again."""
+        # In a thread, since the database may make it wait; and to its end, though the request may be cancelled.
+        with CancelScope(shield=True):
+            try:
+                await run_in_threadpool(write, *what)
+            except (SQLAlchemyError, StorageFull):
+                log.warning("what became of an idempotency key could not be written", exc_info=True)
 
     async def _show(self, location: str, scope: Scope, send: Send) -> None:
         """Reply with what the first request made, as it is now."""
@@ -163,6 +179,11 @@ class _Reply:
         """Send the last piece."""
         if self._last is not None:
             await self._send(self._last)
+
+
+def _body(scope: Scope, receive: Receive) -> _Body:
+    media_type, accept = (b", ".join(_lines(scope, name)) for name in (b"content-type", b"accept"))
+    return _Body(receive, Fingerprint(scope["path"].encode(), scope["query_string"], media_type, accept))
 
 
 async def _send_again(reply: Known, send: Send) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
+from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
 from app import problems
 from app.access.scope import Scope
 from app.access.viewer import NOBODY, SERVICE, Viewer, viewer
-from app.errors import Unauthorized
+from app.errors import DatabaseBusy, Unauthorized
 from app.main import create_app
 from app.problems import ProblemDocuments
 from app.routers import guard
@@ -97,15 +99,17 @@ class Ring:
         return Viewer(Scope.READ, "ann", "ann") if text == "good" else None
 
 
-def identified(settings: Settings, *headers: tuple[bytes, bytes], client: str = "127.0.0.1") -> tuple[Any, Viewer]:
+def identified(
+    settings: Settings, *headers: tuple[bytes, bytes], client: str = "127.0.0.1", ring: Ring | None = None
+) -> tuple[Any, Viewer]:
     """What the layer says of a request, and for whom the handlers work."""
     seen: list[tuple[Any, Viewer]] = []
 
     async def handler(scope: Any, receive: Any, send: Any) -> None:
         seen.append((scope["viewer"], viewer()))
 
-    layer = Authentication(handler, Ring(), settings)  # type: ignore[arg-type]
-    scope = {"type": "http", "client": (client, 1), "headers": [(b"host", b"localhost"), *headers]}
+    layer = Authentication(handler, ring or Ring(), settings)  # type: ignore[arg-type]
+    scope = {"type": "http", "path": "/jobs", "client": (client, 1), "headers": [(b"host", b"localhost"), *headers]}
     asyncio.run(layer(scope, None, None))  # type: ignore[arg-type]
     assert viewer() is SERVICE
     return seen[0]
@@ -151,6 +155,28 @@ def test_where_nobody_is_asked_no_key_is_looked_at() -> None:
         assert identified(settings, *headers, client="10.0.0.1") == (SERVICE, SERVICE)
 
 
+class LostRing(Ring):
+    """A keyring whose database is away, with the keys that it read before."""
+
+    def is_fresh(self) -> bool:
+        return False
+
+    def refresh(self) -> None:
+        raise OperationalError("", {}, Exception("the connection was lost"))
+
+
+def test_while_the_database_is_away_the_keys_last_read_count_on_and_others_are_to_come_again() -> None:
+    settings = Settings(auth="required")
+
+    with capture_logs():
+        known, unknown = (
+            identified(settings, (b"authorization", b"Bearer " + key), ring=LostRing())[0] for key in (b"good", b"new")
+        )
+
+    assert known == Viewer(Scope.READ, "ann", "ann")
+    assert isinstance(unknown, DatabaseBusy)
+
+
 class SlowRing(Ring):
     """A keyring on a database that does not tell of its commits: every request has to see the keys as they are."""
 
@@ -179,7 +205,8 @@ def test_of_all_requests_that_wait_for_the_keys_one_reads_them_and_none_gets_old
 
         async def ask(number: int) -> None:
             await asyncio.sleep(number * 0.004)
-            scope = {"type": "http", "headers": [(b"authorization", b"Bearer good")], "came": time.monotonic()}
+            given = [(b"authorization", b"Bearer good")]
+            scope = {"type": "http", "path": "/jobs", "headers": given, "came": time.monotonic()}
             await layer(scope, None, None)  # type: ignore[arg-type]
 
         await asyncio.gather(*(ask(number) for number in range(40)))
