@@ -124,6 +124,11 @@ def is_passing(error: BaseException) -> bool:
     return is_cut_off or isinstance(error, OperationalError | PoolTimeout)
 
 
+def is_uncertain(error: BaseException) -> bool:
+    """Whether the connection was lost, so that nobody knows what became of a commit that was under way."""
+    return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
 def _engine(url: str) -> Engine:
     engine = create_engine(url, pool_size=20, max_overflow=40, pool_pre_ping=not url.startswith("sqlite"))
     if engine.dialect.name == "sqlite":

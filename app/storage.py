@@ -7,8 +7,9 @@ A key is a relative folder such as `datasets/<id>` or `models/<id>`. It appears 
         stage.publish("datasets/<id>")    sync, then one rename
         session.commit()                  the row that makes it known
 
-If anything raises before the block ends, the folder is gone, published or not. If the process dies, `sweep` removes
-what is left: a folder that nobody locks and that no row knows.
+If anything raises before the block ends, the folder is gone, published or not. If the process dies, or the connection
+to the database while nobody knows whether the row is there, `sweep` removes what is left: a folder that nobody locks
+and that no row knows.
 """
 
 import errno
@@ -20,6 +21,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+from app.database import is_uncertain
 from app.disk import Disk, sizes
 from app.errors import StorageFull
 from app.identifiers import new_id
@@ -88,12 +90,16 @@ class Storage:
         with _naming_a_full_disk():
             folder, lock = self._held(Path.mkdir, os.O_RDONLY)
             stage = Stage(self, folder, is_due)
-            published = False
+            stays = False
             try:
                 yield stage
-                published = stage.path != folder
+                stays = stage.path != folder
+            except Exception as error:
+                doubted = any(is_uncertain(each) for each in (error, error.__cause__) if each is not None)
+                stays = stage.path != folder and doubted
+                raise
             finally:
-                if not published:
+                if not stays:
                     shutil.rmtree(stage.path, ignore_errors=True)
                 os.close(lock)
 

@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from app.database import Database, is_passing
+from app.database import Database, is_passing, is_uncertain
 from app.errors import StorageFull
 from app.job_status import Status
 from app.jobs import history
@@ -140,19 +140,21 @@ class Attendant:
 
         Raises:  LeaseLost if another worker has the job meanwhile, or this one is to stop
         """
-        claim = self._claim
+        claim, cause = self._claim, None
         while True:
             try:
                 return write()
             except (SQLAlchemyError, StorageFull) as error:
                 if not (is_passing(error) or isinstance(error, StorageFull)):
                     raise
+                # Files stay for as long as a commit whose answer was lost may have made them known.
+                cause = cause if cause is not None and is_uncertain(cause) else error
                 log.warning(
                     "a job waits to be written", job=claim and claim[0], reason=str(getattr(error, "orig", error))
                 )
             if self.stop_requested.wait(RETRY_SECONDS) or self.lease_lost.is_set():
                 self._hand_back_at_last()
-                raise LeaseLost("it could not be written in time")
+                raise LeaseLost("it could not be written in time") from cause
 
     def _hand_back_at_last(self) -> None:
         """Spare the job an attempt: what it waited to write may be large, and this is small."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from app import storage as module
 from app.errors import StorageFull
@@ -110,6 +111,25 @@ def test_what_fails_leaves_nothing_published_or_not(storage: Storage, published:
 
     assert left(storage) == []
     assert not storage.path("models/m").exists()
+
+
+@pytest.mark.parametrize("retried", [False, True])
+def test_what_a_commit_may_have_made_known_is_left_to_the_sweep(storage: Storage, retried: bool):
+    def lose_the_answer() -> None:
+        lost = OperationalError("COMMIT", {}, Exception("the connection was lost"), connection_invalidated=True)
+        with storage.stage() as stage:
+            (stage.path / "x").write_text("")
+            stage.publish("models/m")
+            if retried:
+                raise RuntimeError("it could not be written in time") from lost
+            raise lost
+
+    with pytest.raises(RuntimeError if retried else OperationalError):
+        lose_the_answer()
+    assert storage.path("models/m").exists()
+
+    assert storage.sweep("models", lambda name: True) == []
+    assert storage.sweep("models", lambda name: False) == ["models/m"]
 
 
 def test_a_sync_that_fails_after_the_rename_leaves_nothing(storage: Storage, monkeypatch: pytest.MonkeyPatch):
