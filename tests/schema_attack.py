@@ -1,5 +1,6 @@
 """An attack by schemathesis on a running server: requests made up from the OpenAPI document, every reply checked."""
 
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from tests.running_server import RunningServer
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
+HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
 SETTINGS = {"synthetic_cells_limit": 100_000}
 """Of the server: data made in memory is to be small, since there will be much of it."""
 
@@ -59,7 +61,10 @@ def _run(server: RunningServer, config: Path, *options: str, seconds: int) -> Ou
             f"{server.url}/openapi.json", "--checks", "all", "--continue-on-failure", "--request-timeout", "20",
             "--no-color", "--no-shrink", *options,
         ]  # fmt: skip
-        ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=seconds, check=False)
+        environment = {**os.environ, "SCHEMATHESIS_HOOKS": HOOKS.stem, "PYTHONPATH": str(HOOKS.parent)}
+        ended = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds, check=False
+        )
     found = re.search(r"([\d,]+) generated", ended.stdout)
     cases = int(found[1].replace(",", "")) if found else 0
     return Outcome(cases, ended.returncode != 0, f"{ended.stdout[-15000:]}\n{ended.stderr[-2000:]}")
