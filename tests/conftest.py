@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.database import Database
+from app.jobs.bell import Bell
 from app.migrate import migrate
 from app.storage import Storage
 from tests.running_server import RunningServer
@@ -37,6 +38,14 @@ def database(tmp_path: Path) -> Iterator[Database]:
     migrate(made)
     yield made
     made.dispose()
+
+
+@pytest.fixture
+def bell() -> Iterator[Bell]:
+    """A bell that nobody has rung."""
+    made = Bell()
+    yield made
+    made.close()
 
 
 @pytest.fixture

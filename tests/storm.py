@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from tests.patience import until
 from tests.running_server import RunningServer
 
 LEASE_SECONDS = 2.0
@@ -257,10 +259,7 @@ class Storm:
         kept = (folder.name.split(".")[0] for folder in data.glob("predictions/*"))
         assert sorted(kept) == sorted(self.batches)
         for collection in ("staging", "checkpoints"):
-            deadline = time.monotonic() + 10
-            while list((data / collection).glob("*")):
-                assert time.monotonic() < deadline, f"files are left in {collection}"
-                time.sleep(0.1)
+            until(partial(is_empty, data / collection))
         with sqlite3.connect(data / "onelayer.db") as database:
             assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             assert database.execute("SELECT count(*) FROM jobs WHERE status = 'running'").fetchone() == (0,)
@@ -281,6 +280,10 @@ class Storm:
 
     def _weights(self, model_id: str) -> bytes:
         return (self.server.data_dir / "models" / model_id / "weights.safetensors").read_bytes()
+
+
+def is_empty(folder: Path) -> bool:
+    return not any(folder.glob("*"))
 
 
 def is_of(asked: dict[str, Any], spec: dict[str, Any]) -> bool:

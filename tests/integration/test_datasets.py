@@ -8,7 +8,6 @@ import shutil
 import socket
 import struct
 import subprocess
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from app.datasets.dataset import Dataset
 from app.datasets.encoding import Encoding
 from app.datasets.splitting import split
 from app.datasets.target_encoding import TargetEncoding
+from tests.patience import until
 from tests.running_server import RunningServer
 
 MEDIA_TYPES = {
@@ -325,13 +325,8 @@ def test_a_connection_that_is_cut_leaves_nothing(small: RunningServer, multipart
     with socket.create_connection(("127.0.0.1", small.port)) as client:
         head = f"POST /datasets HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}\r\n"
         client.sendall(head.encode() + b"Content-Length: 5000000\r\n\r\n" + part + b"a,b\n" + b"1,2\n" * 500_000)
-        deadline = time.monotonic() + 10
-        while not list((small.data_dir / "staging").iterdir()) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert list((small.data_dir / "staging").iterdir())
-    while kept(small) != before and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert kept(small) == before
+        until(lambda: list((small.data_dir / "staging").iterdir()))
+    until(lambda: kept(small) == before)
 
 
 @pytest.fixture(scope="module")

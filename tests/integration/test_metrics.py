@@ -2,15 +2,13 @@
 
 import json
 import re
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.patience import until
 from tests.running_server import RunningServer
 
 DASHBOARD = Path(__file__).resolve().parents[2] / "deploy" / "grafana.json"
@@ -34,17 +32,10 @@ def value(server: RunningServer, name: str, **labels: str) -> float:
     return samples(server).get((name, frozenset(labels.items())), 0.0)
 
 
-def until(holds: Callable[[], Any], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 @pytest.fixture(autouse=True)
 def nothing_is_left_to_do(server: RunningServer) -> None:
     """The server is shared: a job that an earlier test left behind would count among those of the test."""
-    until(lambda: sum(value(server, "onelayer_jobs", status=status) for status in ("queued", "running")) == 0, 60)
+    until(lambda: sum(value(server, "onelayer_jobs", status=status) for status in ("queued", "running")) == 0)
 
 
 def test_requests_are_counted_by_route_and_status(server: RunningServer) -> None:

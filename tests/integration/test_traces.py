@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from app.edge.traces import tracing
+from tests.patience import until
 from tests.running_server import RunningServer
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -47,10 +47,7 @@ def test_a_request_is_a_span_in_the_trace_of_its_client(
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
     with RunningServer(tmp_path / "data", workers=0, ready="/healthz") as server:
         server.client.get("/datasets/nothing", headers={"traceparent": f"00-{TRACE}-{PARENT}-01"})
-        deadline = time.monotonic() + 10
-        while not (found := spans(bodies, TRACE)):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        found = until(lambda: spans(bodies, TRACE))
 
     (span,) = found
     attributes = {item.key: item.value.string_value or item.value.int_value for item in span.attributes}

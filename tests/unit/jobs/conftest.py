@@ -1,6 +1,6 @@
 """What the tests of the jobs build theirs with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from app.database import Database, DatabaseTime
 from app.identifiers import new_id
 from app.job_status import Status
 from app.jobs import history
+from app.jobs.bell import Bell
 from app.jobs.history import Measurement
 from app.jobs.order import Order
 from app.jobs.queue import Claim, Queue
@@ -31,6 +32,14 @@ def roster(database: Database) -> Roster:
 @pytest.fixture
 def queue(database: Database, roster: Roster) -> Queue:
     return Queue(database, roster, LEASE_SECONDS, ATTEMPTS, 1000)
+
+
+@pytest.fixture
+def ringer() -> Iterator[Bell]:
+    """Another bell, which rings the first one."""
+    made = Bell()
+    yield made
+    made.close()
 
 
 @pytest.fixture

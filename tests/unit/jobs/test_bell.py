@@ -3,42 +3,23 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
-
-import pytest
 
 from app.jobs.bell import LOOPBACK, Bell
 
 
-@pytest.fixture
-def bell() -> Iterator[Bell]:
-    made = Bell()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def other() -> Iterator[Bell]:
-    made = Bell()
-    yield made
-    made.close()
-
-
-def test_a_ring_wakes_who_waits(bell: Bell, other: Bell):
-    timer = threading.Timer(0.05, lambda: other.ring([bell.port], "job"))
+def test_a_ring_wakes_who_waits(bell: Bell, ringer: Bell):
+    timer = threading.Timer(0.05, lambda: ringer.ring([bell.port], "job"))
     timer.start()
-    started = time.monotonic()
 
-    assert bell.wait(10.0)
+    assert bell.wait(60.0)
 
-    assert time.monotonic() - started < 5.0
     timer.join()
 
 
-def test_a_ring_before_the_wait_is_not_lost(bell: Bell, other: Bell):
-    other.ring([bell.port])
+def test_a_ring_before_the_wait_is_not_lost(bell: Bell, ringer: Bell):
+    ringer.ring([bell.port])
 
-    assert bell.wait(10.0)
+    assert bell.wait(60.0)
 
 
 def test_nobody_rings_and_the_wait_ends_all_the_same(bell: Bell):
@@ -49,20 +30,20 @@ def test_nobody_rings_and_the_wait_ends_all_the_same(bell: Bell):
     assert time.monotonic() - started >= 0.045
 
 
-def test_rings_that_gathered_wake_once(bell: Bell, other: Bell):
+def test_rings_that_gathered_wake_once(bell: Bell, ringer: Bell):
     for _ in range(5):
-        other.ring([bell.port])
+        ringer.ring([bell.port])
 
-    assert bell.wait(1.0)
+    assert bell.wait(60.0)
     assert not bell.wait(0.01)
 
 
-def test_who_drains_learns_every_message_and_never_waits(bell: Bell, other: Bell):
+def test_who_drains_learns_every_message_and_never_waits(bell: Bell, ringer: Bell):
     assert bell.drain() == set()
 
-    other.ring([bell.port], "a")
-    other.ring([bell.port], "b")
-    other.ring([bell.port], "a")
+    ringer.ring([bell.port], "a")
+    ringer.ring([bell.port], "b")
+    ringer.ring([bell.port], "a")
 
     assert bell.drain() == {"a", "b"}
     assert bell.drain() == set()
@@ -77,19 +58,19 @@ def test_a_drain_after_a_wait_still_does_not_wait(bell: Bell):
 def test_a_bell_can_ring_itself_awake(bell: Bell):
     bell.ring([bell.port])
 
-    assert bell.wait(1.0)
+    assert bell.wait(60.0)
 
 
-def test_one_that_is_gone_is_no_matter_to_the_others(bell: Bell, other: Bell):
+def test_one_that_is_gone_is_no_matter_to_the_others(bell: Bell, ringer: Bell):
     gone = Bell()
     port = gone.port
     gone.close()
 
-    other.ring([port, port, bell.port, port], "job")
+    ringer.ring([port, port, bell.port, port], "job")
 
     assert bell.drain() == {"job"}
-    assert other.drain() == set()
-    assert not other.wait(0.01)
+    assert ringer.drain() == set()
+    assert not ringer.wait(0.01)
 
 
 def test_whatever_a_stranger_sends_costs_a_look_and_no_more(bell: Bell):

@@ -1,7 +1,6 @@
 """An API process on the roster."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
 
@@ -17,15 +16,9 @@ from app.jobs.bell import Bell
 from app.jobs.presence import Presence
 from app.jobs.roster import Roster
 from app.tables import ProcessRow
+from tests.patience import until
 
 LEASE_SECONDS = 0.09
-
-
-@pytest.fixture
-def bell() -> Iterator[Bell]:
-    made = Bell()
-    yield made
-    made.close()
 
 
 def seen_at(database: Database) -> datetime | None:
@@ -33,21 +26,17 @@ def seen_at(database: Database) -> datetime | None:
         return session.scalar(select(ProcessRow.seen_at))
 
 
-def later_than(database: Database, before: datetime | None) -> bool:
-    """Whether the process is seen again within a time that is ample."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if (now := seen_at(database)) is not None and before is not None and now > before:
-            return True
-        time.sleep(0.01)
-    return False
+def is_seen_again(database: Database, before: datetime | None) -> bool:
+    now = seen_at(database)
+    return now is not None and before is not None and now > before
 
 
 def test_a_process_is_on_the_roster_while_it_is_present(database: Database, roster: Roster, bell: Bell):
     with Presence(database, roster, bell, LEASE_SECONDS):
         with database.read() as session:
             assert roster.ports(session, "api") == [bell.port]
-        assert later_than(database, seen_at(database))
+        before = seen_at(database)
+        until(lambda: is_seen_again(database, before))
 
     assert seen_at(database) is None
 
@@ -77,6 +66,7 @@ def test_a_database_that_fails_for_a_while_ends_no_presence(
 
     with capture_logs() as logged, Presence(database, roster, bell, LEASE_SECONDS):
         monkeypatch.setattr(database, "write", fail_at_first)
-        assert later_than(database, seen_at(database))
+        before = seen_at(database)
+        until(lambda: is_seen_again(database, before))
 
     assert len(logged) == 2

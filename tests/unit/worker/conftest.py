@@ -1,10 +1,11 @@
 """What the tests of the worker build theirs with: real services on one database, and an attendant of quick ticks."""
 
-import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app.database import Database, DatabaseTime
@@ -55,13 +56,6 @@ def catalogue(database: Database, storage: Storage) -> Catalogue:
 
 
 @pytest.fixture
-def bell() -> Iterator[Bell]:
-    made = Bell()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def attendant(
     database: Database, storage: Storage, queue: Queue, roster: Roster, bell: Bell, monkeypatch: pytest.MonkeyPatch
 ) -> Attendant:
@@ -70,6 +64,26 @@ def attendant(
     return Attendant(
         database, queue, roster, bell, Checkpointer(storage, 3600.0), LEASE_SECONDS / 5, Tally(storage.root)
     )
+
+
+@pytest.fixture
+def cut_off(database: Database, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Let the next write lose its connection just after it was committed."""
+
+    def later() -> None:
+        write, faults = database.write, [OperationalError("", {}, Exception("the server closed the connection"))]
+
+        @contextmanager
+        def losing() -> Iterator[Session]:
+            with write() as session:
+                yield session
+            if faults:
+                raise faults.pop()
+
+        monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+        monkeypatch.setattr(database, "write", losing)
+
+    return later
 
 
 @pytest.fixture
@@ -142,13 +156,3 @@ def keep(queue: Queue, claim: tuple[str, str, int]) -> Callable[[Session, list[M
         queue.finish(session, claim, Status.SUCCEEDED)
 
     return write
-
-
-def soon(happened: Callable[[], object], seconds: float = 20.0) -> bool:
-    """Whether something comes true within a time that is ample."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if happened():
-            return True
-        time.sleep(0.005)
-    return False

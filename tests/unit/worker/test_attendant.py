@@ -20,7 +20,8 @@ from app.jobs.roster import Roster
 from app.tables import JobRow
 from app.worker import attendant as module
 from app.worker.attendant import Attendant
-from tests.unit.worker.conftest import Claimed, epochs, is_held, keep, lapse, measured, silence, soon
+from tests.patience import until
+from tests.unit.worker.conftest import Claimed, epochs, is_held, keep, lapse, measured, silence
 
 LOCKED = OperationalError("", {}, Exception("database is locked"))
 
@@ -34,7 +35,7 @@ def test_an_epoch_is_in_the_history_a_moment_later(
 
     attending.record([measured(1)], 123.0, 10)
 
-    assert soon(lambda: epochs(database, job.id) == [1])
+    until(lambda: epochs(database, job.id) == [1])
     found = queue.get(job.id)
     assert (found.epoch, found.metrics, found.samples_per_second) == (1, {"train_loss": 1.0}, 123.0)
 
@@ -50,7 +51,7 @@ def test_writing_the_history_prolongs_the_lease_and_the_place_on_the_roster(
 
     attending.record([measured(1)], 1.0, 10)
 
-    assert soon(lambda: is_held(database, job.id))
+    until(lambda: is_held(database, job.id))
     assert roster.has_worker()
 
 
@@ -60,7 +61,7 @@ def test_a_job_in_a_long_epoch_keeps_its_lease(database: Database, hasty: Attend
     hasty.listen()
     lapse(database, job.id)
 
-    assert soon(lambda: is_held(database, job.id))
+    until(lambda: is_held(database, job.id))
     assert not hasty.should_stop()
 
 
@@ -69,7 +70,7 @@ def test_a_worker_without_a_job_stays_on_the_roster(
 ):
     silence(database, worker_id)
 
-    assert soon(roster.has_worker)
+    until(roster.has_worker)
 
 
 def test_of_many_epochs_none_is_lost_or_written_twice(
@@ -104,7 +105,7 @@ def test_an_epoch_that_ends_while_others_are_written_is_written_next(
     attending.listen()
     attending.record([measured(1)], 1.0, 10)
 
-    assert soon(lambda: epochs(database, job.id) == [1, 2, 3])
+    until(lambda: epochs(database, job.id) == [1, 2, 3])
 
 
 @pytest.mark.parametrize("fault", [LOCKED, StorageFull("no space")], ids=["locked", "full"])
@@ -128,7 +129,7 @@ def test_a_database_that_fails_for_a_while_costs_no_epoch(
         for number in (1, 2, 3):
             attending.record([measured(number)], 1.0, 10)
 
-        assert soon(lambda: epochs(database, job.id) == [1, 2, 3])
+        until(lambda: epochs(database, job.id) == [1, 2, 3])
     assert not attending.should_stop()
 
 
@@ -153,9 +154,9 @@ def test_a_disk_that_has_no_room_for_the_history_costs_no_lease_and_a_cancel_is_
         hasty.record([measured(1)], 1.0, 10)
         lapse(database, job.id)
 
-        assert soon(lambda: is_held(database, job.id))
+        until(lambda: is_held(database, job.id))
         queue.cancel(job.id)
-        assert soon(hasty.cancel_requested.is_set)
+        until(hasty.cancel_requested.is_set)
 
 
 @pytest.mark.usefixtures("crowded")
@@ -281,10 +282,10 @@ def test_an_attendant_survives_whatever_it_meets(
     with capture_logs() as logged:
         attending.take(claim)
         attending.listen()
-        assert soon(lambda: not faults)
+        until(lambda: not faults)
         attending.record([measured(1)], 1.0, 10)
 
-        assert soon(lambda: epochs(database, job.id) == [1])
+        until(lambda: epochs(database, job.id) == [1])
     assert len(logged) == 1
 
 
@@ -300,7 +301,7 @@ def test_api_processes_hear_which_job_moved(roster: Roster, attending: Attendant
 
     attending.record([measured(1)], 1.0, 10)
 
-    assert soon(lambda: heard.update(api.drain()) or heard)
+    until(lambda: heard.update(api.drain()) or heard)
     assert heard == {job.id}
     api.close()
 

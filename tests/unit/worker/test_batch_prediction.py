@@ -1,7 +1,6 @@
 """One batch prediction, from its job's row to its file."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
 from app.database import Database
@@ -182,20 +180,9 @@ def test_a_database_that_others_hold_for_long_costs_no_prediction(
 
 
 def test_an_end_that_was_committed_though_the_connection_was_lost_keeps_its_predictions(
-    queue: Queue, storage: Storage, database: Database, predict: Predict, claimed: tuple[JobRow, Claim],
-    monkeypatch: pytest.MonkeyPatch,
-):  # fmt: skip
-    write, faults = database.write, [OperationalError("", {}, Exception("the server closed the connection"))]
-
-    @contextmanager
-    def cut_off() -> Iterator[Session]:
-        with write() as session:
-            yield session
-        if faults:
-            raise faults.pop()
-
-    monkeypatch.setattr(attendant_module, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(database, "write", cut_off)
+    queue: Queue, storage: Storage, predict: Predict, claimed: tuple[JobRow, Claim], cut_off: Callable[[], None]
+):
+    cut_off()
 
     with capture_logs():
         predict(claimed)

@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -539,21 +539,10 @@ def test_a_job_that_cannot_be_handed_back_is_left_to_whoever_buries_the_worker(
 
 
 def test_an_end_that_was_committed_though_the_connection_was_lost_keeps_its_model(
-    database: Database, queue: Queue, registry: Registry, storage: Storage, train: Train, claimed: Claimed,
-    monkeypatch: pytest.MonkeyPatch,
-):  # fmt: skip
+    queue: Queue, registry: Registry, storage: Storage, train: Train, claimed: Claimed, cut_off: Callable[[], None]
+):
     job, claim = claimed(model_name="line")
-    write, faults = database.write, [LOCKED]
-
-    @contextmanager
-    def cut_off() -> Iterator[Session]:
-        with write() as session:
-            yield session
-        if faults:
-            raise faults.pop()
-
-    monkeypatch.setattr(attendant_module, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(database, "write", cut_off)
+    cut_off()
 
     with capture_logs():
         train((job, claim), [epoch(1)])

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from app.settings import Settings
 from app.worker import launcher as module
 from app.worker.launcher import Launcher
-from tests.unit.worker.conftest import soon
+from tests.patience import until
 
 SERVER = """
 import sys
@@ -63,14 +63,14 @@ def launcher(supervisor: Path, tmp_path: Path) -> Iterator[Launcher]:
     made = Launcher(Settings(data_dir=tmp_path / "data", workers=3))
     yield made
     made.stop()
-    made._keeper.join(5)
+    made._keeper.join(60)
     assert not made._keeper.is_alive()
 
 
 def test_the_workers_end_in_order_when_they_are_stopped(supervisor: Path, launcher: Launcher, tmp_path: Path):
     write(supervisor, UNTIL_ITS_INPUT_ENDS)
     launcher.start()
-    assert soon(lambda: pids(tmp_path, "started"))
+    until(lambda: pids(tmp_path, "started"))
     assert not pids(tmp_path, "ended")
 
     launcher.stop()
@@ -85,7 +85,7 @@ def test_workers_that_do_not_listen_to_reason_are_killed(
     monkeypatch.setattr(module, "GRACE_SECONDS", 0.1)
     write(supervisor, "exec sleep 60")
     launcher.start()
-    assert soon(lambda: pids(tmp_path, "started"))
+    until(lambda: pids(tmp_path, "started"))
 
     launcher.stop()
 
@@ -96,7 +96,7 @@ def test_workers_that_died_are_started_again(supervisor: Path, launcher: Launche
     write(supervisor, f"test $(wc -l < started) -ge 3 || exit 7; {UNTIL_ITS_INPUT_ENDS}")
     with capture_logs() as logged:
         launcher.start()
-        assert soon(lambda: len(pids(tmp_path, "started")) == 3)
+        until(lambda: len(pids(tmp_path, "started")) == 3)
 
     assert [line["exit_status"] for line in logged] == [7, 7]
     assert is_alive(pids(tmp_path, "started")[-1])
@@ -105,10 +105,10 @@ def test_workers_that_died_are_started_again(supervisor: Path, launcher: Launche
 def test_workers_that_were_stopped_are_not_started_again(supervisor: Path, launcher: Launcher, tmp_path: Path):
     write(supervisor, UNTIL_ITS_INPUT_ENDS)
     launcher.start()
-    assert soon(lambda: pids(tmp_path, "started"))
+    until(lambda: pids(tmp_path, "started"))
 
     launcher.stop()
-    launcher._keeper.join(5)
+    launcher._keeper.join(60)
 
     assert not launcher._keeper.is_alive()
     assert len(pids(tmp_path, "started")) == 1
@@ -124,14 +124,14 @@ def test_workers_that_are_just_being_started_again_are_stopped_too(
     def stopped_meanwhile(self: Launcher) -> subprocess.Popen[bytes]:
         launched = launch(self)
         if self._process is not None:  # the first one was kept and has died: this is the second
-            assert soon(lambda: len(pids(tmp_path, "started")) == 2)
+            until(lambda: len(pids(tmp_path, "started")) == 2)
             stop.start()
             time.sleep(0.1)  # time enough for a `stop` that does not wait for what is going on
         return launched
 
     monkeypatch.setattr(Launcher, "_launch", stopped_meanwhile)
     launcher.start()
-    assert soon(lambda: stop.ident is not None)
+    until(lambda: stop.ident is not None)
     stop.join()
 
     assert pids(tmp_path, "ended") == pids(tmp_path, "started")[1:]
@@ -146,7 +146,7 @@ def test_workers_have_the_servers_settings_and_hear_no_ctrl_c_of_its_terminal(
 ):
     write(supervisor, f"env > environment; echo $@ > arguments; {UNTIL_ITS_INPUT_ENDS}")
     launcher.start()
-    assert soon((tmp_path / "arguments").exists)
+    until((tmp_path / "arguments").exists)
 
     assert (tmp_path / "arguments").read_text() == "-m app.worker\n"
     environment = (tmp_path / "environment").read_text().splitlines()
@@ -165,12 +165,12 @@ def test_workers_end_when_the_server_dies_however_it_dies(tmp_path: Path, end: s
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == b"started\n"
-        assert soon(lambda: pids(tmp_path, "started"))
+        until(lambda: pids(tmp_path, "started"))
 
         server.send_signal(end)
         server.wait()
 
-    assert soon(lambda: pids(tmp_path, "ended"))
+    until(lambda: pids(tmp_path, "ended"))
     assert pids(tmp_path, "ended") == pids(tmp_path, "started")
 
 
@@ -186,7 +186,7 @@ def test_workers_that_cannot_be_started_again_are_tried_for(supervisor: Path, la
     write(supervisor, "test -e gone || { touch gone; rm python; exit 7; }; cat > /dev/null")
     with capture_logs() as logged:
         launcher.start()
-        assert soon(lambda: any("cannot be started" in line["event"] for line in logged))
+        until(lambda: any("cannot be started" in line["event"] for line in logged))
     write(supervisor, UNTIL_ITS_INPUT_ENDS)
 
-    assert soon(lambda: len(pids(tmp_path, "started")) == 2)
+    until(lambda: len(pids(tmp_path, "started")) == 2)
