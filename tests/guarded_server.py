@@ -10,6 +10,7 @@ import httpx
 
 from app.access import keys
 from app.access.scope import Scope
+from app.access.token import Token
 from app.database import Database
 from app.migrate import migrate
 from tests.running_server import RunningServer
@@ -51,7 +52,7 @@ class GuardedServer:
         migrate(self.database)
         self._made: list[Holder] = []
         self.running = RunningServer(data_dir, ready, auth="required", **settings)
-        self.admin = self.holder("admin")
+        self._first = keys.create(self.database, Scope.ADMIN)  # a server without keys does not start
 
     @property
     def url(self) -> str:
@@ -60,7 +61,10 @@ class GuardedServer:
 
     def holder(self, scope: str, owner: str | None = None, **options: Any) -> Holder:
         """Someone with a new key."""
-        made = Holder(self.running.url, str(keys.create(self.database, Scope(scope), owner=owner, **options)))
+        return self._hold(keys.create(self.database, Scope(scope), owner=owner, **options))
+
+    def _hold(self, token: Token) -> Holder:
+        made = Holder(self.url, str(token))
         self._made.append(made)
         return made
 
@@ -86,6 +90,7 @@ class GuardedServer:
 
     def __enter__(self) -> Self:
         self.running.__enter__()
+        self.admin = self._hold(self._first)
         return self
 
     def __exit__(

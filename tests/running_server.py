@@ -1,11 +1,12 @@
 """A running server for tests: the command that a person would type, on a free port."""
 
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,11 +22,16 @@ class RunningServer:
     def __init__(self, data_dir: Path, ready: str = "/readyz", **settings: Any) -> None:
         self.data_dir = data_dir
         self._ready = ready
-        self.port = _free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.client = httpx.Client(base_url=self.url, timeout=120, trust_env=False)
+        self.port = 0
+        self.client = httpx.Client(timeout=120, trust_env=False)
         self.settings = settings
         self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens, once it was started."""
+        assert self.port, "a server that was never started has no address"
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def log(self) -> Path:
@@ -48,23 +54,34 @@ class RunningServer:
         self.stop()
 
     def start(self) -> None:
-        """Start it and wait until it is ready."""
+        """Start it and wait until it is ready: on a free port, and when it is started again on the same one."""
         own = {f"ONELAYER_{name.upper()}": str(value) for name, value in self.settings.items()}
         with self.log.open("ab") as log:
+            said = log.tell()
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "app", "serve", "--port", str(self.port), "--data-dir", str(self.data_dir)],
                 stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env={**os.environ, **own},
             )  # fmt: skip
-        self.wait_until_ready()
+        # Its own word for it comes first: on its port another server may answer until then, and be ready.
+        self._wait_until(lambda: self._listens(said))
+        self._wait_until(self.is_ready)
 
-    def wait_until_ready(self) -> None:
-        """Wait until it answers that it is ready."""
+    def _wait_until(self, holds: Callable[[], bool]) -> None:
         deadline = time.monotonic() + READY_SECONDS
-        while not self.is_ready():
+        while not holds():
             assert self.process is not None
             assert self.process.poll() is None, f"the server ended:\n{self.log.read_text()[-4000:]}"
             assert time.monotonic() < deadline, f"the server is not ready:\n{self.log.read_text()[-4000:]}"
             time.sleep(0.1)  # each look costs a starting server some milliseconds
+
+    def _listens(self, said: int) -> bool:
+        """Whether its log says where it listens, after what was said before."""
+        *lines, _ = self.log.read_bytes()[said:].split(b"\n")
+        found = next((re.search(rb'http://[^"\s]+:(\d+)', line) for line in lines if b"serving" in line), None)
+        if found is not None:
+            self.port = int(found[1])
+            self.client.base_url = httpx.URL(self.url)
+        return found is not None
 
     def is_ready(self) -> bool:
         """Whether it says so."""
@@ -73,7 +90,7 @@ class RunningServer:
         except httpx.TransportError:
             return False
 
-    def stop(self, how: int = signal.SIGTERM, seconds: float = 15.0) -> int:
+    def stop(self, how: int = signal.SIGTERM, seconds: float = 60.0) -> int:
         """Send a signal and wait for the end; returns the exit status."""
         assert self.process is not None
         self.process.send_signal(how)
@@ -102,9 +119,3 @@ class RunningServer:
         """The job's loss history."""
         items: list[dict[str, Any]] = self.client.get(f"/jobs/{job['id']}/history").json()["items"]
         return items
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
