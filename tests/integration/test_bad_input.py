@@ -318,8 +318,10 @@ def test_a_name_that_is_none_is_refused_with_the_rule_for_names(server: RunningS
 def test_head_has_the_status_and_the_type_of_get_and_leaves_the_connection_usable(
     server: RunningServer, path: str
 ) -> None:
+    server.train(dataset="line-of-bad-input", model="linear")  # the newest job is one that changes no more
     got = server.client.get(path)
 
+    assert got.status_code == 200
     for _ in range(2):
         head = server.client.head(path)
         assert head.content == b""

@@ -165,9 +165,9 @@ def test_a_stream_of_events_ends_when_its_key_is_revoked(guarded: GuardedServer)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    assert began.wait(20)
+    assert began.wait(60)
     keys.revoke(guarded.database, ann.id)
-    assert ended.wait(10)
+    assert ended.wait(60)
     watcher.join()
     assert guarded.admin.client.get(f"/jobs/{job}").json()["status"] == "running"
     assert guarded.admin.client.post(f"/jobs/{job}/cancel").status_code == 202
@@ -270,14 +270,15 @@ def test_on_loopback_a_key_counts_and_what_it_makes_is_its_owners(server: Runnin
     database.dispose()
 
 
-def test_what_was_made_without_a_key_is_given_to_an_owner(server: RunningServer) -> None:
-    database = Database(f"sqlite:///{server.data_dir / 'onelayer.db'}")
-    free = server.create_dataset(LINE)["id"]
-    ann = Holder(server.url, str(keys.create(database, Scope.WRITE)))
-    assert ann.client.delete(f"/datasets/{free}").status_code == 403
-    command = [sys.executable, "-m", "app", "keys", "adopt", ann.id, "--data-dir", str(server.data_dir)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert re.fullmatch(r"Adopted: \d+ datasets, \d+ jobs, \d+ models, \d+ model names\.\n", done.stdout), done.stderr
-    assert ann.client.delete(f"/datasets/{free}").status_code == 204
-    ann.client.close()
-    database.dispose()
+def test_what_was_made_without_a_key_is_given_to_an_owner(tmp_path: Path) -> None:
+    with RunningServer(tmp_path / "data", ready="/healthz", workers=0) as server:
+        database = Database(f"sqlite:///{server.data_dir / 'onelayer.db'}")
+        free = server.create_dataset(LINE)["id"]
+        ann = Holder(server.url, str(keys.create(database, Scope.WRITE)))
+        assert ann.client.delete(f"/datasets/{free}").status_code == 403
+        command = [sys.executable, "-m", "app", "keys", "adopt", ann.id, "--data-dir", str(server.data_dir)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert done.stdout == "Adopted: 1 datasets, 0 jobs, 0 models, 0 model names.\n", done.stderr
+        assert ann.client.delete(f"/datasets/{free}").status_code == 204
+        ann.client.close()
+        database.dispose()

@@ -53,7 +53,8 @@ def test_an_alias_is_always_one_of_its_versions_while_it_moves(server: RunningSe
         moves = pool.submit(lambda: [server.client.put(path, json={"version": 1 + i % 2}) for i in range(40)])
         seen = set(pool.map(lambda _: predicted(server, "models-line@moving"), range(120)))
     assert {reply.status_code for reply in moves.result()} == {200}
-    assert seen == known
+    assert seen <= known
+    assert server.client.delete(path).status_code == 204
 
 
 @pytest.mark.parametrize(
