@@ -28,9 +28,8 @@ setup: $(STAMP) ## install everything into .venv, unless that is done already
 demo: $(STAMP) ## train two models through HTTP on a server of its own
 	@$(BIN)/onelayer demo
 
-test: $(STAMP) ## the whole default test run; what measures time runs first and alone
-	$(BIN)/python -m pytest -m timing $(PYTEST_ARGS) || test $$? -eq 5 # 5: there is none
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not timing" $(PYTEST_ARGS)
+test: $(STAMP) ## the whole default test run
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 $(PYTEST_ARGS)
 
 dev: $(STAMP) ## a server that reloads itself when the code changes
 	$(BIN)/onelayer serve --reload
