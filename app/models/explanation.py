@@ -71,11 +71,8 @@ def uncertainty(loaded: Loaded) -> Uncertainty:
         raise Unsupported((), "Intervals are told of linear models; ask a softmax model for its probabilities.")
     found = loaded.training.uncertainty
     if found is None:
-        raise Unsupported(
-            (),
-            "The model has no covariance: it exists for linear models trained on the squared loss without l1 and l2, "
-            "with at most 500 encoded features and more rows than those.",
-        )
+        reason = loaded.inference.reason or "it was saved without one"
+        raise Unsupported((), f"The model has no covariance, of which intervals are made: {reason}.")
     return found
 
 

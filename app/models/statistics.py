@@ -20,9 +20,6 @@ from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
 
-NEAR = 0.1
-"""Weights this near to least squares, in standard errors, have the standard errors of least squares."""
-
 
 @dataclass(frozen=True)
 class Uncertainty:
@@ -34,11 +31,6 @@ class Uncertainty:
     rows: Matrix
     degrees_of_freedom: Matrix
     distance: Matrix
-
-    @property
-    def is_at_optimum(self) -> bool:
-        """Whether the weights are those of least squares, as far as the data can tell."""
-        return bool(self.distance[0] <= NEAR)
 
 
 @dataclass(frozen=True)

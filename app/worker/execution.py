@@ -31,6 +31,7 @@ from app.training.epoch import Epoch
 from app.training.errors import DeviceFull, Diverged
 from app.training.fit import fit
 from app.training.hyperparameters import Hyperparameters
+from app.training.inference import infer
 from app.training.optimum import Objectives, objectives
 from app.training.patience import is_last
 from app.training.problem import Problem
@@ -184,20 +185,20 @@ class Execution:
             prepared = prepared.sampled(SAMPLED_ENTRIES)
         encoding = prepared.encoding
         options = self._options(spec)
-        remembered = statistics(prepared.problem.train, encoding, options, outcome.parameters)
-        found, parameters = inference(options, prepared, outcome.parameters, remembered)
-        weights = Weights(*encoding.fold(parameters.weights, parameters.bias))
+        found = infer(prepared.problem, outcome.parameters, options, encoding.fold_features)
+        weights = Weights(*encoding.fold(found.parameters.weights, found.parameters.bias))
         if self._job.replay_of is not None:
             self._finish(outcome, receipt=record, replay=Replay(self._job, self._storage, weights, record))
             return
-        near = nearness(options, prepared, parameters, outcome.objectives, self._progress)
+        remembered = statistics(prepared.problem.train, encoding, options, found.covariance)
+        near = nearness(options, prepared, found.parameters, outcome.objectives, self._progress)
         model_id = new_id()
         model = self._model(model_id, spec, prepared, outcome)
 
         def keep() -> None:
             with self._storage.stage(is_due=True) as stage:
                 _save(weights, stage.path, encoding, remembered)
-                found.save(stage.path)
+                inference(found, prepared).save(stage.path)
                 stage.publish(key(model_id))
                 self._finish(outcome, model, model_id=model_id, receipt=record, optimality=near)
 

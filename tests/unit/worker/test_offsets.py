@@ -19,7 +19,7 @@ from app.models.weights import Weights
 from app.storage import Storage
 from app.training.epoch import Epoch
 from app.training.fit import fit
-from app.worker.conclusion import inference
+from app.training.inference import Inference, infer
 from app.worker.continuation import start_from
 from app.worker.evaluation import evaluate
 from app.worker.preparation import Prepared, prepare
@@ -66,6 +66,10 @@ def folded(prepared: Prepared, epoch: Epoch) -> Weights:
     return Weights(*prepared.encoding.fold(epoch.parameters.weights, epoch.parameters.bias))
 
 
+def inferred(prepared: Prepared, epoch: Epoch) -> Inference:
+    return infer(prepared.problem, epoch.parameters, epoch.options, prepared.encoding.fold_features)
+
+
 @pytest.mark.parametrize("options", SOLVERS, ids=str)
 @pytest.mark.parametrize("offset", [1e7, 1e8, -3e12])
 def test_a_target_far_from_zero_loses_nothing(job: Job, options: dict[str, Any], offset: float):
@@ -79,8 +83,7 @@ def test_a_target_far_from_zero_loses_nothing(job: Job, options: dict[str, Any],
     metrics = evaluate(prepared.problem, last.parameters)["train"]
     assert metrics["mse"] == pytest.approx(theirs.ssr / ROWS, rel=1e-4)
     assert metrics["r2"] == pytest.approx(theirs.rsquared, rel=1e-4)
-    remembered = statistics(prepared.problem.train, prepared.encoding, last.options, last.parameters)
-    told, _ = inference(last.options, prepared, last.parameters, remembered)
+    told = inferred(prepared, last)
     assert told.errors is not None
     np.testing.assert_allclose(told.errors[::-1, 0], theirs.bse, rtol=1e-3)
 
@@ -99,10 +102,10 @@ def test_a_feature_far_from_zero_loses_nothing_either_where_nothing_is_standardi
     found = folded(prepared, last)
     theirs = sm.OLS(y, sm.add_constant(np.column_stack([a, a**2]))).fit()
     np.testing.assert_allclose(found.weights[:, 0], theirs.params[1:], rtol=20 * by_steps(options, 1e-6))
-    remembered = statistics(prepared.problem.train, prepared.encoding, last.options, last.parameters)
+    remembered = statistics(prepared.problem.train, prepared.encoding, last.options)
     np.testing.assert_allclose(remembered.mean, [1.7e9 + a.mean(), (a**2).mean()], rtol=1e-7)
     if options["solver"] != "sgd":
-        told, _ = inference(last.options, prepared, last.parameters, remembered)
+        told = inferred(prepared, last)
         assert told.errors is not None
         np.testing.assert_allclose(told.errors[:2, 0], theirs.bse[1:], rtol=1e-4)
 
@@ -173,8 +176,7 @@ def test_a_constant_target_has_no_errors_and_no_share_explained(job: Job, option
     prepared, last, _ = job({"a": a, "y": np.full(ROWS, 0.1)}, **options)
     assert folded(prepared, last).bias[0] == pytest.approx(0.1, rel=1e-6)
     assert "r2" not in evaluate(prepared.problem, last.parameters)["train"]
-    remembered = statistics(prepared.problem.train, prepared.encoding, last.options, last.parameters)
-    told, _ = inference(last.options, prepared, last.parameters, remembered)
+    told = inferred(prepared, last)
     assert (told.errors, told.reason) == (None, CONSTANT)
 
 

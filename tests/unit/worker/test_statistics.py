@@ -14,8 +14,9 @@ from app.datasets.readers.content import table_content
 from app.datasets.splitting import Part
 from app.datasets.target_encoding import TargetEncoding
 from app.jobs.spec import Spec
-from app.models.statistics import Uncertainty
-from app.training.problem import Parameters, Rows
+from app.models.statistics import Statistics, Uncertainty
+from app.training.inference import NEAR, infer
+from app.training.problem import Parameters, Problem, Rows
 from app.worker.statistics import statistics
 
 ROWS = 400
@@ -57,17 +58,22 @@ def fitted(part: Part) -> tuple[Encoding, Rows, Parameters]:
     return encoding, rows, Parameters(weights.astype(np.float32), bias.astype(np.float32))
 
 
-def test_means_and_ranges_are_those_of_the_raw_columns(part: Part, fitted: tuple[Encoding, Rows, Parameters]) -> None:
+def remembered(fitted: tuple[Encoding, Rows, Parameters], spec: Spec = LINEAR) -> Statistics:
+    """What a job keeps."""
     encoding, rows, parameters = fitted
-    found, raw = statistics(rows, encoding, LINEAR, parameters), raw_design(part, encoding)
+    found = infer(Problem(rows, None, parameters.bias.size), parameters, spec, encoding.fold_features)
+    return statistics(rows, encoding, spec, found.covariance)
+
+
+def test_means_and_ranges_are_those_of_the_raw_columns(part: Part, fitted: tuple[Encoding, Rows, Parameters]) -> None:
+    found, raw = remembered(fitted), raw_design(part, fitted[0])
     np.testing.assert_allclose(found.mean, raw.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(found.minimum, raw.min(axis=0), atol=1e-5)
     np.testing.assert_allclose(found.maximum, raw.max(axis=0), atol=1e-5)
 
 
 def told(fitted: tuple[Encoding, Rows, Parameters]) -> Uncertainty:
-    encoding, rows, parameters = fitted
-    found = statistics(rows, encoding, LINEAR, parameters).uncertainty
+    found = remembered(fitted).uncertainty
     assert found is not None
     return found
 
@@ -92,7 +98,7 @@ def test_the_spread_of_the_residuals_is_found_and_the_optimum_known_as_one(
     found = told(fitted)
     residuals = rows.y - rows.X.astype(np.float64) @ parameters.weights - parameters.bias
     assert found.residual_variance[0] == pytest.approx((residuals**2).sum() / (ROWS - 5), rel=1e-6)
-    assert found.is_at_optimum
+    assert found.distance[0] < NEAR
 
 
 def test_an_unknown_category_is_as_sure_as_the_mean_of_the_levels(
@@ -119,18 +125,15 @@ def test_weights_away_from_least_squares_are_known_by_their_distance(
 ) -> None:
     encoding, rows, parameters = fitted
     moved = Parameters(parameters.weights * np.float32(0.9), parameters.bias)
-    found = statistics(rows, encoding, LINEAR, moved).uncertainty
-    assert found is not None
-    assert not found.is_at_optimum
+    assert told((encoding, rows, moved)).distance[0] > NEAR
 
 
 @pytest.mark.parametrize("options", [{"l2": 0.1}, {"l1": 0.1}, {"loss": "huber"}])
 def test_there_is_no_uncertainty_where_it_is_not_least_squares(
     fitted: tuple[Encoding, Rows, Parameters], options: dict[str, float | str]
 ) -> None:
-    encoding, rows, parameters = fitted
     spec = Spec(dataset="d", model="linear", **options).effective(ROWS)  # type: ignore[arg-type]
-    assert statistics(rows, encoding, spec, parameters).uncertainty is None
+    assert remembered(fitted, spec).uncertainty is None
 
 
 def test_pixels_are_kept_in_their_own_units() -> None:
@@ -142,7 +145,7 @@ def test_pixels_are_kept_in_their_own_units() -> None:
     rows = Rows(X, (np.arange(50) % 2).astype(np.int32), 1 / 255)
     parameters = Parameters(np.zeros((6, 2), np.float32), np.zeros(2, np.float32))
     spec = Spec(dataset="d", model="softmax").effective(50)
-    found = statistics(rows, encoding, spec, parameters)
+    found = remembered((encoding, rows, parameters), spec)
     np.testing.assert_allclose(found.mean, X.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose([found.minimum, found.maximum], [X.min(axis=0), X.max(axis=0)], rtol=1e-12)
     assert found.uncertainty is None
