@@ -70,7 +70,7 @@ class UploadOptions(BaseModel):
     dry_run: bool = Field(False, description="Check and describe, but keep nothing: 200.", examples=[False])
     class_names: ClassNames = Field(
         None,
-        description="JSON: the names of the classes 0, 1, 2, … of an image set.",
+        description="JSON: the names of the classes 0, 1, 2, … of an image set, or of the whole numbers `y` of an NPZ.",
         examples=[None],
     )
     delimiter: Delimiter | None = Field(

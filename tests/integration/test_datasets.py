@@ -150,6 +150,15 @@ def test_a_dry_run_shows_what_would_be_understood_and_keeps_nothing(server: Runn
     assert kept(server) == before
 
 
+def test_the_whole_numbers_of_an_npz_of_images_may_have_names(server: RunningServer) -> None:
+    file = {"file": ("shapes.npz", npz(X=np.zeros((3, 2, 2), np.uint8), y=np.array([1, 0, 1])), "application/x-npz")}
+
+    reply = server.client.post("/datasets", files=file, data={"class_names": '["disc", "square"]', "dry_run": "true"})
+
+    assert reply.status_code == 200, reply.text
+    assert [entry["value"] for entry in reply.json()["columns"][1]["categories"]] == ["square", "disc"]
+
+
 def test_rows_downloads_and_plots_come_in_the_media_type_that_is_asked_for(server: RunningServer) -> None:
     dataset = upload(server, b"a,b,c\n1,2,x\n3,4,y\n5,,x\n", target="c").json()["id"]
     get = server.client.get

@@ -23,7 +23,7 @@ class Format:
     suffixes: tuple[str, ...]
     reader: Callable[[Upload], Content]
     options: tuple[str, ...] = ()
-    """The options of an upload that mean something to this format alone."""
+    """The options of an upload that mean something to this format, and not to all."""
 
     def read(self, upload: Upload) -> Content:
         """What is in the upload."""
@@ -42,7 +42,7 @@ FORMATS = (
     Format("ndjson", ("application/x-ndjson", "application/jsonl"), (".ndjson", ".jsonl"), ndjson.read),
     Format("parquet", ("application/vnd.apache.parquet",), (".parquet",), parquet.read),
     Format("arrow", ("application/vnd.apache.arrow.stream",), (".arrows", ".arrow"), arrow_stream.read),
-    Format("npz", ("application/x-npz",), (".npz",), npz.read),
+    Format("npz", ("application/x-npz",), (".npz",), npz.read, ("class_names",)),
 )
 IDX = Format("idx", (), (), idx.read, ("class_names",))
 """Known by its parts `images` and `labels`, since it needs more than one file."""

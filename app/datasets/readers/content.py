@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from app.datasets.kinds import Kind
+from app.errors import Fault, InvalidData
 
 
 class TypesChanged(Exception):
@@ -45,3 +46,12 @@ def label_column(labels: NDArray[np.integer[Any]], names: tuple[str, ...]) -> pa
     """Integer labels as the text of their classes."""
     indices = pa.array(labels.astype(np.int32))
     return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string())).cast(pa.string())
+
+
+def check_labels(labels: NDArray[np.integer[Any]], names: tuple[str, ...], location: str) -> None:
+    """Every label has a name. Only names that were given can fail here."""
+    beyond = np.flatnonzero((labels < 0) | (labels >= len(names)))
+    if len(beyond):
+        row = int(beyond[0])
+        message = f"the label is {labels[row]}, but class_names has {len(names)} names (0 to {len(names) - 1})"
+        raise InvalidData(Fault(f"{location}, row {row + 1}", message))

@@ -6,13 +6,12 @@ each dimension as a big-endian 32-bit integer, then the values in row order.
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from app.datasets.readers.content import Content, label_column, table_content
+from app.datasets.readers.content import Content, check_labels, label_column, table_content
 from app.datasets.readers.upload import Upload
 from app.errors import Fault, InvalidData, InvalidRequest
 
@@ -30,7 +29,8 @@ def read(upload: Upload) -> Content:
         _check_shapes(pairs)
     labels = np.concatenate([labels for _, labels in pairs])
     names = upload.class_names or tuple(str(label) for label in range(int(labels.max()) + 1))
-    _check_range(labels, names, len(pairs[0][1]))
+    for (_, part), location in zip(pairs, ("labels", "test_labels"), strict=False):
+        check_labels(part, names, location)
     table = pa.table({"label": label_column(labels, names)})
     return table_content(
         table,
@@ -91,13 +91,3 @@ def _check_shapes(pairs: list[Labelled]) -> None:
     train, test = (images.shape[1:] for images, _ in pairs)
     if train != test:
         raise InvalidData(Fault("test_images", f"test images of shape {list(test)}, training images of {list(train)}"))
-
-
-def _check_range(labels: NDArray[Any], names: tuple[str, ...], train_rows: int) -> None:
-    """Every label has a name. Only given names can fail here."""
-    beyond = np.flatnonzero(labels >= len(names))
-    if len(beyond):
-        row = int(beyond[0])
-        part, at = ("labels", row) if row < train_rows else ("test_labels", row - train_rows)
-        message = f"the label is {labels[row]}, but class_names has {len(names)} names (0 to {len(names) - 1})"
-        raise InvalidData(Fault(f"{part}, row {at + 1}", message))

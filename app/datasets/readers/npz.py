@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from app.datasets.readers.content import Content
+from app.datasets.readers.content import Content, check_labels, label_column
 from app.datasets.readers.upload import Upload
 from app.errors import Fault, InvalidData, TooLarge
 
@@ -22,12 +22,18 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def read(upload: Upload) -> Content:
-    """Columns `x1…xd` where X has two dimensions, an array column `X` where more; the target is `y`."""
+    """Columns `x1…xd` where X has two dimensions, an array column `X` where more; the target is `y`.
+
+    Whole numbers in `y` may be given names: then they are classes, as the labels of IDX are.
+    """
     arrays = _load(upload.plain(), upload.unpacked_limit_bytes)
     train = _pair(arrays, "X", "y")
     pairs = [train, _pair(arrays, "X_test", "y_test")] if "X_test" in arrays or "y_test" in arrays else [train]
     if len(pairs) == 2 and pairs[0][0].shape[1:] != pairs[1][0].shape[1:]:
         raise InvalidData(Fault("X_test", f"its rows have shape {list(pairs[1][0].shape[1:])}, not that of X"))
+    names = upload.class_names
+    for (_, labels), part in zip(pairs, ("y", "y_test"), strict=False):
+        _check_names(labels, names, part)
     kind = _read_as(np.result_type(*(labels.dtype for _, labels in pairs)))
     number = _read_as(np.result_type(*(features.dtype for features, _ in pairs)))
     is_table = train[0].ndim == 2
@@ -36,16 +42,24 @@ def read(upload: Upload) -> Content:
         for X, y in pairs:
             for start in range(0, len(y), _BATCH_ROWS):
                 rows = slice(start, start + _BATCH_ROWS)
-                yield pa.record_batch(
-                    {**(_columns(X[rows], number) if is_table else {}), "y": np.asarray(y[rows], kind)}
-                )
+                target = label_column(y[rows], names) if names else np.asarray(y[rows], kind)
+                yield pa.record_batch({**(_columns(X[rows], number) if is_table else {}), "y": target})
 
     return Content(
         batches=batches,
         arrays={} if is_table else {"X": tuple(features for features, _ in pairs)},
         test_rows=sum(len(labels) for _, labels in pairs[1:]),
         target="y",
+        class_names=names,
     )
+
+
+def _check_names(labels: NDArray[Any], names: tuple[str, ...] | None, part: str) -> None:
+    if not names:
+        return
+    if labels.dtype.kind not in "iu":
+        raise InvalidData(Fault(part, f"class_names need whole numbers here, from 0 on; these are {labels.dtype}"))
+    check_labels(labels, names, part)
 
 
 def _read_as(given: np.dtype[Any]) -> np.dtype[Any]:

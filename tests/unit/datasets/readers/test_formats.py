@@ -2,6 +2,7 @@ import gzip
 import io
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -244,6 +245,39 @@ def test_an_npz_matrix_becomes_columns(build: Build):
 def test_a_bad_npz_is_refused(build: Build, arrays: dict[str, np.ndarray]):
     with pytest.raises(InvalidData):
         build(npz(**arrays), "npz")
+
+
+@pytest.mark.parametrize("kind", ["u1", "<i8", ">i4"])
+@pytest.mark.parametrize("shape", [(3, 2), (3, 2, 2)])
+def test_class_names_take_the_place_of_whole_numbers_in_an_npz(build: Build, kind: str, shape: tuple[int, ...]):
+    X, y = np.zeros(shape), np.array([0, 2, 1])
+    dataset = build(npz(X=X, y=y.astype(kind), X_test=X, y_test=y), "npz", class_names=("shirt", "coat", "bag", "boot"))
+
+    description = dataset.description
+    assert dataset.column("y").to_pylist() == ["shirt", "bag", "coat"] * 2
+    assert (description.target, description.class_names) == ("y", ["shirt", "coat", "bag", "boot"])
+    assert dataset.kinds["y"] == "categorical"
+
+
+@pytest.mark.parametrize(
+    ("y", "y_test", "location", "message"),
+    [
+        ([0, 1, 2], [0, 1, 1], "y, row 3", "the label is 2, but class_names has 2 names (0 to 1)"),
+        ([0, 1, 1], [0, -1, 1], "y_test, row 2", "the label is -1"),
+        ([0.0, 1.0, 1.0], [0, 1, 1], "y", "whole numbers here, from 0 on; these are float64"),
+        (["a", "b", "b"], ["a", "b", "b"], "y", "whole numbers"),
+    ],
+)
+def test_class_names_that_do_not_fit_an_npz_are_refused(
+    build: Build, y: list[Any], y_test: list[Any], location: str, message: str
+):
+    X = np.zeros((3, 2, 2))
+
+    with pytest.raises(InvalidData) as caught:
+        build(npz(X=X, y=np.array(y), X_test=X, y_test=np.array(y_test)), "npz", class_names=("shirt", "coat"))
+
+    assert caught.value.faults[0].location == location
+    assert message in caught.value.faults[0].message
 
 
 def test_an_npz_bomb_is_refused_by_its_directory(build: Build):
