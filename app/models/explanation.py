@@ -13,6 +13,8 @@ from app.training.distributions import quantile
 
 _SLACK, _ROUNDING = 1e-6, 2.0**-23
 """Of a feature's range, and of its size: ranges were measured on the training matrix, which is single precision."""
+_DIGITS = 17
+"""With so many, a double is no other."""
 
 
 def contribution_names(loaded: Loaded) -> list[str]:
@@ -100,8 +102,19 @@ def _stray(loaded: Loaded, feature: Any, x: Matrix, outside: Any, start: int) ->
     if isinstance(feature, ArrayFeature):
         count = int(outside[start:stop].sum())
         return {"feature": feature.name, "reason": f"{count} of {stop - start} elements outside their training range"}
-    low, high = float(training.minimum[start]), float(training.maximum[start])
+    centre = float(loaded.encoding.centre[start])
+    low, high = (_in_own_digits(float(bound[start]), centre) for bound in (training.minimum, training.maximum))
     return {
         "feature": feature.name, "reason": f"outside the training range {low:g} to {high:g}",
         "value": float(x[start]), "min": low, "max": high,
     }  # fmt: skip
+
+
+def _in_own_digits(value: float, centre: float) -> float:
+    """The shortest number that is the same on the training matrix: 32.1, as the data have it, for 32.099999483554896.
+
+    The matrix has the distance to the centre in single precision. It is less than the slack that drift allows, so that
+    no value is told to be outside a range within which it lies.
+    """
+    numbers = (0.0, *(float(f"{value:.{digits}g}") for digits in range(1, _DIGITS + 1)))
+    return next(number for number in numbers if abs(number - value) <= _ROUNDING * abs(value - centre))

@@ -106,12 +106,13 @@ def test_a_penalised_model_says_why_it_has_no_interval(server: RunningServer) ->
 
 def test_drift_names_what_training_never_saw(server: RunningServer) -> None:
     known = penguins(server, 1)[0]
-    strange = known | {"body_mass_g": 99_000, "island": "Mars"}
+    strange = known | {"bill_length_mm": 10, "body_mass_g": 99_000, "island": "Mars"}
     found = ask(server, model="explained-penguins", records=[known, strange], outputs=["drift"])["drift"]
     assert found[0] == []
-    assert [about["feature"] for about in found[1]] == ["island", "body_mass_g"]
-    mass = found[1][1]
-    assert [mass["value"], mass["min"], mass["max"]] == pytest.approx([99_000, 2700, 6300])
+    assert [about["feature"] for about in found[1]] == ["island", "bill_length_mm", "body_mass_g"]
+    bill, mass = found[1][1:]
+    assert [bill["value"], bill["min"], bill["max"]] == [10, 32.1, 59.6]
+    assert [mass["value"], mass["min"], mass["max"]] == [99_000, 2700, 6300]
     assert mass["reason"] == "outside the training range 2700 to 6300"
 
 
