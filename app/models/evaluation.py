@@ -66,8 +66,8 @@ def evaluate(loaded: Loaded, dataset: Dataset, split: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def scatter(loaded: Loaded, dataset: Dataset, split: str, points: int = 5000) -> tuple[Matrix, Matrix]:
-    """True and predicted values of a linear model's rows, evenly thinned to about so many, for a picture."""
+def scatter(loaded: Loaded, dataset: Dataset, split: str, points: int = 5000) -> tuple[Matrix, Matrix, int]:
+    """True and predicted values of a linear model's rows, evenly thinned to about so many, and how many there are."""
     rows = dataset.split(split)
     check(loaded.encoding, dataset)
     _check_target(loaded, dataset)
@@ -77,7 +77,7 @@ def scatter(loaded: Loaded, dataset: Dataset, split: str, points: int = 5000) ->
         _add_numbers(loaded, block, present, tally)
     y, y_hat = np.vstack(tally.y), np.vstack(tally.outputs)
     step = max(1, len(y) // points)
-    return y[::step], y_hat[::step]
+    return y[::step], y_hat[::step], len(y)
 
 
 def _check_target(loaded: Loaded, dataset: Dataset) -> None:

@@ -25,6 +25,7 @@ MOST_BARS, FEWEST_BARS = 40, 10
 PANELS_ABREAST = 5
 LONGEST_NAME = 32
 MOST_CLASSES = 50
+_REFERENCE = "the reference:\nits weights are 0,\nthe others compare with it"
 
 
 def weights(loaded: Loaded, media_type: str) -> bytes:
@@ -44,9 +45,9 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], accuracy:
     return drawn(partial(_confusion, np.asarray(matrix), classes, accuracy), media_type)
 
 
-def predicted_against_true(y: Matrix, y_hat: Matrix, targets: Sequence[str], media_type: str) -> bytes:
+def predicted_against_true(y: Matrix, y_hat: Matrix, rows: int, targets: Sequence[str], media_type: str) -> bytes:
     """Predictions of a linear model against the true values, with the line on which both are equal."""
-    return drawn(partial(_scatter, y, y_hat, targets), media_type)
+    return drawn(partial(_scatter, y, y_hat, rows, targets), media_type)
 
 
 def _confusion(counts: NDArray[np.int64], classes: Sequence[str], accuracy: float, figure: "Figure") -> None:
@@ -65,8 +66,10 @@ def _confusion(counts: NDArray[np.int64], classes: Sequence[str], accuracy: floa
     axes.set(xlabel="predicted", ylabel="true", title=f"accuracy {accuracy:.4f}")
 
 
-def _scatter(y: Matrix, y_hat: Matrix, targets: Sequence[str], figure: "Figure") -> None:
+def _scatter(y: Matrix, y_hat: Matrix, rows: int, targets: Sequence[str], figure: "Figure") -> None:
     figure.set_size_inches(5 * len(targets), 4.8)
+    if len(y) < rows:
+        figure.suptitle(f"{len(y):,} of {rows:,} rows", fontsize=9, color="0.55")
     for j, name in enumerate(targets):
         axes = figure.add_subplot(1, len(targets), j + 1)
         # Few points are to be seen, many are to show where they are dense.
@@ -90,7 +93,8 @@ def _grid(loaded: Loaded, shape: tuple[int, ...], figure: "Figure") -> None:
         axes.set_axis_off()
         if position < len(names):
             axes.imshow(images[position], cmap="RdBu_r", vmin=-reach, vmax=reach)
-            axes.set_title(_short(names[position]), fontsize=9)
+            told = "\n(reference: 0)" if names[position] == loaded.inference.reference else ""
+            axes.set_title(_short(names[position]) + told, fontsize=9)
     bar = figure.colorbar(grid[0, 0].images[0], ax=grid, shrink=0.8, extend="both")
     bar.set_label("weight for each unit of a pixel", fontsize=8)
     bar.ax.tick_params(labelsize=7)
@@ -114,6 +118,17 @@ def _bars(loaded: Loaded, found: list[dict[str, Any]], figure: "Figure") -> None
         told = any(row.get("ci_low") is not None for row in own)
         label = f"effect of {step}" + (", with 95 % interval" if told else "")
         axes.set_xlabel(label, fontsize=7)
+        if output == loaded.inference.reference:
+            axes.text(
+                0.5,
+                0.5,
+                _REFERENCE,
+                transform=axes.transAxes,
+                ha="center",
+                va="center",
+                fontsize=9,
+                backgroundcolor="white",
+            )
     panels[0].set_yticks(range(len(chosen)), [_short(loaded.encoding.names[i]) for i in chosen])
     for axes in grid[:, 0]:
         axes.tick_params(axis="y", labelsize=8)

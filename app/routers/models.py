@@ -173,8 +173,8 @@ def evaluate_model(
     dataset = services.catalogue.open(asked.dataset)
     split = asked.split or ("test" if dataset.description.splits["test"] else "all")
     if media_type != JSON and loaded.row.kind == "linear":
-        y, y_hat = scatter(loaded, dataset, split)
-        picture = pictures.predicted_against_true(y, y_hat, loaded.row.target, media_type)
+        y, y_hat, rows = scatter(loaded, dataset, split)
+        picture = pictures.predicted_against_true(y, y_hat, rows, loaded.row.target, media_type)
         return Response(picture, media_type=media_type, headers=VARIES)
     found = evaluate(loaded, dataset, split)
     if media_type != JSON:

@@ -3,13 +3,15 @@
 from dataclasses import replace
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 
-from app.datasets.feature_encoding import NumericFeature
-from app.drawing import MEDIA_TYPES
+from app.datasets.feature_encoding import ArrayFeature, Feature, NumericFeature
+from app.drawing import MEDIA_TYPES, SVG
 from app.models import pictures
+from app.models.inference import Inference
 from app.models.predictor import Predictor
-from tests.unit.models.conftest import Add
+from tests.unit.models.conftest import X1, X2, Add
 
 
 @pytest.mark.parametrize(
@@ -44,3 +46,25 @@ def test_a_column_named_like_a_faulty_formula_is_drawn(add: Add, predictor: Pred
 
     with mpl.rc_context({"text.parse_math": True}):  # as matplotlib has it until it is told otherwise
         assert pictures.weights(predictor.load("any"), media_type)
+
+
+@pytest.mark.parametrize(("rows", "told"), [(2000, True), (20, False)])
+def test_a_scatter_plot_says_how_many_of_the_rows_it_shows(rows: int, told: bool):
+    y = np.arange(20.0)[:, None]
+
+    picture = pictures.predicted_against_true(y, y, rows, ["y"], SVG).decode()
+
+    assert (f"20 of {rows:,} rows" in picture) is told
+
+
+@pytest.mark.parametrize("features", [[X1, X2], [ArrayFeature("image", (2, 1), True)]], ids=["table", "images"])
+@pytest.mark.parametrize("reference", ["a", None])
+def test_the_empty_panel_of_the_reference_class_says_what_it_is(
+    add: Add, predictor: Predictor, features: list[Feature], reference: str | None
+):
+    weights = {"weights": [[0.0, 1.0], [0.0, 2.0]], "bias": [0.0, 1.0], "classes": ["a", "b"], "features": features}
+    model = add(**weights, inference=Inference(np.ones((3, 2)), reference=reference))
+
+    picture = pictures.weights(predictor.load(model.id), SVG).decode()
+
+    assert picture.count("reference:") == (1 if reference else 0)
