@@ -94,8 +94,9 @@ class Hyperparameters(BaseModel):
     )
     loss: Literal["squared", "mse", "absolute", "huber", "cross_entropy"] | None = Field(
         None,
-        description="`squared` ½(ŷ−y)² (default for linear), `mse` (ŷ−y)², `absolute`, `huber`; or "
-        "`cross_entropy` (softmax).",
+        description="`squared` ½(ŷ−y)² (default for linear), `mse` (ŷ−y)², `absolute` |ŷ−y|, `huber`: `squared` up to "
+        "|ŷ−y| = 1 in the target's own units, and from there on as `absolute` (scale the target to what suits it, or "
+        "use `absolute`); or `cross_entropy` (softmax).",
         examples=["cross_entropy"],
     )
     gradient_reduction: Literal["mean", "sum"] = Field(
