@@ -35,6 +35,8 @@ from app.datasets.target_encoding import TargetEncoding
 from app.errors import Fault, InvalidSpec
 
 PIXEL_LEVELS = 255.0
+MOST_MISFITS = 10
+"""Columns that are told at once not to fit."""
 
 
 class Design(NamedTuple):
@@ -182,16 +184,25 @@ class Encoding:
         features = tuple(feature_from_json(feature) for feature in given["features"])
         return cls(features, TargetEncoding.from_json(given["target"]), mean, std)
 
+    def misfits(self, dataset: Dataset) -> list[Fault]:
+        """The columns that another dataset than the one it was fitted on lacks, or has as another kind."""
+        return [
+            Fault("dataset", message) for feature in self.features if (message := _misfit(feature, dataset)) is not None
+        ][:MOST_MISFITS]
+
     def _check_columns(self, dataset: Dataset) -> None:
-        """Another dataset than the one it was fitted on must have the same columns."""
-        for feature in self.features:
-            kind = dataset.kinds.get(feature.name)
-            expected = (feature.kind, Kind.BOOLEAN) if isinstance(feature, NumericFeature) else (feature.kind,)
-            if kind not in expected or (
-                isinstance(feature, ArrayFeature) and dataset.shape(feature.name) != feature.shape
-            ):
-                message = f"its column {feature.name!r} is {kind or 'absent'}; the model takes it as {feature.kind}"
-                raise InvalidSpec(Fault("dataset", message))
+        if faults := self.misfits(dataset):
+            raise InvalidSpec(faults)
+
+
+def _misfit(feature: Feature, dataset: Dataset) -> str | None:
+    kind = dataset.kinds.get(feature.name)
+    fitting = (feature.kind, Kind.BOOLEAN) if isinstance(feature, NumericFeature) else (feature.kind,)
+    if kind not in fitting:
+        return f"its column {feature.name!r} is {kind or 'absent'}; the model takes it as {feature.kind}"
+    if isinstance(feature, ArrayFeature) and (shape := dataset.shape(feature.name)) != feature.shape:
+        return f"its arrays {feature.name!r} are {list(shape)}, not {list(feature.shape)}"
+    return None
 
 
 def chosen_features(dataset: Dataset, features: Sequence[str] | None, target: Sequence[str]) -> list[str]:

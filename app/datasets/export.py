@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from app.datasets.dataset import Dataset
-from app.datasets.feature_encoding import told_apart
+from app.datasets.feature_encoding import element_names, told_apart
 
 BLOCK_BYTES = 4 << 20
 
@@ -59,11 +59,6 @@ def _blocks(dataset: Dataset, rows: slice, flat: bool) -> Iterator[pa.Table]:
             else:
                 columns.append(_lists(arrays[name][start : start + len(scalars)]))
         yield pa.table(columns, _flat_names(dataset) if flat else list(dataset.kinds))
-
-
-def element_names(name: str, shape: tuple[int, ...]) -> list[str]:
-    """The names of an array's elements."""
-    return [f"{name}[{','.join(map(str, index))}]" for index in np.ndindex(shape)]
 
 
 def _elements(values: NDArray[Any]) -> list[NDArray[Any]]:

@@ -126,7 +126,7 @@ class ArrayFeature:
     @property
     def names(self) -> list[str]:
         """The encoded columns."""
-        return [f"{self.name}[{','.join(map(str, index))}]" for index in np.ndindex(self.shape)]
+        return element_names(self.name, self.shape)
 
     @property
     def width(self) -> int:
@@ -140,6 +140,11 @@ class ArrayFeature:
     def to_json(self) -> dict[str, Any]:
         """What `from_json` takes."""
         return {"kind": self.kind.value, **asdict(self)}
+
+
+def element_names(name: str, shape: tuple[int, ...]) -> list[str]:
+    """The names of an array's elements, in row order: `image[0,1]`."""
+    return [f"{name}[{','.join(map(str, index))}]" for index in np.ndindex(shape)]
 
 
 Feature = NumericFeature | CategoricalFeature | ArrayFeature
