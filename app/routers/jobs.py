@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
+from structlog.contextvars import bind_contextvars
 
 from app.job_status import OVER, Status
 from app.jobs.preflight import preflight
@@ -116,8 +117,7 @@ async def replay_job(job: JobId, services: ServicesDep, wait: WaitSeconds) -> Re
     """Run the receipt of a job again, as a job of its own; its `replay` says whether every bit agrees."""
     submitted, ports = await run_in_threadpool(_submit_again, job, services)
     services.bell.ring(ports)
-    again = await _until_over(submitted, services, wait)
-    return _reply(again, {"Location": f"/jobs/{again.id}", **_applied(wait)}, waited=wait > 0)
+    return await hold(submitted, services, wait)
 
 
 @router.delete("/{job}", status_code=204, summary="Delete a job", responses=problems(404, 409, 422))
@@ -130,6 +130,7 @@ def delete_job(job: JobId, services: ServicesDep) -> Response:
 
 async def hold(submitted: JobBody, services: Services, wait: float) -> Response:
     """The reply to a submission, held until the job is over or `wait` seconds have passed."""
+    bind_contextvars(job=submitted.id)  # from here on the lines of this request name the job, as its worker's do
     job = await _until_over(submitted, services, wait)
     return _reply(job, {"Location": f"/jobs/{job.id}", **_applied(wait)}, waited=wait > 0)
 

@@ -277,6 +277,7 @@ class Attendant:
         if self.cancel_requested.is_set() and not self.lease_lost.is_set():
             with self._database.write() as session:
                 self._queue.finish(session, claim, Status.CANCELLED)
+            log.info("a job is over", job=claim[0], attempt=claim[2], status=Status.CANCELLED)
         elif not self.lease_lost.is_set():
             self.hand_back()
         self.announce(claim[0])

@@ -22,6 +22,7 @@ from app.storage import Storage
 from app.tables import JobRow
 from app.worker.attendant import Attendant
 from app.worker.failure import told
+from app.worker.outcome import Outcome
 
 REPORT_SECONDS = 0.5
 
@@ -38,16 +39,16 @@ class BatchPrediction:
     queue: Queue
     attendant: Attendant
 
-    def run(self) -> None:
+    def run(self) -> Outcome:
         """Predict and save; every end but a lost lease is written into the job's row."""
         try:
-            self._predict()
+            return self._predict()
         except LeaseLost:
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, the job says so
-            self._finish(Status.FAILED, told(error, self.job.id))
+            return self._finish(Status.FAILED, told(error, self.job.id))
 
-    def _predict(self) -> None:
+    def _predict(self) -> Outcome:
         if self.job.dataset_id is None:
             raise DatasetNotFound(str(self.job.spec["dataset"]))
         dataset = self.catalogue.files(self.job.dataset_id)
@@ -58,14 +59,13 @@ class BatchPrediction:
             for done in batches.write(loaded, dataset, Batch.of(self.job.spec), stage.path):
                 if self.attendant.should_stop():
                     self.attendant.leave()
-                    self._finish(Status.CANCELLED)
-                    return
+                    return self._finish(Status.CANCELLED)
                 now = time.perf_counter()
                 if now - reported > REPORT_SECONDS:
                     reported = now
                     self._report(done, done / (now - started))
             stage.publish(key(self.job.id, self.job.attempt))
-            self._finish(Status.SUCCEEDED, epoch=self.job.epochs)
+            return self._finish(Status.SUCCEEDED, epoch=self.job.epochs)
 
     def _model(self) -> Loaded:
         row = self.registry.get(str(self.job.spec["model"]))
@@ -77,8 +77,9 @@ class BatchPrediction:
     def _report(self, done: int, per_second: float) -> None:
         self.attendant.insist(lambda: self.queue.report(self.claim, done, per_second))
 
-    def _finish(self, status: Status, error: dict[str, Any] | None = None, **values: int) -> None:
+    def _finish(self, status: Status, error: dict[str, Any] | None = None, **values: int) -> Outcome:
         def write(session: Session, _: list[Measurement], __: float) -> None:
             self.queue.finish(session, self.claim, status, error=error, device="cpu", **values)
 
         self.attendant.conclude(status, write)
+        return Outcome(status, error=error)

@@ -80,16 +80,20 @@ class Execution:
         self._progress: Progress | None = None
         self._settled: Hyperparameters | None = None
 
-    def run(self) -> None:
+    def run(self) -> Outcome:
         """Train and save; every end but a lost lease is written into the job's row."""
         try:
-            self._run()
+            outcome = self._run()
         except LeaseLost:
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, the job says so
-            self._finish(Outcome(Status.FAILED, error=told(error, self._job.id)))
+            outcome = Outcome(Status.FAILED, error=told(error, self._job.id))
+            self._finish(outcome)
+        if self._progress is not None and self._progress.epoch is not None:
+            outcome.epochs = self._progress.epoch.number
+        return outcome
 
-    def _run(self) -> None:
+    def _run(self) -> Outcome:
         spec = Spec.model_validate(self._job.spec)
         prepared = prepare(spec, self._job, self._catalogue, self._storage)
         found = self._try_on(devices.choose(spec, prepared.problem), spec, prepared)
@@ -97,8 +101,9 @@ class Execution:
             log.warning("the GPU's memory does not hold the training, which goes to the CPU", job=self._job.id)
             devices.release()
             found = self._train_on("cpu", spec, prepared)
-        outcome, record = found
-        self._conclude(spec, prepared, finite_or_diverged(outcome), record)
+        outcome, record = finite_or_diverged(found[0]), found[1]
+        self._conclude(spec, prepared, outcome, record)
+        return outcome
 
     def _try_on(self, device: str, spec: Spec, prepared: Prepared) -> tuple[Outcome, dict[str, Any]] | None:
         """The training, or None where it found no room on a device that it need not be on.

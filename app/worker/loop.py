@@ -3,6 +3,7 @@
 import os
 import signal
 import tempfile
+import time
 from contextlib import suppress
 
 import structlog
@@ -98,7 +99,8 @@ class Worker:
             return None
 
     def _execute(self, worker_id: str, job: JobRow) -> None:
-        claim = (job.id, worker_id, job.attempt)
+        claim, began = (job.id, worker_id, job.attempt), time.perf_counter()
+        log.info("a job is claimed", kind=job.kind)
         self._attendant.take(claim)
         _give_way()
         rooms = (self._storage, self._catalogue, self._registry, self._queue, self._attendant)
@@ -108,10 +110,11 @@ class Worker:
             else Execution(job, claim, self._database, *rooms)
         )
         try:
-            execution.run()
-        except LeaseLost:
-            log.warning("the job belongs to another worker by now", job=job.id)
+            outcome = execution.run()
+        except LeaseLost as lost:
+            log.warning("a job is left to another worker", reason=str(lost))
         else:
+            log.info("a job is over", **outcome.line(), seconds=round(time.perf_counter() - began, 6))
             if not self._settings.keep_checkpoints_days:
                 self._storage.delete(checkpoints.key(job.id))
         with suppress(SQLAlchemyError):  # whoever waits looks by himself now and then

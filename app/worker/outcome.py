@@ -1,4 +1,4 @@
-"""How a training ended, and what the job tells of it."""
+"""How a job ended, and what it tells of that."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,12 +17,19 @@ NOTHING_KEPT = "No model is kept, since no weights were finite."
 
 @dataclass
 class Outcome:
-    """How the training ended; `objectives` where the gap to the optimum was asked for and found."""
+    """How a job ended; `objectives` where the gap to the optimum was asked for and found."""
 
     status: Status
     parameters: Parameters | None = None
     error: dict[str, Any] | None = None
     objectives: Objectives | None = None
+    epochs: int | None = None
+
+    def line(self) -> dict[str, Any]:
+        """What a line of the log says of it."""
+        error = self.error["code"] if self.error is not None else None
+        told = {"epochs": self.epochs, "error": error}
+        return {"status": self.status, **{name: value for name, value in told.items() if value is not None}}
 
 
 def divergence(diverged: Diverged) -> dict[str, Any]:

@@ -62,6 +62,37 @@ def numbers(found: list[tuple[str, str | None, Any]]) -> list[int]:
     return [body["epoch"] for kind, _, body in found if kind == "epoch"]
 
 
+def lines_of(server: RunningServer, job_id: str, event: str) -> list[dict[str, Any]]:
+    """The lines of the log that name a job; waits for the first, since a worker writes it once the job is over."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        lines = (line for line in server.log.read_text().splitlines() if job_id in line and line.startswith("{"))
+        if found := [line for line in map(json.loads, lines) if line.get("job") == job_id and line["event"] == event]:
+            return found
+        time.sleep(0.05)
+    return []
+
+
+@pytest.mark.parametrize("is_replay", [False, True])
+def test_the_log_follows_a_job_from_its_request_to_its_end(
+    server: RunningServer, dataset: str, is_replay: bool
+) -> None:
+    job = submit(server, dataset)
+    over(server, job)
+    if is_replay:
+        job = server.client.post(f"/jobs/{job['id']}/replay").json()
+        over(server, job)
+
+    (ended,) = lines_of(server, job["id"], "a job is over")
+    (claimed,) = lines_of(server, job["id"], "a job is claimed")
+    (request,) = lines_of(server, job["id"], "request")
+
+    assert (ended["status"], ended["epochs"], ended["attempt"]) == ("succeeded", 3, 1)
+    assert ended["seconds"] > 0
+    assert claimed["attempt"] == 1
+    assert (request["method"], request["status"]) == ("POST", 202)
+
+
 def test_jobs_of_higher_priority_come_first_and_equals_in_the_order_of_their_coming(
     server: RunningServer, dataset: str
 ) -> None:

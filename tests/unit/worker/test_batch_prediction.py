@@ -30,11 +30,12 @@ from app.worker import attendant as attendant_module
 from app.worker import batch_prediction as module
 from app.worker.attendant import Attendant
 from app.worker.batch_prediction import BatchPrediction
+from app.worker.outcome import Outcome
 
 BATCH = Batch("all", [], None, 0.95, [])
 ROWS = 100
 
-Predict = Callable[[tuple[JobRow, Claim]], None]
+Predict = Callable[[tuple[JobRow, Claim]], Outcome]
 
 
 @pytest.fixture
@@ -67,10 +68,10 @@ def claim(queue: Queue, worker_id: str) -> tuple[JobRow, Claim]:
 
 @pytest.fixture
 def predict(storage: Storage, catalogue: Catalogue, registry: Registry, queue: Queue, attendant: Attendant) -> Predict:
-    def run(claimed: tuple[JobRow, Claim]) -> None:
+    def run(claimed: tuple[JobRow, Claim]) -> Outcome:
         job, own = claimed
         attendant.take(own)
-        BatchPrediction(job, own, storage, catalogue, registry, queue, attendant).run()
+        return BatchPrediction(job, own, storage, catalogue, registry, queue, attendant).run()
 
     return run
 

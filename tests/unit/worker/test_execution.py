@@ -35,11 +35,12 @@ from app.worker import attendant as attendant_module
 from app.worker import execution as module
 from app.worker.attendant import Attendant
 from app.worker.execution import Execution
+from app.worker.outcome import Outcome
 from tests.unit.worker.conftest import Claimed
 
 SECRET = "password=swordfish"
 
-Train = Callable[..., None]
+Train = Callable[..., Outcome]
 Step = Epoch | Pause | Callable[[], object] | BaseException
 
 
@@ -70,7 +71,7 @@ def train(
     Where each device has its own, they are a dictionary.
     """
 
-    def run(claimed: tuple[JobRow, Claim], steps: Sequence[Step] | dict[str, list[Step]]) -> None:
+    def run(claimed: tuple[JobRow, Claim], steps: Sequence[Step] | dict[str, list[Step]]) -> Outcome:
         def fit(problem: Problem, spec: Any, device: str, resume: State | None = None) -> Iterator[Epoch | Pause]:
             for step in steps[device] if isinstance(steps, dict) else steps:
                 if isinstance(step, BaseException):
@@ -84,7 +85,7 @@ def train(
         job, claim = claimed
         attendant.take(claim)
         attendant.listen()
-        Execution(job, claim, database, storage, catalogue, registry, queue, attendant).run()
+        return Execution(job, claim, database, storage, catalogue, registry, queue, attendant).run()
 
     return run
 
@@ -123,6 +124,22 @@ def test_a_job_that_trained_all_its_epochs_has_a_model_and_a_history(
     assert [(row.epoch, row.train_loss, row.seconds > 0) for row in history.read(database, job.id, 0, 9)] == [
         (1, 1.0, True), (2, 0.5, True), (3, 1 / 3, True),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ([epoch(1), epoch(2), epoch(3)], {"status": "succeeded", "epochs": 3}),
+        (
+            [epoch(1), Diverged(2, parameters(), 0.01, OPTIONS)],
+            {"status": "diverged", "epochs": 1, "error": "diverged"},
+        ),
+        ([MemoryError()], {"status": "failed", "error": "out-of-memory"}),
+    ],
+    ids=["succeeded", "diverged", "failed"],
+)
+def test_how_a_job_ended_is_told_to_the_log(train: Train, claimed: Claimed, steps: list[Step], told: dict[str, object]):
+    assert train(claimed(), steps).line() == told
 
 
 @pytest.mark.parametrize("standardize", [False, True])

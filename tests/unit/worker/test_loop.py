@@ -7,15 +7,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import structlog
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from app.database import Database
 from app.errors import StorageFull
+from app.job_status import Status
+from app.jobs.queue import LeaseLost
 from app.settings import Settings
 from app.training import devices
 from app.training.errors import DeviceFailed
+from app.worker import loop as module
+from app.worker.execution import Execution
 from app.worker.loop import Worker
+from app.worker.outcome import Outcome
 from app.worker.supervisor import GAVE_UP
 
 
@@ -56,6 +62,47 @@ def test_a_worker_whose_database_is_unfit_does_not_go_on(worker: Worker, monkeyp
 
     with pytest.raises(OperationalError, match="no such table"):
         worker._next("w", ["cpu"])
+
+
+@pytest.mark.parametrize(
+    ("ending", "line"),
+    [
+        (
+            Outcome(Status.DIVERGED, error={"code": "diverged", "detail": "…"}, epochs=2),
+            {"event": "a job is over", "log_level": "info", "status": "diverged", "epochs": 2, "error": "diverged"},
+        ),
+        (Outcome(Status.SUCCEEDED), {"event": "a job is over", "log_level": "info", "status": "succeeded"}),
+        (
+            LeaseLost("the job was handed back"),
+            {
+                "event": "a job is left to another worker",
+                "log_level": "warning",
+                "reason": "the job was handed back",
+            },
+        ),
+    ],
+    ids=["diverged", "succeeded", "handed back"],
+)
+def test_a_job_is_a_line_of_the_log_when_it_is_claimed_and_one_when_it_ends(
+    worker: Worker, ending: Outcome | LeaseLost, line: dict[str, object], monkeypatch: pytest.MonkeyPatch
+):
+    def run(_: object) -> Outcome:
+        worker._attendant.stop_requested.set()
+        if isinstance(ending, LeaseLost):
+            raise ending
+        return ending
+
+    monkeypatch.setattr(module, "_give_way", lambda: None)
+    monkeypatch.setattr(Execution, "run", run)
+    monkeypatch.setattr(worker, "_next", lambda *_: SimpleNamespace(id="j", attempt=1, kind="train"))
+
+    with capture_logs([structlog.contextvars.merge_contextvars]) as logged:
+        assert worker._serve("w", ["cpu"]) == 0
+
+    own = {"job": "j", "attempt": 1}
+    assert logged[0] == {**own, "event": "a job is claimed", "log_level": "info", "kind": "train"}
+    assert isinstance(logged[1].pop("seconds", 0.0), float)
+    assert logged[1:] == [{**own, **line}]
 
 
 def test_a_worker_whose_gpu_has_failed_makes_place_for_another(worker: Worker, monkeypatch: pytest.MonkeyPatch):
