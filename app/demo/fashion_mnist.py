@@ -90,6 +90,6 @@ def _downloaded(console: Console) -> Path | None:
             if not (FOLDER / file.name).is_file():
                 download.fetch(HOME + file.name, FOLDER / file.name, file.bytes, file.sha256)
     except download.Unavailable as reason:
-        console.print(f"[yellow]Not available:[/] {escape(str(reason))}.")
+        console.print(f"[yellow]Not available:[/] {escape(str(reason))}. {CHOSEN_BY} may name a folder with the files.")
         return None
     return FOLDER

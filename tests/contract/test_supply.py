@@ -70,6 +70,15 @@ def test_the_unit_of_systemd_names_settings_that_exist_and_gives_no_rights_away(
     assert service["ExecStart"].endswith("/onelayer serve")
 
 
+def test_the_unit_of_systemd_says_how_to_install_as_the_image_does() -> None:
+    def installed(name: str) -> list[str]:
+        text = (ROOT / name).read_text().replace("${TORCH}", "cpu").replace('"', "")
+        return re.findall(r"pip (install .+?)(?: \\)?$", text, re.MULTILINE)
+
+    assert installed("deploy/onelayer.service") == installed("Dockerfile")
+    assert len(installed("Dockerfile")) == 3
+
+
 @pytest.mark.parametrize("name", ["Dockerfile", "compose.yaml", "compose.cuda.yaml"])
 def test_a_container_names_settings_that_exist(name: str) -> None:
     named = set(re.findall(r"ONELAYER_([A-Z_]+)", (ROOT / name).read_text()))

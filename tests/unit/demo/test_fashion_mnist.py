@@ -80,4 +80,4 @@ def test_without_files_and_network_there_is_no_folder_and_the_reason_is_told() -
     told = console()
 
     assert fashion_mnist.find(told) is None
-    assert "Not available: no answer within 4 s." in said(told)
+    assert f"Not available: no answer within 4 s. {fashion_mnist.CHOSEN_BY} may name a folder" in said(told)
