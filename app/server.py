@@ -12,7 +12,7 @@ import structlog
 import uvicorn
 from uvicorn.supervisors import ChangeReload
 
-from app import memory
+from app import grace, memory
 from app.edge.connection import Connections, Patience, protocol
 from app.edge.gate import Gate
 from app.edge.listeners import url
@@ -21,7 +21,6 @@ from app.worker.launcher import Launcher
 
 log = structlog.get_logger(__name__)
 
-GRACE_SECONDS = 3
 SOURCE = Path(__file__).parent
 TICKS_A_SECOND = 10
 """How often uvicorn's main loop comes round."""
@@ -108,7 +107,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         "access_log": False,
         "server_header": False,
         "ws": "none",
-        "timeout_graceful_shutdown": GRACE_SECONDS,
+        "timeout_graceful_shutdown": grace.REPLIES_SECONDS,
     }
 
 

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 
 from fastapi.telemetry import TelemetryConfig
 
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+from app import grace
 
-LAST_SPANS_SECONDS = 2.0
-"""How long a server that stops waits for its collector."""
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
 def tracing(environment: Mapping[str, str] = os.environ) -> TelemetryConfig:
@@ -36,7 +35,7 @@ def last_spans() -> Iterator[None]:
     if shutdown is None:
         yield
         return
-    deadline = time.monotonic() + LAST_SPANS_SECONDS
+    deadline = time.monotonic() + grace.SPANS_SECONDS
     sending = threading.Thread(target=shutdown, name="last spans", daemon=True)
     sending.start()
     yield

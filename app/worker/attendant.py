@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from app import grace
 from app.database import Database, is_passing, is_uncertain
 from app.errors import StorageFull
 from app.job_status import Status
@@ -26,14 +27,12 @@ from app.jobs.queue import Claim, LeaseLost, Queue
 from app.jobs.roster import Roster
 from app.tally import Tally
 from app.worker.checkpoint import Checkpointer
-from app.worker.supervisor import GAVE_UP, GRACE_SECONDS
+from app.worker.parent import GAVE_UP
 
 log = structlog.get_logger(__name__)
 
 TICK_SECONDS = 0.25
 RETRY_SECONDS = 1.0
-LAST_CALL_SECONDS = 0.7 * GRACE_SECONDS
-"""How long a training may take to hear that its worker is to stop; who is killed instead has lost an attempt."""
 
 T = TypeVar("T")
 
@@ -267,7 +266,7 @@ class Attendant:
         if not self.stop_requested.is_set():
             return False
         self._stop_seen_at = self._stop_seen_at or time.monotonic()
-        return time.monotonic() - self._stop_seen_at > LAST_CALL_SECONDS
+        return time.monotonic() - self._stop_seen_at > grace.TRAINING_SECONDS
 
     def _give_up(self) -> None:
         """End what cannot be stopped in time; what is recorded and kept is all that would be left of it anyway."""

@@ -10,11 +10,11 @@ import threading
 
 import structlog
 
+from app import grace
 from app.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-GRACE_SECONDS = 4.0
 RESTART_SECONDS = 1.0
 
 
@@ -48,7 +48,7 @@ class Launcher:
         if process.stdin is not None:
             process.stdin.close()
         try:
-            process.wait(GRACE_SECONDS)
+            process.wait(grace.SUPERVISOR_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -29,7 +29,7 @@ from app.worker.attendant import Attendant
 from app.worker.batch_prediction import BatchPrediction
 from app.worker.checkpoint import Checkpointer
 from app.worker.execution import Execution
-from app.worker.supervisor import GAVE_UP, is_orphan_of
+from app.worker.parent import GAVE_UP, is_orphan_of
 
 log = structlog.get_logger(__name__)
 

@@ -7,27 +7,25 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable
 from typing import IO
 
 import structlog
 
+from app import grace
 from app.database import Database
 from app.jobs.queue import Queue
 from app.jobs.roster import Roster
 from app.migrate import is_current
 from app.settings import Settings
 from app.tally import Tally
+from app.worker.parent import GAVE_UP
 
 log = structlog.get_logger(__name__)
 
-GRACE_SECONDS = 3.0
 SCHEMA_POLL_SECONDS = 0.02
 SHORT_LIFE_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 30.0
-GAVE_UP = 75
-"""The exit status of a worker that left a job it could not stop, or lost its GPU; it is replaced without delay."""
 
 
 class Supervisor:
@@ -151,7 +149,7 @@ class Supervisor:
     def _stop_children(self) -> None:
         for process in self._children:
             os.kill(process, signal.SIGTERM)
-        deadline = time.monotonic() + GRACE_SECONDS
+        deadline = time.monotonic() + grace.WORKERS_SECONDS
         while self._children and time.monotonic() < deadline:
             process, _ = os.waitpid(-1, os.WNOHANG)
             if process:
@@ -162,11 +160,6 @@ class Supervisor:
             os.kill(process, signal.SIGKILL)
             os.waitpid(process, 0)
         self._children.clear()
-
-
-def is_orphan_of(supervisor: int) -> Callable[[], bool]:
-    """Whether the supervisor that forked this process is gone."""
-    return lambda: os.getppid() != supervisor
 
 
 def _load(settings: Settings) -> None:

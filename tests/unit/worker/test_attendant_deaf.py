@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app import grace
 from app.database import Database
 from app.datasets.catalogue import Catalogue
 from app.datasets.ingest import Choices
@@ -21,8 +22,7 @@ from app.migrate import migrate
 from app.models.registry import Registry
 from app.settings import Settings
 from app.storage import Storage
-from app.worker.attendant import LAST_CALL_SECONDS, TICK_SECONDS
-from app.worker.supervisor import GRACE_SECONDS
+from app.worker.attendant import TICK_SECONDS
 from tests.patience import until
 
 PATIENCE_SECONDS = 60
@@ -107,6 +107,6 @@ def test_a_worker_that_is_stopped_in_a_long_step_hands_its_job_back_before_it_is
     worker.terminate()
 
     assert worker.wait(PATIENCE_SECONDS) == 0
-    assert LAST_CALL_SECONDS + 2 * TICK_SECONDS < GRACE_SECONDS
+    assert grace.TRAINING_SECONDS + 2 * TICK_SECONDS < grace.WORKERS_SECONDS
     found = queue.get(job.id)
     assert (found.status, found.attempt, found.epoch) == ("queued", 1, 1)

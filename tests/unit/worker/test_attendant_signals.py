@@ -13,7 +13,7 @@ from app.job_status import Status
 from app.jobs.queue import LeaseLost, Queue
 from app.jobs.roster import Roster
 from app.worker.attendant import Attendant
-from app.worker.supervisor import is_orphan_of
+from app.worker.parent import is_orphan_of
 from tests.patience import until
 from tests.unit.worker.conftest import Claimed, epochs, keep, measured, silence
 
@@ -164,7 +164,7 @@ def test_a_process_is_an_orphan_once_another_adopted_it():
 def test_a_forked_child_learns_that_its_parent_is_gone():
     code = (
         "import os, time\n"
-        "from app.worker.supervisor import is_orphan_of\n"
+        "from app.worker.parent import is_orphan_of\n"
         "parent, (reader, writer) = os.getpid(), os.pipe()\n"
         "if os.fork():\n"
         "    os.read(reader, 1)\n"

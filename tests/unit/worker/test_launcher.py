@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from app import grace
 from app.settings import Settings
 from app.worker import launcher as module
 from app.worker.launcher import Launcher
@@ -82,7 +83,7 @@ def test_the_workers_end_in_order_when_they_are_stopped(supervisor: Path, launch
 def test_workers_that_do_not_listen_to_reason_are_killed(
     supervisor: Path, launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(module, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(grace, "SUPERVISOR_SECONDS", 0.1)
     write(supervisor, "exec sleep 60")
     launcher.start()
     until(lambda: pids(tmp_path, "started"))

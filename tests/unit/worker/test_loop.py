@@ -22,7 +22,7 @@ from app.worker import loop as module
 from app.worker.execution import Execution
 from app.worker.loop import Worker
 from app.worker.outcome import Outcome
-from app.worker.supervisor import GAVE_UP
+from app.worker.parent import GAVE_UP
 
 
 @pytest.fixture

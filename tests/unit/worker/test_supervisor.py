@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import update
 from structlog.testing import capture_logs
 
+from app import grace
 from app.database import Database
 from app.jobs.queue import Queue
 from app.jobs.roster import Roster
@@ -191,7 +192,7 @@ def test_a_database_that_cannot_be_read_does_not_end_the_supervisor(tmp_path: Pa
 def test_workers_are_asked_to_stop_and_waited_for(
     supervisor: Supervisor, spawn: Spawn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(module, "GRACE_SECONDS", 60.0)
+    monkeypatch.setattr(grace, "WORKERS_SECONDS", 60.0)
     script = "trap 'echo >> {0}/stopped; exit 0' TERM; echo >> {0}/ready; while :; do sleep 0.01; done"
     children = [spawn(script.format(tmp_path)) for _ in range(2)]
     until(lambda: (tmp_path / "ready").exists() and len((tmp_path / "ready").read_text()) == 2)
@@ -208,7 +209,7 @@ def test_workers_are_asked_to_stop_and_waited_for(
 def test_a_worker_that_does_not_listen_is_killed(
     supervisor: Supervisor, spawn: Spawn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(module, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(grace, "WORKERS_SECONDS", 0.1)
     child = spawn(f"trap '' TERM; echo > {tmp_path}/ready; while :; do sleep 0.01; done")
     until((tmp_path / "ready").exists)
 
