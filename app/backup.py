@@ -1,4 +1,4 @@
-"""Backup and restore: one file that holds the database and every file that it knows of, as of one moment.
+"""Backup: one file that holds the database and every file that it knows of, as of one moment.
 
     tables/jobs.ndjson, …         the rows, as JSON lines, from one snapshot of the database
     datasets/<id>/…, models/<id>/…, predictions/<job>.<attempt>/…, checkpoints/…
@@ -15,7 +15,7 @@ import json
 import os
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,12 +23,15 @@ from typing import IO, Any
 
 from sqlalchemy import ColumnElement, Table, select
 from sqlalchemy.engine import Connection, RowMapping
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app import migrate
 from app.database import Database
+from app.datasets import catalogue
 from app.datasets.dataset import DESCRIPTION_FILE, TABLE_FILE
 from app.job_status import Status
-from app.models import results
+from app.jobs import checkpoints
+from app.models import registry, results
 from app.models.weights import ENCODING_FILE, WEIGHTS_FILE
 from app.storage import Storage
 from app.tables import DatasetRow, JobRow, ModelRow, Row
@@ -42,8 +45,8 @@ _REFERENCES = ("dataset_id", "validation_dataset_id")
 _OWNERS = {"aliases": "model_id"}
 """Rows that go with another one."""
 _NEEDED = {
-    "datasets": {TABLE_FILE, DESCRIPTION_FILE},
-    "models": {WEIGHTS_FILE, ENCODING_FILE},
+    catalogue.COLLECTION: {TABLE_FILE, DESCRIPTION_FILE},
+    registry.COLLECTION: {WEIGHTS_FILE, ENCODING_FILE},
     results.COLLECTION: {results.FILE},
 }
 """The files without which a folder is none of its collection."""
@@ -101,11 +104,11 @@ class _Writer:
 
         Checkpoints before the snapshot, so that the histories which they continue are whole in it.
         """
-        for path in self._storage.files("checkpoints"):
+        for path in self._storage.files(checkpoints.COLLECTION):
             self._file(path)
         with self._database.snapshot() as connection:
-            self._folders("datasets", connection.scalars(select(DatasetRow.id)).all())
-            self._folders("models", connection.scalars(select(ModelRow.id)).all())
+            self._folders(catalogue.COLLECTION, DatasetRow.id, connection)
+            self._folders(registry.COLLECTION, ModelRow.id, connection)
             for job_id, attempt in connection.execute(_PREDICTED).all():
                 is_job = (JobRow.id == job_id) & (JobRow.attempt == attempt)
                 self._folder(results.COLLECTION, results.key(job_id, attempt), is_job)
@@ -114,10 +117,9 @@ class _Writer:
         manifest = {"format": 1, "schema": migrate.head(), "sha256": self._hashes}
         self._bytes(MANIFEST, json.dumps(manifest).encode())
 
-    def _folders(self, collection: str, ids: Iterable[str]) -> None:
+    def _folders(self, collection: str, column: InstrumentedAttribute[str], connection: Connection) -> None:
         """Copy folders, and note which of them are not there, or not whole."""
-        column = DatasetRow.id if collection == "datasets" else ModelRow.id
-        for row_id in ids:
+        for row_id in connection.scalars(select(column)).all():
             if not self._folder(collection, f"{collection}/{row_id}", column == row_id):
                 self._gone.add(row_id)
 

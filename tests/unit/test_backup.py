@@ -8,6 +8,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -59,10 +60,10 @@ def test_an_alias_goes_with_its_model_if_that_is_deleted_meanwhile(
     registry.set_alias("line", "first", 1)
     copy = _Writer._folders
 
-    def while_one_is_deleted(self: _Writer, collection: str, ids: list[str]) -> None:
+    def while_one_is_deleted(self: _Writer, collection: str, *whose: Any) -> None:
         if collection == "models":
             registry.delete("line:2")
-        copy(self, collection, ids)
+        copy(self, collection, *whose)
 
     monkeypatch.setattr(_Writer, "_folders", while_one_is_deleted)
     with restored().read() as session:
