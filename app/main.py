@@ -7,9 +7,11 @@ from fastapi import FastAPI
 
 from app import __version__, logs, problems
 from app.access.entrance import needs_key
+from app.edge.authentication import Authentication
 from app.edge.cross_origin import CrossOrigin, cross_origin
 from app.edge.gate import Gate
 from app.edge.head import HeadAsGet
+from app.edge.idempotency import IdempotencyKeys
 from app.edge.principal import principal
 from app.edge.rate import RateLimit
 from app.edge.traces import last_spans, tracing
@@ -32,8 +34,6 @@ from app.routers import (
     predictions,
     upload,
 )
-from app.routers.authentication import Authentication
-from app.routers.idempotency import IdempotencyKeys
 from app.routers.lanes import Lanes
 from app.schemas.document import describe
 from app.services import Services, assemble

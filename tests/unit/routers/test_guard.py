@@ -14,11 +14,11 @@ from structlog.testing import capture_logs
 from app import problems
 from app.access.scope import Scope
 from app.access.viewer import NOBODY, SERVICE, Viewer, viewer
+from app.edge.authentication import Authentication
 from app.errors import DatabaseBusy, Unauthorized
 from app.main import create_app
 from app.problems import ProblemDocuments
 from app.routers import guard
-from app.routers.authentication import Authentication
 from app.routers.guard import NEEDED, GuardedRoute
 from app.settings import Settings
 from tests.unit.asgi import call, problem

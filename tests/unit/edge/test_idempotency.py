@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
+from app.edge.idempotency import IdempotencyKeys
 from app.idempotency import Fingerprint, Held, Keys, Known, created
-from app.routers.idempotency import IdempotencyKeys
 
 SCOPE = {
     "type": "http", "method": "POST", "path": "/jobs", "query_string": b"", "headers": [(b"idempotency-key", b"once")]
