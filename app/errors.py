@@ -23,6 +23,8 @@
     ├── RangeNotSatisfiable      416
     ├── Busy                     429   QueueFull · TooManyRequests · TooManyAtOnce
     ├── HeadTooLarge             431
+    ├── Unimplemented            501   what HTTP knows and this server does not do
+    ├── VersionNotSupported      505   a version of HTTP that is not spoken here
     ├── StorageFull              507
     ├── Unready                  503   Overloaded · DatabaseBusy · TookTooLong
     └── InternalError            500   a fault of ours; its text never leaves the log
@@ -382,6 +384,21 @@ class HeadTooLarge(OnelayerError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The address and the headers of a request may have {limit} bytes together.")
+
+
+class Unimplemented(OnelayerError):
+    """HTTP knows it, and this server does not do it."""
+
+    status, code, title = 501, "not-implemented", "Not implemented"
+
+
+class VersionNotSupported(OnelayerError):
+    """The request is of a version of HTTP that the server does not speak."""
+
+    status, code, title = 505, "version-not-supported", "HTTP version not supported"
+
+    def __init__(self, version: str) -> None:
+        super().__init__(f"This server speaks HTTP/1.1 and HTTP/1.0, not HTTP/{version}.")
 
 
 class Unready(OnelayerError):

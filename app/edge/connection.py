@@ -12,15 +12,19 @@ uvicorn waits for ever for the head and for the body of a request. Nothing is ti
 import asyncio
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NoReturn
 
+import httptools
 import structlog
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from app import problems
+from app.edge.close_delimited import close_delimited
 from app.edge.headers import completed
+from app.edge.request_head import OLD, check, without_upgrade
 from app.errors import BadRequest, HeadTooLarge, OnelayerError, Overloaded, RequestTimeout, TookTooLong
 from app.identifiers import new_id
 from app.metrics.requests import RequestMetrics
@@ -57,7 +61,8 @@ class Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._head_bytes = self._unended_bytes = 0
-        self._in_head = self._is_too_large = False
+        self._in_head = False
+        self._refusal: OnelayerError | None = None
         self._heads = 0  # begun in the data that is being parsed
         self._body_bytes = 0
         self._waited = self._closing = 0.0
@@ -70,18 +75,50 @@ class Connection(HttpToolsProtocol):
             self.cut("too many", Overloaded(self.patience.connections, RETRY_SECONDS))
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come. The parser itself takes a head of any size."""
-        cycle, self._heads = self._current(), 0
+        """Parse what has come. The parser itself takes a head of any size, and a body's trailer too."""
+        cycle, had, self._heads = self._current(), self._body_bytes, 0
         is_new = not self._in_head and (cycle is None or not cycle.more_body)
-        super().data_received(data)
-        if not self._in_head or self.transport.is_closing():
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self.cut(*self._what_is_wrong())
+        if self.transport.is_closing():
             return
         # The parser tells of a header once it is whole, and this one may never be. Where the head began after other
         # bytes of the same data, which of them are its own is known when it ends.
-        if not self._heads or (is_new and self._heads == 1):
+        if self._in_head:
+            is_unended = not self._heads or (is_new and self._heads == 1)
+        else:
+            is_unended = cycle is not None and cycle is self.cycle and cycle.more_body and self._body_bytes == had
+        if is_unended:
             self._unended_bytes += len(data)
         if self._unended_bytes > HEAD_BYTES:
             self.cut("large head", HeadTooLarge(HEAD_BYTES))
+
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser. No upgrade is taken up: who asks for one is answered as everyone is (RFC 9110, 7.8).
+
+        The parser takes every upgrade for agreed upon and reads no body after it; another one therefore reads the same
+        head again, without it.
+        """
+        rest = memoryview(data)
+        while True:
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+                version, method = self.parser.get_http_version(), self.parser.get_method()
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+                self.parser.feed_data(without_upgrade(version, method, self.url, self.headers))
+            else:
+                return
+
+    def _what_is_wrong(self) -> tuple[str, OnelayerError]:
+        """With what the parser was stopped at."""
+        error = self._refusal or BadRequest("This is no HTTP request that can be read.")
+        return "large head" if isinstance(error, HeadTooLarge) else "no HTTP", error
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -95,33 +132,50 @@ class Connection(HttpToolsProtocol):
         self._add(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or one that follows a body."""
-        super().on_header(name, value)
+        """A header; or one that follows a body, which is none of the request's (RFC 9110, 6.5.1)."""
+        if self._in_head:
+            super().on_header(name, value)
         self._add(len(name) + len(value) + len(": \r\n"))
 
     def on_headers_complete(self) -> None:
         """A head is whole. As long as it is not found to be sound, it is what the client waits for an answer to."""
-        self._add(len(self.parser.get_method()) + len("  HTTP/1.1\r\n\r\n"))
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        self._add(len(method) + len("  HTTP/1.1\r\n\r\n"))
+        if self.parser.should_upgrade() and method != b"CONNECT":
+            return  # it is read again
+        try:
+            check(version, method, self.headers)
+        except OnelayerError as error:
+            self._stop(error)
+        if version == OLD:
+            self.expect_100_continue = False
         super().on_headers_complete()
         self._in_head = False
+
+    def on_message_complete(self) -> None:
+        """A request is whole, unless it is read again."""
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
 
     def _add(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > HEAD_BYTES:
-            self._is_too_large = True
-            raise HeadTooLarge(HEAD_BYTES)  # stops the parser, which has `send_400_response` called
+            self._stop(HeadTooLarge(HEAD_BYTES))
+
+    def _stop(self, error: OnelayerError) -> NoReturn:
+        """Stop the parser, which tells only that something stopped it."""
+        self._refusal = error
+        raise error
 
     def on_body(self, body: bytes) -> None:
         """Some of a body."""
         self._body_bytes += len(body)
+        self._unended_bytes = 0
         super().on_body(body)
 
-    def send_400_response(self, msg: str) -> None:
-        """What is no HTTP, or too much of it, is refused as everything else is."""
-        if self._is_too_large:
-            self.cut("large head", HeadTooLarge(HEAD_BYTES))
-            return
-        self.cut("no HTTP", BadRequest("This is no HTTP request that can be read."))
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        is_old = cycle.scope["http_version"] == OLD
+        super()._start_asgi_task(cycle, close_delimited(cycle, app) if is_old else app)
 
     def look(self, seconds: float) -> None:
         """Some seconds have passed: cut the connection if its client's time is up."""

@@ -61,6 +61,8 @@ ERRORS: list[OnelayerError] = [
     errors.Overloaded(10, 5),
     errors.DatabaseBusy(5),
     errors.TookTooLong(10),
+    errors.Unimplemented("d"),
+    errors.VersionNotSupported("2.0"),
     errors.StorageFull("d"),
     errors.InternalError("d"),
 ]
@@ -77,7 +79,7 @@ EXPECTED = {
     "job-not-replayable": 409, "idempotency-conflict": 409, "request-in-progress": 409,
     "internal-error": 500, "storage-full": 507,
     "too-many-requests": 429, "too-many-at-once": 429, "request-timeout": 408, "head-too-large": 431,
-    "overloaded": 503, "database-busy": 503, "took-too-long": 503,
+    "not-implemented": 501, "version-not-supported": 505, "overloaded": 503, "database-busy": 503, "took-too-long": 503,
 }  # fmt: skip
 
 
