@@ -26,3 +26,23 @@ def test_what_cannot_be_unpacked_is_refused() -> None:
         unpacked(zlib.compress(b"abc" * 100)[:-3], "deflate", 1000)
     with pytest.raises(TooLarge):
         unpacked(gzip.compress(bytes(1000)), "gzip", 100)
+
+
+def test_gzip_may_have_several_members_and_padding_and_one_limit_for_all() -> None:
+    first, second = gzip.compress(b"abc" * 10_000), gzip.compress(b"def")
+
+    assert unpacked(first + second + bytes(600), "gzip", 30_003) == b"abc" * 10_000 + b"def"
+    assert unpacked(first + bytes(20_000) + second, "gzip", 30_003) == b"abc" * 10_000 + b"def"
+    assert unpacked(gzip.compress(b"") * 2 + second, "gzip", 3) == b"def"
+    with pytest.raises(TooLarge):
+        unpacked(first + second, "gzip", 30_002)
+    with pytest.raises(InvalidRequest, match="cut short"):
+        unpacked(first + second[:-1], "gzip", 30_003)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_what_follows_the_compressed_body_is_not_passed_over(encoding: str) -> None:
+    body = gzip.compress(b"abc") if encoding == "gzip" else zlib.compress(b"abc")
+
+    with pytest.raises(InvalidRequest):
+        unpacked(body + b"more", encoding, 100)
