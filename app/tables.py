@@ -178,6 +178,8 @@ class ProcessRow(Row):
     role: Mapped[str] = mapped_column(String(8))
     host: Mapped[str] = mapped_column(String(255))
     pid: Mapped[int]
+    # Tells it from others that have or had its number: the machine's start, and the process's since then.
+    birth: Mapped[str | None] = mapped_column(String(80))
     port: Mapped[int]
     devices: Mapped[list[Any]]
     started_at: Mapped[datetime]

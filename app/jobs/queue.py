@@ -5,7 +5,7 @@ A worker's writes carry its id and the attempt it claimed: a worker that lost it
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, false, select, update
+from sqlalchemy import ColumnElement, and_, delete, false, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -192,10 +192,15 @@ class Queue:
             else:
                 self.guarded(session, claim, status=Status.QUEUED, worker_id=None, lease_until=None)
 
+    def _is_lapsed(self) -> ColumnElement[bool]:
+        # One that ends later than any can was written by a clock that was wrong; its worker, if it lives, renews it.
+        latest = DatabaseTime(2 * self._lease_seconds)
+        return or_(JobRow.lease_until < DatabaseTime(), JobRow.lease_until > latest)
+
     def abandon(self, worker_id: str | None = None) -> int:
         """Give back the jobs of a dead worker, or of every worker whose lease ran out. Returns how many."""
-        lapsed = JobRow.lease_until < DatabaseTime()
-        lost = and_(JobRow.status == Status.RUNNING, lapsed if worker_id is None else JobRow.worker_id == worker_id)
+        whose = self._is_lapsed() if worker_id is None else JobRow.worker_id == worker_id
+        lost = and_(JobRow.status == Status.RUNNING, whose)
         with self._database.read() as session:
             if session.scalar(select(JobRow.id).where(lost).limit(1)) is None:
                 return 0

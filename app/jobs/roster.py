@@ -3,6 +3,7 @@
 import os
 import socket
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import Select, delete, select, update
@@ -30,13 +31,16 @@ class Roster:
         process_id = new_id()
         self._own[process_id] = {"role": role, "port": port, "devices": devices or []}
         with self._database.write() as session:
-            session.execute(delete(ProcessRow).where(ProcessRow.seen_at < DatabaseTime(-10 * self._lease_seconds)))
+            long = 10 * self._lease_seconds
+            recent = ProcessRow.seen_at.between(DatabaseTime(-long), DatabaseTime(long))
+            session.execute(delete(ProcessRow).where(~recent))
             self._enter(session, process_id)
             self.may_judge(session)
         return process_id
 
     def _enter(self, session: Session, process_id: str) -> None:
-        here = {"host": socket.gethostname(), "pid": os.getpid(), "started_at": DatabaseTime()}
+        pid = os.getpid()
+        here = {"host": socket.gethostname(), "pid": pid, "birth": _birth(pid), "started_at": DatabaseTime()}
         session.add(ProcessRow(id=process_id, seen_at=DatabaseTime(), **here, **self._own[process_id]))
 
     def stay(self, session: Session, process_id: str) -> None:
@@ -81,27 +85,39 @@ class Roster:
     def is_alive(self, session: Session, process_id: str) -> bool:
         """Whether this process was heard of within its lease, and, on this machine, still runs."""
         row = session.scalar(self._living().where(ProcessRow.id == process_id))
-        return row is not None and (row.host != socket.gethostname() or _is_alive(row.pid))
+        return row is not None and (row.host != socket.gethostname() or _is_alive(row.pid, row.birth))
 
     def dead(self) -> list[str]:
         """The ids of processes of this machine that are on the roster although they are gone."""
         with self._database.read() as session:
-            here = session.execute(
-                select(ProcessRow.id, ProcessRow.pid).where(ProcessRow.host == socket.gethostname())
-            ).all()
-        return [process_id for process_id, pid in here if not _is_alive(pid)]
+            here = session.scalars(select(ProcessRow).where(ProcessRow.host == socket.gethostname())).all()
+        return [process.id for process in here if not _is_alive(process.pid, process.birth)]
 
     def _alive(self, role: Role) -> Select[ProcessRow]:
         return self._living().where(ProcessRow.role == role)
 
     def _living(self) -> Select[ProcessRow]:
-        return select(ProcessRow).where(ProcessRow.seen_at > DatabaseTime(-self._lease_seconds))
+        # Who was seen in time to come wrote so by a clock that was wrong, and has not written since.
+        lease = self._lease_seconds
+        return select(ProcessRow).where(ProcessRow.seen_at.between(DatabaseTime(-lease), DatabaseTime(lease)))
 
 
-def _is_alive(pid: int) -> bool:
+def _is_alive(pid: int, birth: str | None) -> bool:
     with suppress(PermissionError):
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
             return False
-    return True
+    found = _birth(pid)
+    return birth is None or found is None or found == birth
+
+
+def _birth(pid: int) -> str | None:
+    """What no two processes of a machine share, however often it is started; None where the system does not tell."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
+        # The name in parentheses may hold spaces; the start is the 20th field after it (proc(5): starttime).
+        ticks = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+    return f"{boot.decode()} {ticks.decode()}"

@@ -118,6 +118,16 @@ def test_only_leases_that_ran_out_are_taken_away(database: Database, queue: Queu
     assert (queue.get(lapsed).status, queue.get(lapsed).attempt) == ("queued", 2)
 
 
+def test_a_lease_of_a_clock_that_was_wrong_is_taken_away(database: Database, queue: Queue, running: Running):
+    held, beyond = running("w")[0], running("v")[0]
+    put(database, beyond, lease_until=DatabaseTime(86_400))
+
+    assert queue.abandon() == 1
+
+    assert queue.get(held).status == "running"
+    assert (queue.get(beyond).status, queue.get(beyond).attempt) == ("queued", 2)
+
+
 def test_a_lease_that_runs_out_while_others_are_taken_away_wins_no_attempt(
     database: Database, queue: Queue, running: Running, monkeypatch: pytest.MonkeyPatch
 ):

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, update
 
 from app.database import Database, DatabaseTime
-from app.jobs.roster import Roster
+from app.jobs.roster import Roster, _birth
 from app.tables import ProcessRow
 from tests.unit.jobs.conftest import LEASE_SECONDS
 
@@ -92,13 +92,46 @@ def test_a_process_on_another_machine_is_alive_but_cannot_be_woken_from_here(dat
 def test_a_process_that_died_is_found_before_its_lease_runs_out(database: Database, roster: Roster):
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         dead = roster.sign_in("worker", 4001)
-        change(database, dead, pid=process.pid)
+        change(database, dead, pid=process.pid, birth=_birth(process.pid))
         roster.sign_in("worker", 4002)
         assert roster.dead() == []
         process.kill()
         process.wait()
 
     assert roster.dead() == [dead]
+
+
+def test_a_living_process_with_the_number_of_a_dead_one_is_not_taken_for_it(database: Database, roster: Roster):
+    reborn, living, of_before = (roster.sign_in("worker", port) for port in (4001, 4002, 4003))
+    change(database, reborn, birth=f"{_birth(os.getpid())}0")
+    change(database, of_before, birth=None)  # signed in with a version that did not tell
+
+    assert roster.dead() == [reborn]
+    with database.read() as session:
+        assert not roster.is_alive(session, reborn)
+        assert roster.is_alive(session, living)
+
+
+def test_what_tells_processes_apart_stays_the_same_while_they_live():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        assert _birth(os.getpid()) == _birth(os.getpid()) != _birth(other.pid)
+        other.kill()
+        other.wait()
+        assert _birth(other.pid) is None
+
+
+def test_who_was_seen_in_time_to_come_is_not_alive_until_he_is_seen_again(database: Database, roster: Roster):
+    process_id, day = roster.sign_in("worker", 4001, ["cpu"]), 86_400.0
+    change(database, process_id, seen_at=DatabaseTime(day))
+    assert not roster.has_worker()
+
+    with database.write() as session:
+        roster.stay(session, process_id)
+    assert roster.has_worker()
+
+    change(database, process_id, seen_at=DatabaseTime(day))
+    newcomer = roster.sign_in("api", 4003)
+    assert signed_in(database) == {newcomer}
 
 
 def test_a_process_of_another_user_is_not_taken_for_dead(roster: Roster, monkeypatch: pytest.MonkeyPatch):

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from app import grace
 from app.database import Database
 from app.jobs.queue import Queue
-from app.jobs.roster import Roster
+from app.jobs.roster import Roster, _birth
 from app.settings import Settings
 from app.tables import ProcessRow
 from app.worker import supervisor as module
@@ -163,7 +163,8 @@ def test_the_job_of_a_dead_worker_is_back_in_the_queue_at_once(
     dead_id, living_id = roster.sign_in("worker", 4001), roster.sign_in("worker", 4002)
     child = spawn("exec sleep 60")
     with database.write() as session:
-        session.execute(update(ProcessRow).where(ProcessRow.id == dead_id).values(pid=child))
+        dead = update(ProcessRow).where(ProcessRow.id == dead_id)
+        session.execute(dead.values(pid=child, birth=_birth(child)))
     of_dead, of_living = claimed(dead_id)[0], claimed(living_id)[0]
 
     os.kill(child, signal.SIGKILL)
