@@ -158,7 +158,8 @@ class Attendant:
     def _hand_back_at_last(self) -> None:
         """Spare the job an attempt: what it waited to write may be large, and this is small."""
         if not self.lease_lost.is_set():
-            with suppress(SQLAlchemyError, StorageFull):
+            # Lost is a job that has ended after all: its commit was made, and the answer to it lost.
+            with suppress(SQLAlchemyError, StorageFull, LeaseLost):
                 self.hand_back()
 
     def hand_back(self) -> None:

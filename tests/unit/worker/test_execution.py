@@ -555,6 +555,30 @@ def test_a_job_that_cannot_be_handed_back_is_left_to_whoever_buries_the_worker(
     assert (queue.get(job.id).status, queue.get(job.id).error) == ("running", None)
 
 
+def test_a_worker_that_stops_after_an_end_whose_answer_was_lost_leaves_the_model(
+    database: Database, queue: Queue, storage: Storage, attendant: Attendant, train: Train, claimed: Claimed,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    job, claim = claimed(model_name="line")
+    write, faults = database.write, [OperationalError("", {}, Exception("cut off"), connection_invalidated=True)]
+
+    @contextmanager
+    def cut_off() -> Iterator[Session]:
+        with write() as session:
+            yield session
+        if faults:
+            attendant.stop_requested.set()
+            raise faults.pop()
+
+    monkeypatch.setattr(database, "write", cut_off)
+
+    with capture_logs(), pytest.raises(LeaseLost):
+        train((job, claim), [epoch(1)])
+
+    assert queue.get(job.id).status == "succeeded"
+    assert models(storage) == [queue.get(job.id).model_id]
+
+
 def test_an_end_that_was_committed_though_the_connection_was_lost_keeps_its_model(
     queue: Queue, registry: Registry, storage: Storage, train: Train, claimed: Claimed, cut_off: Callable[[], None]
 ):
