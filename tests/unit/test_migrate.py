@@ -93,7 +93,7 @@ def test_a_database_of_another_version_is_not_migrated(url: str, empty: Database
 
 def test_migrating_again_changes_nothing(database: Database):
     with database.write() as session:
-        session.execute(text("INSERT INTO processes VALUES ('p', 'api', 'h', 1, 1, '[]', '2026', '2026')"))
+        session.execute(text("INSERT INTO processes VALUES ('p', 'api', 'h', 1, 1, '[]', '2026', '2026', NULL)"))
 
     assert migrate(database) == head()
 
@@ -139,7 +139,7 @@ def test_a_migration_that_fails_leaves_everything_as_it_was(
 ):
     before = tables(database)
     with database.write() as session:
-        session.execute(text("INSERT INTO processes VALUES ('p', 'api', 'h', 1, 1, '[]', '2026', '2026')"))
+        session.execute(text("INSERT INTO processes VALUES ('p', 'api', 'h', 1, 1, '[]', '2026', '2026', NULL)"))
     scripts = shutil.copytree(module._SCRIPTS, tmp_path / "migrations")
     (scripts / "versions" / "9999_fails.py").write_text(FAILING.format(head=head()))
     monkeypatch.setattr(module, "_SCRIPTS", scripts)
