@@ -41,7 +41,7 @@ class Catalogue:
     ) -> None:
         self._database = database
         self._storage = storage
-        self._bounds = bounds
+        self.bounds = bounds
         self.matrices = MatrixCache(storage, matrix_cache_bytes, memory_bytes)
 
     @contextmanager
@@ -55,7 +55,7 @@ class Catalogue:
         self._check_name(name)
         dataset_id = new_id()
         with self._storage.stage() as stage:
-            description = ingest(content, stage.path, choices, self._bounds)
+            description = ingest(content, stage.path, choices, self.bounds)
             stage.publish(_key(dataset_id))
             row = self._row(dataset_id, name, description, shared)
             try:
@@ -71,7 +71,7 @@ class Catalogue:
         """The same checks and the same description; nothing is kept."""
         self._check_name(name)
         with self._storage.stage() as stage:
-            return ingest(content, stage.path, choices, self._bounds)
+            return ingest(content, stage.path, choices, self.bounds)
 
     def get(self, dataset: str) -> DatasetRow:
         """The dataset with this id or name."""

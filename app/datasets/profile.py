@@ -29,6 +29,8 @@ MOST_TRACKED = 100_000
 CHUNK_ROWS = 1 << 17
 _CHUNK_BYTES = 8 << 20
 _GROUP_BYTES = 32 << 20
+_GROUP_COLUMNS = 1000
+"""Each that is being read takes some 8 KB, however few its rows."""
 
 
 class ColumnProfile(Protocol):
@@ -47,7 +49,7 @@ def profile_table(path: Path, declared: Mapping[str, Kind]) -> list[Profile]:
     # Nothing is read ahead: that would be the columns' values in all row groups at once.
     with pq.ParquetFile(path, pre_buffer=False) as file, ThreadPoolExecutor(2) as pool:
         fields = list(enumerate(file.schema_arrow))
-        step = max(1, _GROUP_BYTES // (8 * file.metadata.num_rows))
+        step = min(max(1, _GROUP_BYTES // (8 * file.metadata.num_rows)), _GROUP_COLUMNS)
         for start in range(0, len(fields), step):
             part = fields[start : start + step]
             group = [_Column(file, position, field, declared.get(field.name)) for position, field in part]

@@ -18,6 +18,9 @@ _GROUP_BYTES = 12 << 20
 _COLUMN_BYTES = 40 << 10
 """Of each column in a row group, at least: many short pieces would take longer to write than their values."""
 
+_ROWS_WORTH_A_DICTIONARY = 1000
+"""Each has a table of 20 KB while its row group is written; a few rows of many columns would take gigabytes."""
+
 
 class TableWriter:
     """Checks and hashes batches in one thread, writes row groups in another, while the reader reads on."""
@@ -87,7 +90,7 @@ class TableWriter:
 
     def _write(self, table: pa.Table) -> None:
         if self._writer is None:
-            self._writer = _opened(self._path, table.schema)
+            self._writer = _opened(self._path, table.schema, len(table))
         self._writer.write_table(table, row_group_size=len(table))
 
 
@@ -113,10 +116,11 @@ class _Lane:
         self._thread.shutdown()
 
 
-def _opened(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+def _opened(path: Path, schema: pa.Schema, rows: int) -> pq.ParquetWriter:
     """A file without compression: repeated values are small as they are encoded, and random floats do not compress."""
     whole = [field.name for field in schema if field.type == pa.int64()]
     others = [field.name for field in schema if field.type not in (pa.int64(), pa.bool_())]
     # Differences of whole numbers are written in half the time of a dictionary, and are no larger.
     encodings = dict.fromkeys(whole, "DELTA_BINARY_PACKED")
-    return pq.ParquetWriter(path, schema, compression="none", use_dictionary=others, column_encoding=encodings)
+    repeated = others if rows >= _ROWS_WORTH_A_DICTIONARY else False
+    return pq.ParquetWriter(path, schema, compression="none", use_dictionary=repeated, column_encoding=encodings)

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from app.datasets import readers
+from app.datasets.bounds import Bounds
 from app.datasets.ingest import Choices
 from app.datasets.kinds import Kind
 from app.datasets.readers import records
@@ -96,7 +97,8 @@ def _from_source(body: bytes, options: UploadOptions, services: Services) -> Res
     name = asked.name if asked.name is not None else options.name
     kept = options.model_copy(update={"name": name, "shared": asked.shared or options.shared})
     with _slot(asked.source, services):
-        return _create(_content(asked.source, kinds), Choices(asked.target, kinds), kept, services)
+        content = _content(asked.source, kinds, services.catalogue.bounds)
+        return _create(content, Choices(asked.target, kinds), kept, services)
 
 
 def _slot(source: Source, services: Services) -> AbstractContextManager[None]:
@@ -111,9 +113,9 @@ def _slot(source: Source, services: Services) -> AbstractContextManager[None]:
     return services.uploads.one() if cells > LARGE_CELLS else nullcontext()
 
 
-def _content(source: Source, kinds: dict[str, Kind]) -> Content:
+def _content(source: Source, kinds: dict[str, Kind], bounds: Bounds) -> Content:
     if isinstance(source, RecordsSource):
-        return records.read(source.records, kinds)
+        return records.read(source.records, kinds, bounds)
     recipe = SyntheticLinear if isinstance(source, SyntheticLinearSource) else SyntheticSoftmax
     return recipe(**source.model_dump(exclude={"type"})).content()
 
@@ -131,6 +133,7 @@ def _from_upload(received: Received, query: UploadOptions, encoding: str | None,
         class_names=tuple(options.class_names) if options.class_names is not None else None,
         encoding=encoding,
         csv=CsvOptions(options.delimiter, options.quote, said, options.header, options.decimal),
+        bounds=services.catalogue.bounds,
     )
     content = form.read(upload)
     return _create(content, Choices(options.target, upload.columns), options, services)

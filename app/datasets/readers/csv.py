@@ -25,6 +25,9 @@ from app.errors import Fault, InvalidData
 
 BLOCK_BYTES = ROW_BYTES
 THREADS = min(4, cores())
+COLUMNS_AT_ONCE = 4000
+"""pyarrow holds some 10 KB for each column that it converts; a wide piece is split into values more than once."""
+
 _TEXTS = (pa.string(), pa.null())
 _NUMBERS = (pa.int64(), pa.null(), pa.float64())
 # Text for booleans too, because more spellings of yes and no are taken where a column is declared to be one.
@@ -34,6 +37,7 @@ _READ_AS_TEXT = (Kind.CATEGORICAL, Kind.BOOLEAN)
 def read(upload: Upload) -> Content:
     """A CSV file, with or without a header line."""
     found = recognised(upload.plain(), upload.csv, upload.unpacked_limit_bytes)
+    upload.bounds.check_columns(len(found.names))
     table = CsvTable(found.path, found.dialect, found.names, upload.columns, found.lines_before)
     kinds = {found.index: Kind.IGNORE} if found.index is not None else {}
     return Content(batches=table.batches, format=found.dialect.to_json(), kinds=kinds)
@@ -74,8 +78,11 @@ class CsvTable:
         """
         types: Mapping[str, pa.DataType] = self._types
         if not self._surveyed:
-            with self.open(types, blank_quotes=True) as reader:
-                types = self._kept({field.name: field.type for field in reader.schema})
+            inferred: dict[str, pa.DataType] = {}
+            for some in self._some_names():
+                with self.open(types, only=some, blank_quotes=True) as reader:
+                    inferred |= {field.name: field.type for field in reader.schema}
+            types = self._kept(inferred)
         # Where all is missing so far, what is in quotes could be texts: it is refused, and all values decide.
         texts = [name for name in self.names if types[name] in _TEXTS and name not in self._no_texts]
         others = [name for name in self.names if name not in texts]
@@ -127,7 +134,17 @@ class CsvTable:
         """The rows of a piece as one block: a thread that parses all of it shares nothing, and there is no copying."""
         reading = self._reading(at_start, False)
         reading.block_size = len(piece) + 1
-        return csv.read_csv(pa.BufferReader(piece), reading, self._parsing(False), self._converting(types))
+        columns: list[pa.ChunkedArray] = []
+        for some in self._some_names():
+            known = {name: types[name] for name in some if name in types}
+            converting = self._converting(known, some)
+            columns += csv.read_csv(pa.BufferReader(piece), reading, self._parsing(False), converting).columns
+        return pa.table(columns, self.names)
+
+    def _some_names(self) -> Iterator[list[str]]:
+        """The columns, as many at a time as are converted at once."""
+        for start in range(0, len(self.names), COLUMNS_AT_ONCE):
+            yield self.names[start : start + COLUMNS_AT_ONCE]
 
     def _widen_or_raise(self, reason: str) -> None:
         """Find the types that hold for the whole file; if that was done before, or is in vain, tell the fault."""

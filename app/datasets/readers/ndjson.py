@@ -17,7 +17,7 @@ BLOCK_BYTES = 4 << 20
 def read(upload: Upload) -> Content:
     """The lines as records."""
     path = upload.plain()
-    return records.read_blocks(lambda: _blocks(path), upload.columns, "file")
+    return records.read_blocks(lambda: _blocks(path), upload.columns, "file", upload.bounds)
 
 
 def _blocks(path: Path) -> Iterator[list[dict[str, object]]]:

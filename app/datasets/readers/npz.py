@@ -37,6 +37,7 @@ def read(upload: Upload) -> Content:
     kind = _read_as(np.result_type(*(labels.dtype for _, labels in pairs)))
     number = _read_as(np.result_type(*(features.dtype for features, _ in pairs)))
     is_table = train[0].ndim == 2
+    upload.bounds.check_columns(train[0].shape[1] + 1 if is_table else 2)
 
     def batches() -> Iterator[pa.RecordBatch]:
         for X, y in pairs:

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from app.datasets.bounds import BOUNDLESS, Bounds
 from app.datasets.kinds import WAY_OUT, Kind
 from app.datasets.readers.content import Content
 from app.datasets.readers.csv_types import TIME_TYPES, casts_to
@@ -23,14 +24,16 @@ _UNREADABLE = pa.struct([])
 _AS_TEXT = (Kind.CATEGORICAL, Kind.IGNORE)
 
 
-def read(records: Block, columns: Mapping[str, Kind]) -> Content:
+def read(records: Block, columns: Mapping[str, Kind], bounds: Bounds = BOUNDLESS) -> Content:
     """Records that are in memory. Columns declared categorical take values of any type, as text."""
-    return read_blocks(lambda: iter([records]), columns, "records")
+    return read_blocks(lambda: iter([records]), columns, "records", bounds)
 
 
-def read_blocks(blocks: Callable[[], Iterable[Block]], columns: Mapping[str, Kind], location: str) -> Content:
+def read_blocks(
+    blocks: Callable[[], Iterable[Block]], columns: Mapping[str, Kind], location: str, bounds: Bounds = BOUNDLESS
+) -> Content:
     """Records that come in blocks; `blocks` starts over at every call."""
-    types = _surveyed(blocks(), columns, location)
+    types = _surveyed(blocks(), columns, location, bounds)
 
     def batches() -> Iterator[pa.RecordBatch]:
         for block in blocks():
@@ -40,13 +43,16 @@ def read_blocks(blocks: Callable[[], Iterable[Block]], columns: Mapping[str, Kin
     return Content(batches=batches)
 
 
-def _surveyed(blocks: Iterable[Block], declared: Mapping[str, Kind], location: str) -> dict[str, pa.DataType]:
+def _surveyed(
+    blocks: Iterable[Block], declared: Mapping[str, Kind], location: str, bounds: Bounds
+) -> dict[str, pa.DataType]:
     """The type of each column, from all records."""
     columns: dict[str, _Column] = {}
     row = 0
     for block in blocks:
         for name in dict.fromkeys(name for record in block for name in record):
             columns.setdefault(name, _Column(name, declared.get(name)))
+        bounds.check_columns(len(columns))
         for column in columns.values():
             column.look([record.get(column.name) for record in block], row)
         row += len(block)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from app.datasets.bounds import BOUNDLESS, Bounds
 from app.datasets.kinds import Kind
 from app.datasets.readers.compression import unpacked
 from app.datasets.readers.csv_dialect import CsvOptions
@@ -20,6 +21,8 @@ class Upload:
     encoding: str | None = None
     """The Content-Encoding of a raw body."""
     csv: CsvOptions = field(default_factory=CsvOptions)
+    bounds: Bounds = BOUNDLESS
+    """Of the dataset; what is known of them before the values are read is checked by then."""
 
     def plain(self, part: str = "file") -> Path:
         """The decompressed file of a part."""
