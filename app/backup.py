@@ -27,7 +27,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from app import migrate
 from app.database import Database
-from app.datasets import catalogue
+from app.datasets import dataset
 from app.datasets.dataset import DESCRIPTION_FILE, TABLE_FILE
 from app.job_status import Status
 from app.jobs import checkpoints
@@ -45,7 +45,7 @@ _REFERENCES = ("dataset_id", "validation_dataset_id")
 _OWNERS = {"aliases": "model_id"}
 """Rows that go with another one."""
 _NEEDED = {
-    catalogue.COLLECTION: {TABLE_FILE, DESCRIPTION_FILE},
+    dataset.COLLECTION: {TABLE_FILE, DESCRIPTION_FILE},
     registry.COLLECTION: {WEIGHTS_FILE, ENCODING_FILE},
     results.COLLECTION: {results.FILE},
 }
@@ -107,7 +107,7 @@ class _Writer:
         for path in self._storage.files(checkpoints.COLLECTION):
             self._file(path)
         with self._database.snapshot() as connection:
-            self._folders(catalogue.COLLECTION, DatasetRow.id, connection)
+            self._folders(dataset.COLLECTION, DatasetRow.id, connection)
             self._folders(registry.COLLECTION, ModelRow.id, connection)
             for job_id, attempt in connection.execute(_PREDICTED).all():
                 is_job = (JobRow.id == job_id) & (JobRow.attempt == attempt)

@@ -27,6 +27,7 @@
     ├── VersionNotSupported      505   a version of HTTP that is not spoken here
     ├── StorageFull              507
     ├── Unready                  503   Overloaded · DatabaseBusy · TookTooLong
+    ├── DamagedFiles             500   of a dataset or model that is there
     └── InternalError            500   a fault of ours; its text never leaves the log
 
 Each leaf knows its status and its code; one handler in `app.problems` renders them all as problem documents.
@@ -444,6 +445,18 @@ class StorageFull(OnelayerError):
     """The disk under the data directory is full."""
 
     status, code, title = 507, "storage-full", "No space left"
+
+
+class DamagedFiles(OnelayerError):
+    """A dataset or model is there, but not all of its files, or not as they were written."""
+
+    status, code, title = 500, "damaged-files", "Files are missing or damaged"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"Files of {key} in the data directory are missing or damaged; bring them back from a backup, or "
+            f"DELETE /{key}."
+        )
 
 
 class InternalError(OnelayerError):

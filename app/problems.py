@@ -95,6 +95,8 @@ def install(app: FastAPI) -> None:
 
 async def _on_own(request: Request, error: Exception) -> Response:
     assert isinstance(error, OnelayerError)
+    if isinstance(error, errors.DamagedFiles):
+        log.error("files are missing or damaged", path=request.url.path, exc_info=error)
     return response(error)
 
 

@@ -16,12 +16,12 @@ from sqlalchemy.engine import Connection
 from app import migrate
 from app.backup import MANIFEST, BackupError, lines
 from app.database import Database
-from app.datasets import catalogue
+from app.datasets import dataset
 from app.jobs import checkpoints
 from app.models import registry, results
 from app.storage import Storage
 
-COLLECTIONS = (catalogue.COLLECTION, registry.COLLECTION, results.COLLECTION, checkpoints.COLLECTION)
+COLLECTIONS = (dataset.COLLECTION, registry.COLLECTION, results.COLLECTION, checkpoints.COLLECTION)
 _AT_A_TIME = 5000
 
 

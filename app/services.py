@@ -119,7 +119,7 @@ def assemble(settings: Settings) -> Services:
         keyring=Keyring(database, revision.now),
         keys=Keys(database, roster.is_alive, settings.keep_idempotency_hours),
         registry=registry,
-        predictor=Predictor(registry, storage, revision, settings.model_cache_mib * MEBIBYTE),
+        predictor=Predictor(registry, revision, settings.model_cache_mib * MEBIBYTE),
         results=Results(storage),
         uploads=Slots(settings.uploads_limit, "uploads"),
         watch=watch,

@@ -23,11 +23,13 @@ from pathlib import Path
 
 from app.database import is_uncertain
 from app.disk import Disk, sizes
-from app.errors import StorageFull
+from app.errors import DamagedFiles, StorageFull
 from app.identifiers import new_id
 
 _STAGING = "staging"
 FULL = (errno.ENOSPC, errno.EDQUOT)
+_OF_THE_FILE = (None, errno.ENOENT, errno.EIO)
+"""The numbers of errors that mean a file, and not the system that has no room for it; Parquet's have none."""
 
 
 class Stage:
@@ -190,6 +192,22 @@ class Storage:
     def _folders(self, collection: str) -> list[Path]:
         parent = self.root / collection
         return sorted(folder for folder in parent.iterdir() if folder.is_dir()) if parent.is_dir() else []
+
+
+@contextmanager
+def intact(key: str) -> Iterator[None]:
+    """Read files of a key, in a block that does nothing else: whatever it raises is said of their contents.
+
+    Raises:  DamagedFiles
+    """
+    try:
+        yield
+    except (DamagedFiles, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno not in _OF_THE_FILE:
+            raise
+        raise DamagedFiles(key) from error
 
 
 def _bytes(folder: Path) -> int:

@@ -15,17 +15,15 @@ from app.access.viewer import check_own, viewer, visible
 from app.database import Database
 from app.datasets import matrix_cache
 from app.datasets.bounds import BOUNDLESS, Bounds
-from app.datasets.dataset import Dataset, Description
+from app.datasets.dataset import COLLECTION, Dataset, Description, key
 from app.datasets.ingest import Choices, ingest
 from app.datasets.matrix_cache import MEMORY_BYTES, MatrixCache
 from app.datasets.readers.content import Content
-from app.errors import DatasetInUse, DatasetNotFound, Fault, InvalidRequest, NameTaken
+from app.errors import DamagedFiles, DatasetInUse, DatasetNotFound, Fault, InvalidRequest, NameTaken
 from app.identifiers import can_be_called, is_id, is_name, new_id
 from app.job_status import LIVING
 from app.storage import Storage
 from app.tables import DatasetRow, JobRow
-
-COLLECTION = "datasets"
 
 
 class Catalogue:
@@ -56,7 +54,7 @@ class Catalogue:
         dataset_id = new_id()
         with self._storage.stage() as stage:
             description = ingest(content, stage.path, choices, self.bounds)
-            stage.publish(_key(dataset_id))
+            stage.publish(key(dataset_id))
             row = self._row(dataset_id, name, description, shared)
             try:
                 with self._database.write() as session:
@@ -83,10 +81,15 @@ class Catalogue:
         return self.files(self.get(dataset).id)
 
     def files(self, dataset_id: str) -> Dataset:
-        """The values of a dataset whose id is known to be of one."""
+        """The values of a dataset whose row was read.
+
+        Raises:  DatasetNotFound if it was deleted since; DamagedFiles
+        """
         try:
-            return Dataset.open(self._storage.path(_key(dataset_id)))
-        except FileNotFoundError as error:
+            return Dataset.open(self._storage.path(key(dataset_id)))
+        except DamagedFiles as error:
+            if self._is_known(dataset_id):
+                raise
             raise DatasetNotFound(dataset_id) from error
 
     def page(self, limit: int, before: str | None = None) -> list[DatasetRow]:
@@ -121,13 +124,13 @@ class Catalogue:
             session.delete(row)
             dataset_id = row.id
         # After the row: a crash in between leaves an orphan, which the sweep at the next start removes.
-        self._storage.delete(_key(dataset_id))
+        self._storage.delete(key(dataset_id))
         self.matrices.forget(dataset_id)
 
     def sweep(self) -> list[str]:
         """Remove what uploads and workers that died have left."""
         collections = COLLECTION, matrix_cache.COLLECTION
-        return [key for collection in collections for key in self._storage.sweep(collection, self._is_known)]
+        return [found for collection in collections for found in self._storage.sweep(collection, self._is_known)]
 
     def _is_known(self, dataset_id: str) -> bool:
         # A session of its own for each look: one that is older than the folder's row would not see it.
@@ -150,7 +153,7 @@ class Catalogue:
             name=name,
             created_at=datetime.now(UTC),
             rows=description.rows,
-            bytes=self._storage.bytes(_key(dataset_id)),
+            bytes=self._storage.bytes(key(dataset_id)),
             sha256=description.sha256,
             target=description.target,
             columns=description.columns,
@@ -175,7 +178,3 @@ def find(session: Session, dataset: str) -> DatasetRow:
 def _needed_by_job(dataset_id: str) -> Any:
     uses = or_(JobRow.dataset_id == dataset_id, JobRow.validation_dataset_id == dataset_id)
     return JobRow.status.in_(LIVING) & uses
-
-
-def _key(dataset_id: str) -> str:
-    return f"{COLLECTION}/{dataset_id}"

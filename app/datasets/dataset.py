@@ -7,6 +7,7 @@ datasets/<id>/dataset.json      the description below
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -20,9 +21,16 @@ from numpy.typing import NDArray
 
 from app.datasets.chunks import chunked
 from app.datasets.kinds import Kind
+from app.storage import intact
 
+COLLECTION = "datasets"
 TABLE_FILE = "table.parquet"
 DESCRIPTION_FILE = "dataset.json"
+
+
+def key(dataset_id: str) -> str:
+    """Where a dataset's files lie in the storage."""
+    return f"{COLLECTION}/{dataset_id}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,8 @@ class Dataset:
     @classmethod
     def open(cls, folder: Path) -> Self:
         """The dataset that lies in a folder."""
-        return cls(folder, Description.read(folder))
+        with intact(key(folder.name)):
+            return cls(folder, Description.read(folder))
 
     @cached_property
     def kinds(self) -> Mapping[str, Kind]:
@@ -85,12 +94,14 @@ class Dataset:
 
     def array(self, column: str) -> NDArray[Any]:
         """The values of an array column, memory-mapped."""
-        values: NDArray[Any] = np.load(self.folder / self.description.array_files[column], mmap_mode="r")
+        with intact(key(self.folder.name)):
+            values: NDArray[Any] = np.load(self.folder / self.description.array_files[column], mmap_mode="r")
         return values
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The scalar columns (or some of them), whole."""
-        return self._file.read(columns)
+        with intact(key(self.folder.name)):
+            return self._file.read(columns)
 
     def column(self, name: str) -> pa.ChunkedArray:
         """One scalar column, whole."""
@@ -99,7 +110,16 @@ class Dataset:
     @cached_property
     def _file(self) -> pq.ParquetFile:
         """The table's file, opened once: a wide table's metadata takes longer to read than a column."""
-        return pq.ParquetFile(self.folder / TABLE_FILE, memory_map=True)
+        with intact(key(self.folder.name)):
+            return pq.ParquetFile(self.folder / TABLE_FILE, memory_map=True, page_checksum_verification=True)
+
+    @contextmanager
+    def opened(self) -> Iterator[pq.ParquetFile]:
+        """The table's file, to be read in pieces, for a block that does nothing else."""
+        # Not mapped: pages that are mapped and read once would count as this process's memory.
+        how = {"pre_buffer": False, "page_checksum_verification": True}
+        with intact(key(self.folder.name)), pq.ParquetFile(self.folder / TABLE_FILE, **how) as file:
+            yield file
 
     def read(self, split: str = "all", offset: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
         """Rows as a client sees them: by column name, in the columns' order, missing values as None."""
@@ -127,8 +147,7 @@ class Dataset:
             start += len(block)
 
     def _row_groups(self, columns: Sequence[str] | None, rows: slice) -> Iterator[pa.Table]:
-        # Not mapped: pages that are mapped and read once would count as this process's memory.
-        with pq.ParquetFile(self.folder / TABLE_FILE, pre_buffer=False) as file:
+        with self.opened() as file:
             for group, (first, end) in enumerate(self._groups):
                 start, stop = max(first, rows.start), min(end, rows.stop)
                 if start < stop:

@@ -123,4 +123,7 @@ def _opened(path: Path, schema: pa.Schema, rows: int) -> pq.ParquetWriter:
     # Differences of whole numbers are written in half the time of a dictionary, and are no larger.
     encodings = dict.fromkeys(whole, "DELTA_BINARY_PACKED")
     repeated = others if rows >= _ROWS_WORTH_A_DICTIONARY else False
-    return pq.ParquetWriter(path, schema, compression="none", use_dictionary=repeated, column_encoding=encodings)
+    # Checksums cost less than can be measured.
+    return pq.ParquetWriter(
+        path, schema, compression="none", use_dictionary=repeated, column_encoding=encodings, write_page_checksum=True
+    )

@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 from app.access.viewer import viewer
 from app.datasets.encoding import Encoding
 from app.datasets.feature_encoding import ArrayFeature, NumericFeature
-from app.errors import ModelNotFound, Unsupported
+from app.errors import Unsupported
 from app.models import weights as stored
 from app.models.inference import UNTESTED, Inference
-from app.models.registry import Registry, key
+from app.models.registry import Registry
 from app.models.revision import Revision
 from app.models.statistics import Statistics
 from app.models.weights import Matrix, Weights
-from app.storage import Storage
 from app.tables import ModelRow
 
 BATCH_ROWS = 16_384
@@ -105,9 +104,8 @@ class Loaded:
 class Predictor:
     """Finds a model by reference, and keeps models in memory up to a number of bytes, the last used ones."""
 
-    def __init__(self, registry: Registry, storage: Storage, revision: Revision, cached_bytes: int) -> None:
+    def __init__(self, registry: Registry, revision: Revision, cached_bytes: int) -> None:
         self._registry = registry
-        self._storage = storage
         self._revision = revision
         self._cached_bytes = cached_bytes
         self.hits = self.misses = 0
@@ -168,12 +166,8 @@ class Predictor:
             with self._lock:
                 if (found := self._find(row.id)) is not None:
                     return found
-            try:
-                folder = self._storage.path(key(row.id))
+            with self._registry.files(row.id) as folder:
                 loaded = Loaded(row, *stored.load(folder), Inference.load(folder))
-            except FileNotFoundError as error:
-                # Deleted since its row was read.
-                raise ModelNotFound(row.name or row.id) from error
             self._keep(loaded)
         return loaded
 

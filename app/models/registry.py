@@ -1,7 +1,9 @@
 """The registry: which models there are, and what `fashion`, `fashion:2` or `fashion@champion` means at this moment."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, false, func, select, update
@@ -10,10 +12,10 @@ from sqlalchemy.orm import Session
 from app import idempotency
 from app.access.viewer import check_own, viewer, visible
 from app.database import Database, DatabaseTime
-from app.errors import AliasNotFound, Fault, InvalidRequest, ModelNotFound, SeveralVersions
+from app.errors import AliasNotFound, DamagedFiles, Fault, InvalidRequest, ModelNotFound, SeveralVersions
 from app.identifiers import NAME_PATTERN, NAME_RULE, can_be_called, is_id
 from app.models import names
-from app.storage import Storage
+from app.storage import Storage, intact
 from app.tables import AliasRow, ModelNameRow, ModelRow
 
 COLLECTION = "models"
@@ -143,6 +145,20 @@ class Registry:
             session.delete(row)
             model_id = row.id
         self._storage.delete(key(model_id))
+
+    @contextmanager
+    def files(self, model_id: str) -> Iterator[Path]:
+        """The folder of a model whose row was read, for a block that reads it and does nothing else.
+
+        Raises:  ModelNotFound if it was deleted since; DamagedFiles
+        """
+        try:
+            with intact(key(model_id)):
+                yield self._storage.path(key(model_id))
+        except DamagedFiles as error:
+            if self._is_known(model_id):
+                raise
+            raise ModelNotFound(model_id) from error
 
     def sweep(self) -> list[str]:
         """Remove what workers that died have left."""

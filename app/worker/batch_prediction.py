@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.datasets.catalogue import Catalogue
-from app.errors import DatasetNotFound, ModelNotFound
+from app.errors import DatasetNotFound
 from app.job_status import Status
 from app.jobs.history import Measurement
 from app.jobs.queue import Claim, LeaseLost, Queue
@@ -16,7 +16,6 @@ from app.models import weights as stored
 from app.models.batch import Batch
 from app.models.predictor import Loaded
 from app.models.registry import Registry
-from app.models.registry import key as model_key
 from app.models.results import key
 from app.storage import Storage
 from app.tables import JobRow
@@ -69,10 +68,8 @@ class BatchPrediction:
 
     def _model(self) -> Loaded:
         row = self.registry.get(str(self.job.spec["model"]))
-        try:
-            return Loaded(row, *stored.load(self.storage.path(model_key(row.id))))
-        except FileNotFoundError as error:
-            raise ModelNotFound(row.id) from error
+        with self.registry.files(row.id) as folder:
+            return Loaded(row, *stored.load(folder))
 
     def _report(self, done: int, per_second: float) -> None:
         self.attendant.insist(lambda: self.queue.report(self.claim, done, per_second))

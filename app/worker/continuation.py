@@ -3,24 +3,20 @@
 import numpy as np
 
 from app.datasets.encoding import Encoding
-from app.errors import ModelNotFound
 from app.models import weights as stored
-from app.models.registry import key
-from app.storage import Storage
+from app.models.registry import Registry
 from app.training.problem import Parameters
 
 
-def start_from(model_id: str, encoding: Encoding, storage: Storage) -> Parameters:
+def start_from(model_id: str, encoding: Encoding, registry: Registry) -> Parameters:
     """The model's parameters as training takes them, matched by the names of features and outputs.
 
     A level or a class that the model did not know starts at 0, as a weight that is not learned yet.
 
     Raises:  ModelNotFound if the model was deleted since the job was submitted
     """
-    try:
-        weights, theirs, _ = stored.load(storage.path(key(model_id)))
-    except FileNotFoundError as error:
-        raise ModelNotFound(model_id) from error
+    with registry.files(model_id) as folder:
+        weights, theirs, _ = stored.load(folder)
     rows, columns = _positions(encoding.names, theirs.names), _positions(_outputs(encoding), _outputs(theirs))
     raw, bias = np.zeros((len(rows), len(columns))), np.zeros(len(columns))
     known = np.ix_(rows >= 0, columns >= 0)

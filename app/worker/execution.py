@@ -95,7 +95,7 @@ class Execution:
 
     def _run(self) -> Outcome:
         spec = Spec.model_validate(self._job.spec)
-        prepared = prepare(spec, self._job, self._catalogue, self._storage)
+        prepared = prepare(spec, self._job, self._catalogue, self._registry)
         found = self._try_on(devices.choose(spec, prepared.problem), spec, prepared)
         if found is None:
             log.warning("the GPU's memory does not hold the training, which goes to the CPU", job=self._job.id)
@@ -193,7 +193,7 @@ class Execution:
         found = infer(prepared.problem, outcome.parameters, options, encoding.fold_features)
         weights = Weights(*encoding.fold(found.parameters.weights, found.parameters.bias))
         if self._job.replay_of is not None:
-            self._finish(outcome, receipt=record, replay=Replay(self._job, self._storage, weights, record))
+            self._finish(outcome, receipt=record, replay=Replay(self._job, self._registry, weights, record))
             return
         remembered = statistics(prepared.problem.train, encoding, options, found.covariance)
         near = nearness(options, prepared, found.parameters, outcome.objectives, self._progress)

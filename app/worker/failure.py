@@ -4,7 +4,7 @@ from typing import Any
 
 import structlog
 
-from app.errors import InvalidSpec, OnelayerError, StorageFull
+from app.errors import DamagedFiles, InvalidSpec, OnelayerError, StorageFull
 from app.jobs.error_codes import ErrorCode
 from app.storage import FULL
 from app.training.errors import DeviceFailed, DeviceFull, DeviceUnavailable, UnsuitableOption
@@ -16,6 +16,8 @@ def told(error: Exception, job_id: str) -> dict[str, Any]:
     """Code and detail of a failed job: what to do; a fault of our own is only named, since the log holds the rest."""
     match error:
         case OnelayerError():
+            if isinstance(error, DamagedFiles):
+                log.error("files are missing or damaged", job=job_id, exc_info=error)
             return _said(error.code, error.detail)
         case UnsuitableOption():
             return _said(InvalidSpec.code, str(error))

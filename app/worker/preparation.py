@@ -10,7 +10,7 @@ from app.datasets.splitting import Part
 from app.errors import DatasetNotFound
 from app.jobs.spec import Spec
 from app.jobs.training_data import TrainingData
-from app.storage import Storage
+from app.models.registry import Registry
 from app.tables import JobRow
 from app.training.initialisation import ModelInit
 from app.training.problem import Problem, Rows
@@ -33,7 +33,7 @@ class Prepared:
         )
 
 
-def prepare(spec: Spec, job: JobRow, catalogue: Catalogue, storage: Storage) -> Prepared:
+def prepare(spec: Spec, job: JobRow, catalogue: Catalogue, registry: Registry) -> Prepared:
     """Read the data that the spec names, encoded."""
     if job.dataset_id is None:
         raise DatasetNotFound(spec.dataset)
@@ -43,7 +43,7 @@ def prepare(spec: Spec, job: JobRow, catalogue: Catalogue, storage: Storage) -> 
     encoding, target = data.encoding, data.encoding.target
     rows = partial(_rows, catalogue.matrices, encoding)
     validation = None if data.validation is None else rows(data.validation)
-    start = start_from(spec.init.model, encoding, storage) if isinstance(spec.init, ModelInit) else None
+    start = start_from(spec.init.model, encoding, registry) if isinstance(spec.init, ModelInit) else None
     problem = Problem(rows(data.training), validation, target.outputs, target.classes, start)
     return Prepared(problem, encoding, dataset.description.sha256)
 

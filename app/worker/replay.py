@@ -5,9 +5,9 @@ from typing import Any
 from sqlalchemy import Select, and_, func, select
 from sqlalchemy.orm import Session, aliased
 
-from app.models.registry import key
+from app.errors import ModelNotFound
+from app.models.registry import Registry
 from app.models.weights import Weights, load
-from app.storage import Storage
 from app.tables import EpochRow, JobRow
 
 _BITS = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate")
@@ -17,9 +17,9 @@ SHOWN = 5
 class Replay:
     """The second run of a job, held against the first."""
 
-    def __init__(self, job: JobRow, storage: Storage, weights: Weights, receipt: dict[str, Any]) -> None:
+    def __init__(self, job: JobRow, registry: Registry, weights: Weights, receipt: dict[str, Any]) -> None:
         self._job = job
-        self._storage = storage
+        self._registry = registry
         self._weights = weights
         self._receipt = receipt
 
@@ -44,8 +44,9 @@ class Replay:
         if first.model_id is None:
             return []
         try:
-            kept, *_ = load(self._storage.path(key(first.model_id)))
-        except FileNotFoundError:
+            with self._registry.files(first.model_id) as folder:
+                kept, *_ = load(folder)
+        except ModelNotFound:
             return ["the first model is deleted, so that its weights cannot be compared"]
         alike = (
             kept.weights.tobytes() == self._weights.weights.tobytes()

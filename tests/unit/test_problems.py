@@ -64,6 +64,7 @@ ERRORS: list[OnelayerError] = [
     errors.Unimplemented("d"),
     errors.VersionNotSupported("2.0"),
     errors.StorageFull("d"),
+    errors.DamagedFiles("models/m"),
     errors.InternalError("d"),
 ]
 
@@ -77,7 +78,7 @@ EXPECTED = {
     "queue-full": 429, "alias-not-found": 404,
     "result-not-found": 404, "invalid-model": 422, "unsupported": 422,
     "job-not-replayable": 409, "idempotency-conflict": 409, "request-in-progress": 409,
-    "internal-error": 500, "storage-full": 507,
+    "internal-error": 500, "damaged-files": 500, "storage-full": 507,
     "too-many-requests": 429, "too-many-at-once": 429, "request-timeout": 408, "head-too-large": 431,
     "not-implemented": 501, "version-not-supported": 505, "overloaded": 503, "database-busy": 503, "took-too-long": 503,
 }  # fmt: skip

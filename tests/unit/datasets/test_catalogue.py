@@ -1,3 +1,4 @@
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from app.datasets.ingest import Choices
 from app.datasets.readers import csv
 from app.datasets.readers.upload import Upload
 from app.datasets.synthetic import SyntheticLinear
-from app.errors import DatasetInUse, DatasetNotFound, InvalidData, InvalidRequest, NameTaken
+from app.errors import DamagedFiles, DatasetInUse, DatasetNotFound, InvalidData, InvalidRequest, NameTaken
+from app.identifiers import new_id
 from app.storage import Storage
 from app.tables import JobRow
 
@@ -134,6 +136,18 @@ def test_a_dataset_whose_jobs_are_over_can_go(catalogue: Catalogue, database: Da
 
     with pytest.raises(DatasetNotFound):
         catalogue.get(row.id)
+
+
+def test_a_dataset_that_is_there_but_not_its_files_says_what_to_do(catalogue: Catalogue, storage: Storage):
+    row = catalogue.create(LINE.content(), Choices(), "line")
+    shutil.rmtree(storage.path(f"{COLLECTION}/{row.id}"))
+
+    with pytest.raises(DamagedFiles, match=f"datasets/{row.id}.*backup.*DELETE"):
+        catalogue.open("line")
+    with pytest.raises(DatasetNotFound):
+        catalogue.files(new_id())
+
+    catalogue.delete("line")
 
 
 def test_the_sweep_removes_orphans_and_keeps_datasets(catalogue: Catalogue, storage: Storage):

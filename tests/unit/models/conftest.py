@@ -39,7 +39,7 @@ def registry(database: Database, storage: Storage) -> Registry:
 @pytest.fixture
 def make_predictor(database: Database, registry: Registry, storage: Storage) -> Make:
     """A predictor that keeps models of so many bytes in memory."""
-    return lambda cached_bytes: Predictor(registry, storage, Revision(database), cached_bytes)
+    return lambda cached_bytes: Predictor(registry, Revision(database), cached_bytes)
 
 
 @pytest.fixture

@@ -1,19 +1,23 @@
 """The predictor: models in memory, softmax, the most probable classes."""
 
 import math
+import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from app.datasets.feature_encoding import ArrayFeature, Feature, NumericFeature
-from app.errors import ModelNotFound
-from app.models.inference import Inference
+from app.errors import DamagedFiles, ModelNotFound
+from app.models.inference import STATISTICS_FILE, Inference
 from app.models.prediction import softmax, top
 from app.models.predictor import Predictor
 from app.models.registry import Registry, key
 from app.models.statistics import Statistics
+from app.models.weights import ENCODING_FILE, WEIGHTS_FILE
 from app.storage import Storage
+from app.tables import ModelRow
 from tests.unit.models.conftest import TOWN, X1, Add, Make
 
 WIDE = [NumericFeature(f"x{i}", 0.0) for i in range(50)]
@@ -58,11 +62,38 @@ def test_a_deleted_model_predicts_no_more_although_it_was_in_memory(add: Add, pr
         predictor.load("line")
 
 
-def test_a_model_that_is_deleted_while_it_is_loaded_is_not_found(add: Add, predictor: Predictor, storage: Storage):
+def test_a_model_that_is_deleted_while_it_is_loaded_is_not_found(
+    add: Add, predictor: Predictor, registry: Registry, monkeypatch: pytest.MonkeyPatch
+):
     row = add("line")
-    storage.delete(key(row.id))  # its row was found a moment before
+
+    def found_just_before(reference: str) -> ModelRow:
+        registry.delete(reference)
+        return row
+
+    monkeypatch.setattr(registry, "get", found_just_before)
 
     with pytest.raises(ModelNotFound):
+        predictor.load("line")
+
+
+@pytest.mark.parametrize("part", ["folder", WEIGHTS_FILE, ENCODING_FILE, STATISTICS_FILE])
+@pytest.mark.parametrize("damage", ["gone", "cut off", "garbled"])
+def test_a_model_that_is_there_but_not_its_files_says_what_to_do(
+    add: Add, predictor: Predictor, storage: Storage, part: str, damage: str
+):
+    row = add("line", inference=Inference(np.zeros((3, 1)), 7))
+    folder = storage.path(key(row.id))
+    if part == "folder":
+        shutil.rmtree(folder)
+    elif damage == "gone" and part != STATISTICS_FILE:  # which models of before have not
+        (folder / part).unlink()
+    elif damage == "cut off":
+        os.truncate(folder / part, (folder / part).stat().st_size // 2)
+    else:
+        (folder / part).write_bytes(b"{}garbage")
+
+    with pytest.raises(DamagedFiles, match=f"models/{row.id}.*backup.*DELETE"):
         predictor.load("line")
 
 
@@ -84,12 +115,12 @@ def test_a_model_larger_than_the_memory_set_aside_is_read_once_and_displaces_no_
     predictor = make_predictor(2 * predictor.load("small").bytes)
     kept = [predictor.load(name) for name in ("small", "l")]
     for row in (small, large):
-        storage.delete(key(row.id))  # what is read again is not found
+        storage.delete(key(row.id))  # what is read again is not there
 
     assert [predictor.load(name) for name in ("small", "l", "small", "l")] == kept * 2
     assert predictor.load("xl").row.id == larger.id  # takes the place of the one as large
     assert predictor.load("small") is kept[0]
-    with pytest.raises(ModelNotFound):
+    with pytest.raises(DamagedFiles):
         predictor.load("l")
     assert predictor._bytes == kept[0].bytes
 

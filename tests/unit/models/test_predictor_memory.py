@@ -50,7 +50,7 @@ def make(registry: Registry, storage: Storage) -> Make:
 
 @pytest.fixture
 def predictor(database: Database, storage: Storage, registry: Registry) -> Predictor:
-    return Predictor(registry, storage, Revision(database), cached_bytes=2 * BYTES)
+    return Predictor(registry, Revision(database), cached_bytes=2 * BYTES)
 
 
 def in_memory(predictor: Predictor, names: str) -> list[bool]:
@@ -68,7 +68,7 @@ def test_only_so_many_bytes_are_kept_and_the_last_used_of_them(predictor: Predic
 def test_a_model_larger_than_the_memory_is_kept_beside_it(
     database: Database, storage: Storage, registry: Registry, make: Make
 ) -> None:
-    small = Predictor(registry, storage, Revision(database), cached_bytes=BYTES - 1)
+    small = Predictor(registry, Revision(database), cached_bytes=BYTES - 1)
     assert small.load(make("a").id).weights.weights.shape == (WIDTH, 1)
     make("b")
     assert small.load("b").row.name == "b"
@@ -86,7 +86,7 @@ def test_a_name_means_its_newest_version_from_the_moment_it_is_there(predictor: 
 def test_an_alias_means_what_it_was_moved_to_in_every_process(
     database: Database, storage: Storage, predictor: Predictor, registry: Registry, make: Make
 ) -> None:
-    other = Predictor(registry, storage, Revision(Database(str(database.engine.url))), 2 * BYTES)
+    other = Predictor(registry, Revision(Database(str(database.engine.url))), 2 * BYTES)
     make("a")
     make("a")
     for version in (1, 2, 1):

@@ -1,17 +1,19 @@
 """Scanning datasets: their rows are encoded as /predict encodes them."""
 
 import io
+import os
 
 import numpy as np
 import pytest
 
 from app.datasets import splitting
+from app.datasets.dataset import TABLE_FILE
 from app.datasets.encoding import Encoding
 from app.datasets.feature_encoding import ArrayFeature
 from app.datasets.instances import encode_records
 from app.datasets.splitting import Part
 from app.datasets.target_encoding import TargetEncoding
-from app.errors import InvalidRequest, InvalidSpec
+from app.errors import DamagedFiles, InvalidRequest, InvalidSpec
 from app.models.scan import check, scan
 from tests.unit.datasets.conftest import Build, images
 from tests.unit.models.conftest import TOWN, X1
@@ -64,3 +66,11 @@ def test_a_dataset_that_does_not_fit_is_refused_by_every_column_alike_in_trainin
 
     for caught in (predicting, training):
         assert [fault.message for fault in caught.value.faults] == told
+
+
+def test_a_table_that_is_damaged_is_not_scanned(build: Build) -> None:
+    dataset = build({"x1": [1.0, 2.0, 3.0], "y": [1.0, 2.0, 3.0]})
+    os.truncate(dataset.folder / TABLE_FILE, 100)
+
+    with pytest.raises(DamagedFiles):
+        list(scan(Encoding((X1,), TargetEncoding(("y",), None)), dataset, slice(0, 3)))

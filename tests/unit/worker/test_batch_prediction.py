@@ -193,22 +193,24 @@ def test_an_end_that_was_committed_though_the_connection_was_lost_keeps_its_pred
     assert rows_of(Results(storage).path(job)) == ROWS
 
 
-@pytest.mark.parametrize("gone", ["row", "files"])
-def test_a_prediction_by_a_model_that_is_deleted_says_so(
+@pytest.mark.parametrize(("gone", "code"), [("row", "model-not-found"), ("files", "damaged-files")])
+def test_a_prediction_by_a_model_that_is_deleted_or_damaged_says_so(
     queue: Queue, storage: Storage, registry: Registry, predict: Predict, claimed: tuple[JobRow, Claim], model: str,
-    gone: str,
+    gone: str, code: str,
 ):  # fmt: skip
     if gone == "row":
         registry.delete(model)
     else:
-        storage.delete(key(model))  # a moment later it has no row either
+        storage.delete(key(model))
 
-    predict(claimed)
+    with capture_logs() as logged:
+        predict(claimed)
 
     job = queue.get(claimed[0].id)
     assert job.status == "failed"
     assert job.error is not None
-    assert job.error["code"] == "model-not-found"
+    assert job.error["code"] == code
+    assert len(logged) == (gone == "files")
 
 
 def test_what_attempts_left_that_came_to_nothing_is_swept(

@@ -154,7 +154,7 @@ def test_the_saved_weights_act_on_rows_in_the_datasets_own_units(
 ):
     train(claimed(model_name="line", standardize=standardize), [epoch(1, state=state(1, 3.0))])
 
-    loaded = Predictor(registry, storage, Revision(database), 1 << 20).load("line")
+    loaded = Predictor(registry, Revision(database), 1 << 20).load("line")
     rows = np.array([[1.0, 2.0], [-0.5, 0.25]])
     X = np.column_stack([catalogue.open("line").column(name).to_numpy() for name in ("x1", "x2")])
     seen = (rows - X.mean(axis=0)) / X.std(axis=0) if standardize else rows
@@ -287,7 +287,7 @@ def test_a_job_that_diverged_says_when_and_what_to_try_and_keeps_the_last_finite
     assert (found.error["code"], found.error["epoch"], found.error["learning_rate_to_try"]) == ("diverged", 2, 0.0125)
     assert "0.0125" in found.error["detail"]
     assert model.partial
-    assert Predictor(registry, storage, Revision(database), 1 << 20).load("line").weights.bias.tolist() == [7.0]
+    assert Predictor(registry, Revision(database), 1 << 20).load("line").weights.bias.tolist() == [7.0]
 
 
 def test_a_job_that_diverged_at_once_says_what_was_effective(queue: Queue, train: Train, claimed: Claimed):

@@ -15,6 +15,7 @@ from app.datasets.ingest import Choices
 from app.datasets.readers.content import table_content
 from app.errors import InvalidSpec
 from app.jobs.spec import Spec
+from app.models.registry import Registry
 from app.models.weights import Weights
 from app.storage import Storage
 from app.training.epoch import Epoch
@@ -46,7 +47,7 @@ def by_steps(options: dict[str, Any], otherwise: float) -> float:
 
 
 @pytest.fixture
-def job(claimed: Claimed, catalogue: Catalogue, storage: Storage) -> Job:
+def job(claimed: Claimed, catalogue: Catalogue, registry: Registry) -> Job:
     """Train on columns, the last of which is the target."""
     numbers = count()
 
@@ -55,7 +56,7 @@ def job(claimed: Claimed, catalogue: Catalogue, storage: Storage) -> Job:
         catalogue.create(table_content(pa.table(columns)), Choices(target=list(columns)[-1]), name)
         row, _ = claimed(dataset=name, **{"epochs": None, **options})
         spec = Spec.model_validate(row.spec)
-        prepared = prepare(spec, row, catalogue, storage)
+        prepared = prepare(spec, row, catalogue, registry)
         *_, last = (step for step in fit(prepared.problem, spec) if isinstance(step, Epoch))
         return prepared, last, spec
 
@@ -126,14 +127,14 @@ def test_centring_costs_no_bit(job: Job):
     assert (prepared.problem.train.y[:, 0].astype(float) + centre).tolist() == y
 
 
-def test_a_training_goes_on_from_a_model_with_another_centre(job: Job, storage: Storage):
+def test_a_training_goes_on_from_a_model_with_another_centre(job: Job, storage: Storage, registry: Registry):
     a, y = noise()
     prepared, last, _ = job({"a": a, "y": 1e8 + y}, solver="exact")
     with storage.stage() as stage:
         folded(prepared, last).save(stage.path, prepared.encoding)
         stage.publish("models/m")
     other, _, _ = job({"a": a[:50], "y": 1e8 + y[:50]}, solver="exact")
-    start = start_from("m", other.encoding, storage)
+    start = start_from("m", other.encoding, registry)
     raw, bias = other.encoding.fold(start.weights, start.bias)
     assert raw[0, 0] == pytest.approx(folded(prepared, last).weights[0, 0], rel=1e-6)
     assert bias[0] == pytest.approx(folded(prepared, last).bias[0], abs=1e-6)

@@ -12,7 +12,7 @@ from app.datasets.ingest import Choices
 from app.datasets.readers.content import Content, table_content
 from app.errors import DatasetNotFound
 from app.jobs.spec import Spec
-from app.storage import Storage
+from app.models.registry import Registry
 from app.worker.preparation import Prepared, prepare
 from tests.unit.worker.conftest import Claimed
 
@@ -33,14 +33,14 @@ def images() -> Content:
 
 
 @pytest.fixture
-def prepared(catalogue: Catalogue, claimed: Claimed, storage: Storage) -> Prepare:
+def prepared(catalogue: Catalogue, claimed: Claimed, registry: Registry) -> Prepare:
     """Prepare a job on a dataset of that name."""
     catalogue.create(houses(), Choices(target="price"), "houses")
     catalogue.create(images(), Choices(), "images")
 
     def make(dataset: str, model: str = "linear", **options: Any) -> Prepared:
         job, _ = claimed(dataset=dataset, model=model, **options)
-        return prepare(Spec.model_validate(job.spec), job, catalogue, storage)
+        return prepare(Spec.model_validate(job.spec), job, catalogue, registry)
 
     return make
 
@@ -117,12 +117,12 @@ def test_several_targets_are_several_columns(prepared: Prepare):
     assert (problem.train.y.shape, problem.train.X.shape, problem.outputs) == ((100, 2), (100, 1), 2)
 
 
-def test_a_job_whose_dataset_is_gone_says_so(catalogue: Catalogue, claimed: Claimed, storage: Storage):
+def test_a_job_whose_dataset_is_gone_says_so(catalogue: Catalogue, claimed: Claimed, registry: Registry):
     job, _ = claimed()
     job.dataset_id = None
 
     with pytest.raises(DatasetNotFound):
-        prepare(Spec.model_validate(job.spec), job, catalogue, storage)
+        prepare(Spec.model_validate(job.spec), job, catalogue, registry)
 
 
 def test_large_data_can_be_measured_on_some_of_its_rows(prepared: Prepare):
