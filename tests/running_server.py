@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import httpx
 
-READY_SECONDS = 90.0
+READY_SECONDS = 180.0
 
 
 class RunningServer:
