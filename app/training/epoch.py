@@ -1,11 +1,17 @@
-"""What a training yields: an epoch when it is over, a pause within a long one."""
+"""What a training yields: an epoch when it is over, a pause within a long one.
 
+A long computation that is part of one yields pauses alone, and returns what it has found.
+"""
+
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Parameters
 from app.training.state import State
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +46,16 @@ class Epoch:
 @dataclass(frozen=True, slots=True)
 class Pause:
     """A breath within a long epoch, at least about every 0.2 s, in which the caller may stop."""
+
+
+PAUSE = Pause()
+
+
+def uninterrupted(steps: Generator[Pause, None, T]) -> T:
+    """What a computation returns, for a caller who has no use for its pauses."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: T = end.value
+            return found

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.training.epoch import Epoch, Pause
+from app.training.epoch import PAUSE, Epoch, Pause
 from app.training.learning_rate import CURVATURES
-from app.training.objective import Measured, measured, packed
+from app.training.objective import measured, packed
 from app.training.problem import Parameters, Rows
 from app.training.setting import Setting
 
@@ -27,7 +27,6 @@ DEPENDENT = 1e-10
 """A pivot below this share of a column's variance: the column depends on those before it."""
 
 Matrix = NDArray[np.float64]
-PAUSE = Pause()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +56,8 @@ def centred(rows: Rows, shift: Matrix) -> Iterator[tuple[slice, Matrix]]:
         rows.passed(len(block))
 
 
-def moments(rows: Rows) -> Iterator[Moments | None]:
-    """One pass over the rows, with a None after some blocks; the moments come last.
+def moments(rows: Rows) -> Generator[Pause, None, Moments]:
+    """Those of all rows, in one pass.
 
     All is shifted by the mean of a thousand rows, near which nothing cancels.
     """
@@ -71,11 +70,11 @@ def moments(rows: Rows) -> Iterator[Moments | None]:
         total += np.ones(len(block)) @ block
         products += block.T @ block
         if _is_time_to_pause(chosen):
-            yield None
+            yield PAUSE
     off = total / rows.count
     covariance = products / rows.count - np.outer(off, off)
     mean = shift + off
-    yield Moments(mean[:d], mean[d:], covariance[:d, :d], covariance[:d, d:])
+    return Moments(mean[:d], mean[d:], covariance[:d, :d], covariance[:d, d:])
 
 
 def _is_time_to_pause(chosen: slice) -> bool:
@@ -132,12 +131,10 @@ def _cholesky(system: Matrix) -> Matrix | None:
     return factor if float(np.diag(factor).min()) ** 2 > DEPENDENT else None
 
 
-def least_squares(rows: Rows, ridge: float) -> Iterator[Parameters | None]:
-    """The optimum, in float64; a None after each block of rows, then the parameters."""
-    found: Moments | None = None
-    for found in moments(rows):  # noqa: B007 — the last one is wanted
-        yield None
-    assert found is not None
+def least_squares(rows: Rows, ridge: float) -> Generator[Pause, None, Parameters]:
+    """The optimum, in float64."""
+    found = yield from moments(rows)
+    yield PAUSE  # to factor the covariances of many features takes long
     equations = NormalEquations(found.covariance, ridge)
     weights = equations.solve(found.cross)
     slope, bias_slope = np.zeros_like(weights), np.zeros(weights.shape[1])
@@ -147,32 +144,20 @@ def least_squares(rows: Rows, ridge: float) -> Iterator[Parameters | None]:
         slope += X.T @ residuals
         bias_slope += residuals.sum(axis=0)
         if _is_time_to_pause(chosen):
-            yield None
+            yield PAUSE
     weights += equations.solve(slope / rows.count - ridge * weights)
     bias = found.target_mean + bias_slope / rows.count - found.mean @ weights
-    yield Parameters(weights, bias)
+    return Parameters(weights, bias)
 
 
 def solve(setting: Setting) -> Iterator[Epoch | Pause]:
     """One epoch: the optimum."""
     options, problem = setting.options, setting.problem
     ridge = options.l2 / CURVATURES[str(options.loss)]
-    parameters: Parameters | None = None
-    for parameters in least_squares(problem.train, ridge):
-        if parameters is None:
-            yield PAUSE
-    assert parameters is not None
-    train_loss = yield from _loss(setting, problem.train, packed(parameters))
+    parameters = yield from least_squares(problem.train, ridge)
+    train = yield from measured(setting, problem.train, packed(parameters))
     validation_loss = None
     if problem.validation is not None:
-        validation_loss = yield from _loss(setting, problem.validation, packed(parameters))
-    yield Epoch(1, train_loss, None, validation_loss, None, 1.0, setting.state(1, parameters), options)
-
-
-def _loss(setting: Setting, rows: Rows, theta: Matrix) -> Generator[Pause, None, float]:
-    found: Measured | Pause = PAUSE
-    for found in measured(setting, rows, theta):
-        if isinstance(found, Pause):
-            yield found
-    assert isinstance(found, Measured)
-    return found.loss
+        validation = yield from measured(setting, problem.validation, packed(parameters))
+        validation_loss = validation.loss
+    yield Epoch(1, train.loss, None, validation_loss, None, 1.0, setting.state(1, parameters), options)

@@ -12,7 +12,7 @@ import numpy as np
 from app.training import cost, exact, kernels, schedules
 from app.training.compiled import CompiledEngine
 from app.training.engine import RUNNING, TRAIN, VALIDATION, Engine
-from app.training.epoch import Epoch, Pause
+from app.training.epoch import PAUSE, Epoch, Pause
 from app.training.errors import Diverged
 from app.training.hyperparameters import Hyperparameters
 from app.training.learning_rate import smaller_rate
@@ -28,7 +28,6 @@ from app.training.tiled import TiledEngine
 
 __all__ = ["Diverged", "Epoch", "Parameters", "Pause", "Problem", "Rows", "ShapeError", "State", "fit"]
 
-PAUSE = Pause()
 LARGEST_WIDENED = 64 * 2**20
 """Bytes of float32 that pixels may take in the small regime, which widens them once."""
 

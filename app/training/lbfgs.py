@@ -120,13 +120,9 @@ class Search:
         return point.gradient
 
     def _at(self, phi: Matrix) -> Generator[Pause, None, Point]:
-        """The point at phi; a generator, whose pauses are passed on."""
+        """The point at phi."""
         theta = self._scaling.outside(phi)
-        for step in self._objective.at(theta):
-            if isinstance(step, Pause):
-                yield step
-            else:
-                found = step
+        found = yield from self._objective.at(theta)
         gradient = found.gradient
         gradient[:-1] += self._decay * theta[:-1]
         value = found.loss + 0.5 * float((self._decay * theta[:-1] ** 2).sum())
@@ -184,11 +180,7 @@ class Search:
     def _epoch(self, number: int, point: Point, length: float) -> Generator[Pause, None, Epoch]:
         validation: Measured | None = None
         if self._validation is not None:
-            for step in self._validation.at(point.theta, gradient=False):
-                if isinstance(step, Pause):
-                    yield step
-                else:
-                    validation = step
+            validation = yield from self._validation.at(point.theta, gradient=False)
         classes = self._setting.options.model == "softmax"
         return Epoch(
             number=number,

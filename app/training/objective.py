@@ -5,7 +5,7 @@ pixels, go through float32 products in tiles, as in the large regime of SGD; the
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from app.training import cost, tiled_kernels
 from app.training.compilation import aligned
-from app.training.epoch import Pause
+from app.training.epoch import PAUSE, Pause
 from app.training.losses import CODES, CROSS_ENTROPY
 from app.training.pieces import answers
 from app.training.problem import Parameters, Rows
@@ -31,7 +31,6 @@ TILED_ENTRIES = 4_000_000
 """Features of a block whose sums are float32, before they are added in float64: long enough to wake threads for."""
 PAUSE_ENTRIES = 12_800_000
 """Features between two pauses."""
-PAUSE = Pause()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +80,8 @@ class Objective:
         self._sums = [aligned(1, 4).view(np.float64) for _ in range(self._team.size)]
         self._sequence = np.arange(self._block, dtype=np.int32)
 
-    def at(self, theta: Matrix, gradient: bool = True) -> Iterator[Measured | Pause]:
-        """Loss, hits and gradient at theta: pauses, then what was measured."""
+    def at(self, theta: Matrix, gradient: bool = True) -> Generator[Pause, None, Measured]:
+        """Loss, hits and gradient at theta."""
         sums, slopes = np.zeros(2), np.zeros(theta.shape)
         add = self._add_precise if self.precise else self._add
         pause = PAUSE_ENTRIES // (self._block * self._rows.features)
@@ -92,7 +91,7 @@ class Objective:
             if not (start // self._block + 1) % max(1, pause):
                 yield PAUSE
         loss, accuracy = sums / self._rows.count
-        yield Measured(float(loss), float(accuracy), slopes / self._rows.count)
+        return Measured(float(loss), float(accuracy), slopes / self._rows.count)
 
     def _add(self, theta: Matrix, chosen: slice, sums: Matrix, slopes: Matrix | None) -> None:
         rows, k, count = self._rows, theta.shape[1], chosen.stop - chosen.start
@@ -171,6 +170,6 @@ def unpacked(theta: Matrix) -> Parameters:
     return Parameters(theta[:-1].copy(), theta[-1].copy())
 
 
-def measured(setting: Setting, rows: Rows, theta: Matrix) -> Iterator[Measured | Pause]:
+def measured(setting: Setting, rows: Rows, theta: Matrix) -> Generator[Pause, None, Measured]:
     """Loss and hits of a split, without the gradient."""
     return Objective(setting, rows).at(theta, gradient=False)

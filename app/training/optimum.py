@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.training import exact
-from app.training.epoch import Epoch, Pause
+from app.training.epoch import PAUSE, Epoch, Pause
 from app.training.fit import fit
 from app.training.hyperparameters import Hyperparameters
 from app.training.learning_rate import CURVATURES
@@ -27,7 +27,6 @@ WIDEST = 1000
 MOST_ITERATIONS = 1000
 STILL = 1e-10
 """Relative gain of an iteration in float64 below which the optimum of large data is found."""
-PAUSE = Pause()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +50,10 @@ def objectives(problem: Problem, parameters: Parameters, options: Hyperparameter
     """Pauses, then what was found. `options` are those of one training, all defaults settled."""
     trained, _ = yield from _measured(problem, parameters, options)
     is_quadratic = options.loss in ("squared", "mse") and not options.l1
-    nearer = _solved if is_quadratic and problem.train.features <= WIDEST else _searched
-    best = yield from nearer(problem, parameters, options)
+    if is_quadratic and problem.train.features <= WIDEST:
+        best = yield from exact.least_squares(problem.train, options.l2 / CURVATURES[str(options.loss)])
+    else:
+        best = yield from _searched(problem, parameters, options)
     optimum, slope = yield from _measured(problem, best, options)
     yield Objectives(trained, min(trained, optimum), slope)
 
@@ -79,22 +80,10 @@ def _measured(
     problem: Problem, parameters: Parameters, options: Hyperparameters
 ) -> Generator[Pause, None, tuple[float, float]]:
     """The objective and the norm of its gradient, summed in float64."""
-    found: Measured | Pause = PAUSE
-    for found in Objective(plain(problem, options), problem.train, precise=True).at(packed(parameters)):
-        if isinstance(found, Pause):
-            yield found
-    assert isinstance(found, Measured)
+    found = yield from Objective(plain(problem, options), problem.train, precise=True).at(packed(parameters))
     weights = parameters.weights.astype(np.float64)
     penalty = options.l2 / 2 * float((weights**2).sum()) + options.l1 * float(np.abs(weights).sum())
     return found.loss + penalty, gradient_norm(found, parameters, options)
-
-
-def _solved(problem: Problem, parameters: Parameters, options: Hyperparameters) -> Generator[Pause, None, Parameters]:
-    found: Parameters | None = None
-    for found in exact.least_squares(problem.train, options.l2 / CURVATURES[str(options.loss)]):
-        if found is None:
-            yield PAUSE
-    return found or parameters
 
 
 def _searched(problem: Problem, parameters: Parameters, options: Hyperparameters) -> Generator[Pause, None, Parameters]:

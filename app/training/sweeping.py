@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from app.training import cost, learning_rate, schedules
 from app.training.engine import RUNNING, TRAIN, VALIDATION
-from app.training.epoch import Epoch, Pause
+from app.training.epoch import PAUSE, Epoch, Pause
 from app.training.errors import Diverged
 from app.training.pieces import pace
 from app.training.problem import Parameters
@@ -18,7 +18,6 @@ from app.training.state import State
 from app.training.team import threads
 from app.training.tiled import TiledEngine
 
-PAUSE = Pause()
 FIGURES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
 

@@ -7,8 +7,9 @@ import sys
 
 import numpy as np
 
+from app.training.epoch import uninterrupted
 from app.training.hyperparameters import Hyperparameters
-from app.training.objective import Measured, Objective
+from app.training.objective import Objective
 from app.training.problem import Problem, Rows
 from app.training.setting import Setting
 from app.training.tiled import TiledEngine
@@ -35,9 +36,7 @@ def search(rows: int, features: int, kind: type) -> None:
     setting = Setting.of(Problem(part, None, 1), Hyperparameters(model="linear", solver="lbfgs"))
     objective = Objective(setting, part, precise=False)
     objective._block = 64
-    measured = list(objective.at(np.zeros((features + 1, 1))))[-1]
-    assert isinstance(measured, Measured)
-    assert measured.loss == 0.5
+    assert uninterrupted(objective.at(np.zeros((features + 1, 1)))).loss == 0.5
 
 
 def train_and_measure(rows: int, features: int, kind: type, classes: int) -> None:

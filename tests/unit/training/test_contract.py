@@ -9,9 +9,9 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from app.training.applicability import LOSSES, SOLVER_LOSSES
-from app.training.epoch import Epoch
+from app.training.epoch import Epoch, uninterrupted
 from app.training.hyperparameters import Hyperparameters
-from app.training.objective import Measured, Objective, packed, unpacked
+from app.training.objective import Objective, packed, unpacked
 from app.training.problem import Problem, Rows
 from app.training.setting import Setting
 from tests.unit.training.reference import blobs, epochs, several_targets, slopes
@@ -98,8 +98,7 @@ def test_the_gradient_is_that_of_finite_differences(model: str, loss: str) -> No
     problem = problem_of(model)
     setting = Setting.of(problem, Hyperparameters(model=model, loss=loss, learning_rate=1.0))
     theta = np.random.default_rng(0).normal(0, 0.3, (problem.train.features + 1, 3))
-    *_, found = Objective(setting, problem.train).at(theta)
-    assert isinstance(found, Measured)
+    found = uninterrupted(Objective(setting, problem.train).at(theta))
     np.testing.assert_array_equal(packed(unpacked(theta)), theta)
     for place in [(0, 0), (2, 1), (problem.train.features, 2)]:
         nudge = np.zeros(theta.shape)

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.training.epoch import uninterrupted
 from app.training.hyperparameters import Hyperparameters
-from app.training.objective import Measured, Objective, packed
+from app.training.objective import Objective, packed
 from app.training.problem import Problem, Rows
 from app.training.setting import Setting
 from tests.unit.training.reference import epochs
@@ -34,8 +35,7 @@ def objective(problem: Problem, l2: float, **options: object) -> float:
     """The penalised objective where a training ends."""
     parameters = epochs(problem, Hyperparameters(model="softmax", l2=l2, **TABLE, **options))[-1].parameters
     plain = Setting.of(problem, Hyperparameters(model="softmax", learning_rate=1.0))
-    *_, found = Objective(plain, problem.train).at(packed(parameters), gradient=False)
-    assert isinstance(found, Measured)
+    found = uninterrupted(Objective(plain, problem.train).at(packed(parameters), gradient=False))
     return found.loss + l2 / 2 * float((parameters.weights.astype(np.float64) ** 2).sum())
 
 

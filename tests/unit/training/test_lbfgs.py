@@ -8,10 +8,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from app.training import cost, objective
-from app.training.epoch import Epoch
+from app.training.epoch import Epoch, uninterrupted
 from app.training.fit import fit
 from app.training.hyperparameters import Hyperparameters
-from app.training.objective import Measured, Objective
+from app.training.objective import Objective
 from app.training.optimum import Objectives, objectives
 from app.training.problem import Problem, Rows
 from app.training.setting import Setting
@@ -138,8 +138,7 @@ def test_the_gradient_is_that_of_the_straightforward_formula(
     monkeypatch.setattr(objective, "BLOCK_ENTRIES", 100)
     given = Hyperparameters(model="softmax" if loss == "cross_entropy" else "linear", loss=loss)
     theta = np.random.default_rng(0).normal(0, 0.3, (problem.train.features + 1, 3))
-    *_, found = Objective(Setting.of(problem, given), problem.train).at(theta)
-    assert isinstance(found, Measured)
+    found = uninterrupted(Objective(Setting.of(problem, given), problem.train).at(theta))
     X = problem.train.X.astype(np.float64) * problem.train.scale
     values, slope = slopes(loss, X @ theta[:-1] + theta[-1], problem.train.y)
     assert found.loss == pytest.approx(values.mean(), rel=1e-5)
@@ -157,10 +156,8 @@ def test_sums_in_float32_are_those_in_float64_however_many_threads_there_are(
     problem = several_targets(rows=301) if kind == "linear" else blobs(rows=301, pixels=kind == "pixels")
     setting = Setting.of(problem, Hyperparameters(model="linear" if kind == "linear" else "softmax", solver="lbfgs"))
     theta = np.random.default_rng(0).normal(0, 0.5, (problem.train.features + 1, problem.outputs))
-    *_, quick = Objective(setting, problem.train, precise=False).at(theta)
-    *_, precise = Objective(setting, problem.train, precise=True).at(theta)
-    assert isinstance(quick, Measured)
-    assert isinstance(precise, Measured)
+    quick = uninterrupted(Objective(setting, problem.train, precise=False).at(theta))
+    precise = uninterrupted(Objective(setting, problem.train, precise=True).at(theta))
     assert quick.loss == pytest.approx(precise.loss, rel=1e-6)
     assert quick.accuracy == precise.accuracy
     np.testing.assert_allclose(quick.gradient, precise.gradient, rtol=1e-5, atol=1e-6)
