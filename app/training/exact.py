@@ -83,7 +83,7 @@ def _is_time_to_pause(chosen: slice) -> bool:
 
 
 class NormalEquations:
-    """(C + μI) w = r, factored once. `dependent` tells whether columns depend on each other."""
+    """(C + μI) w = r, factored once."""
 
     def __init__(self, covariance: Matrix, ridge: float) -> None:
         system = covariance + ridge * np.eye(len(covariance))
@@ -91,7 +91,6 @@ class NormalEquations:
         self._scale = np.where(diagonal > 0, 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), 0.0)
         self._system = system * self._scale[:, None] * self._scale
         self._factor = _cholesky(self._system)
-        self.dependent = self._factor is None
         if self._factor is None:
             values, vectors = np.linalg.eigh(self._system)
             kept = values > DEPENDENT * max(float(values[-1]), 1e-300)
