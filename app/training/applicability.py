@@ -23,7 +23,7 @@ OPTIONS = MappingProxyType(
         "exact": frozenset[str](),
     }
 )
-"""The options that some solver lacks, by the solver that has them: a further solver is one entry here."""
+"""The options that some solver lacks, by the solver that has them."""
 
 SOLVER_LOSSES = MappingProxyType(
     {

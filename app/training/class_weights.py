@@ -15,6 +15,8 @@ def resolve(given: Mapping[str, float] | Literal["balanced"] | None, problem: Pr
 
     balanced: n / (k · n_c), so that every class counts the same; a class without a row gets 1. By name: classes
     that are not named have 1.
+
+    Raises:  UnsuitableOption if a class is named that the problem does not have
     """
     if given is None:
         return None

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from app.training.hyperparameters import Hyperparameters
 
 MEETING_NANOSECONDS = 10_000
-"""Work that a meeting of threads has to be worth, which takes each of them about 400 where all have a core."""
+"""Work that a meeting of threads has to be worth."""
+SHARING_NANOSECONDS = 2_000
+"""What sharing adds to a step: two meetings, of about 400 each where all have a core, and an allowance for members that
+come late and for the gradients and parameters that they hand each other."""
 PAUSE_NANOSECONDS = 1e8
 CUDA_STEP_NANOSECONDS = 40_000
 """The kernels of one step replayed from a graph. An assumption until `python -m benchmarks cuda` has measured it."""
@@ -54,8 +57,8 @@ def members(shape: Shape, threads: int) -> int:
 def small(shape: Shape, threads: int = 1) -> bool:
     """Whether the small regime, which is one thread's, is the faster one."""
     team = members(shape, threads)
-    meetings = 0 if team == 1 else MEETING_NANOSECONDS / 5
-    return compiled_step(shape) <= tiled_step(shape) / team + meetings
+    sharing = 0 if team == 1 else SHARING_NANOSECONDS
+    return compiled_step(shape) <= tiled_step(shape) / team + sharing
 
 
 def steps_between_pauses(shape: Shape) -> int:

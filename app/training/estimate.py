@@ -7,7 +7,7 @@
     sgd        a step of `cost`, and 5 for each row's place in the permutation; 90 000 an epoch of each candidate
     sweep      a tiled step of `cost` for all candidates' outputs together, and 20 for each candidate if classes
     whitening  44 + 9d + 0.09·d²                                    once, where `preconditioning` has it
-    learning_rate "auto"    9 + 9d once, and 4 for each of at most 2 million entries
+    learning_rate "auto"    9 + 9d once, and 40 for each of at most 2 million entries: ten iterations of 4
     measuring  a row that is not trained on: 10 + 0.1·d + 0.023·dk + 2.5k
 
 How often L-BFGS iterates depends on the data: over thirty tables and Fashion-MNIST the medians are those of
@@ -120,7 +120,7 @@ def _measuring(work: Work, candidates: int = 1) -> float:
 
 
 def _rate(work: Work) -> float:
-    return work.rows * (9 + 9 * work.shape.features) + 4 * min(work.entries, SAMPLED_ENTRIES) * 10
+    return work.rows * (9 + 9 * work.shape.features) + 40 * min(work.entries, SAMPLED_ENTRIES)
 
 
 def _is_whitened(options: Hyperparameters, work: Work) -> bool:

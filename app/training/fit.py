@@ -42,7 +42,9 @@ def fit(
     own size. The same seed on the same device with as many threads gives the same bits, also where a training
     goes on from the state that an earlier epoch left (`resume`).
 
-    Raises:  Diverged in the epoch in which the loss or a weight becomes infinite or NaN
+    Raises:  UnsuitableOption before the first step, where an option does not fit the data
+             DeviceFull, DeviceFailed where the device does not hold the training, or fails
+             Diverged in the epoch in which the loss or a weight becomes infinite or NaN
     """
     setting = Setting.of(problem, hyperparameters, resume)
     rule = setting.options.early_stopping
@@ -65,7 +67,10 @@ def _solve(setting: Setting, device: str, resume: State | None) -> Iterator[Epoc
 
 
 def run(setting: Setting, engine: Engine, done: int = 0) -> Iterator[Epoch | Pause]:
-    """Minibatch SGD on an engine that is ready, after `done` epochs."""
+    """Minibatch SGD on an engine that is ready, after `done` epochs.
+
+    Raises:  DeviceFull, DeviceFailed, Diverged as in `fit`
+    """
     problem, options, rate = setting.problem, setting.options, setting.rate
     assert options.lr_schedule is not None, "it is settled"
     steps, epochs = -(-problem.train.count // setting.batch_size), options.epochs or 0
