@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from app.models.inference import Inference
+from app.models.coefficient_errors import CoefficientErrors
 from app.models.predictor import Loaded
 from app.models.truth import compared
 from app.training.distributions import quantile, two_sided_p
@@ -17,8 +17,8 @@ def coefficients(loaded: Loaded, truth: dict[str, Any] | None) -> dict[str, Any]
     outputs = loaded.row.classes or loaded.row.target
     features = loaded.encoding.names
     weights, bias = loaded.weights.weights, loaded.weights.bias
-    statistics = loaded.inference
-    tested = _tests(statistics, np.vstack([weights, bias]))
+    found = loaded.coefficient_errors
+    tested = _tests(found, np.vstack([weights, bias]))
     return {
         "coefficients": [
             {"feature": feature, "output": output, "weight": float(weights[row, column]), **tested(row, column)}
@@ -29,16 +29,16 @@ def coefficients(loaded: Loaded, truth: dict[str, Any] | None) -> dict[str, Any]
             {"output": output, "weight": float(bias[column]), **tested(len(features), column)}
             for column, output in enumerate(outputs)
         ],
-        "inference": _about(statistics),
+        "inference": _about(found),
         "vs_truth": compared(loaded, truth),
     }
 
 
-def _tests(statistics: Inference, values: Any) -> Any:
+def _tests(found: CoefficientErrors, values: Any) -> Any:
     """Standard error, statistic, p-value and interval of the coefficient in a row and column of `values`."""
-    if statistics.errors is None:
+    if found.errors is None:
         return lambda row, column: {}
-    errors, degrees = statistics.errors, statistics.degrees
+    errors, degrees = found.errors, found.degrees
     width = quantile(CONFIDENCE, degrees)
 
     def tested(row: int, column: int) -> dict[str, float]:
@@ -53,12 +53,12 @@ def _tests(statistics: Inference, values: Any) -> Any:
     return tested
 
 
-def _about(statistics: Inference) -> dict[str, Any]:
-    available = statistics.errors is not None
+def _about(found: CoefficientErrors) -> dict[str, Any]:
+    available = found.errors is not None
     return {
         "available": available,
-        "reason": statistics.reason,
-        "distribution": ("normal" if statistics.degrees is None else "t") if available else None,
-        "degrees_of_freedom": statistics.degrees,
-        "reference": statistics.reference,
+        "reason": found.reason,
+        "distribution": ("normal" if found.degrees is None else "t") if available else None,
+        "degrees_of_freedom": found.degrees,
+        "reference": found.reference,
     }

@@ -73,7 +73,7 @@ def uncertainty(loaded: Loaded) -> Uncertainty:
         raise Unsupported((), "Intervals are told of linear models; ask a softmax model for its probabilities.")
     found = loaded.training.uncertainty
     if found is None:
-        reason = loaded.inference.reason or "it was saved without one"
+        reason = loaded.coefficient_errors.reason or "it was saved without one"
         raise Unsupported((), f"The model has no covariance, of which intervals are made: {reason}.")
     return found
 

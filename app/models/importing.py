@@ -19,9 +19,9 @@ from safetensors.numpy import load
 from app.datasets.encoding import Encoding
 from app.errors import Fault, InvalidModel
 from app.identifiers import new_id
+from app.models.coefficient_errors import ERRORS, UNTESTED, CoefficientErrors
 from app.models.exports.description import FORMAT
 from app.models.features import describe
-from app.models.inference import ERRORS, UNTESTED, Inference
 from app.models.model_file import MOST_COLUMNS, Description
 from app.models.registry import Registry, key
 from app.models.statistics import Statistics, shapes
@@ -42,7 +42,7 @@ class Imported:
     encoding: Encoding
     weights: Weights
     statistics: Statistics | None
-    inference: Inference
+    coefficient_errors: CoefficientErrors
 
 
 def read(content: bytes) -> Imported:
@@ -60,7 +60,7 @@ def read(content: bytes) -> Imported:
     checked = _checked(tensors, width, encoding.target.outputs)
     _check_standardisation(encoding, width)
     weights = Weights(checked["weights"], checked["bias"])
-    return Imported(description, encoding, weights, Statistics.of(checked), _inference(description, checked))
+    return Imported(description, encoding, weights, Statistics.of(checked), _errors(description, checked))
 
 
 def _message(error: ErrorDetails) -> str:
@@ -75,7 +75,7 @@ def add(content: bytes, name: str | None, registry: Registry, storage: Storage, 
     model_id = new_id()
     with storage.stage() as stage:
         found.weights.save(stage.path, found.encoding, found.statistics)
-        found.inference.save(stage.path)
+        found.coefficient_errors.save(stage.path)
         stage.publish(key(model_id))
         return registry.create(
             model_id, name, kind=about.kind, job_id=None, dataset_id=None, features=describe(found.encoding),
@@ -84,7 +84,7 @@ def add(content: bytes, name: str | None, registry: Registry, storage: Storage, 
         )  # fmt: skip
 
 
-def _inference(description: Description, tensors: Mapping[str, Matrix]) -> Inference:
+def _errors(description: Description, tensors: Mapping[str, Matrix]) -> CoefficientErrors:
     """Errors without what they rest on say nothing, and a file of an earlier version has neither."""
     about = description.inference
     if about is None:
@@ -92,7 +92,7 @@ def _inference(description: Description, tensors: Mapping[str, Matrix]) -> Infer
     errors = tensors.get(ERRORS)
     if errors is None and about.reason is None:
         return UNTESTED
-    return Inference(errors, about.degrees, about.reference, about.reason if errors is None else None)
+    return CoefficientErrors(errors, about.degrees, about.reference, about.reason if errors is None else None)
 
 
 def _from_json(content: bytes) -> tuple[Any, dict[str, Matrix]]:

@@ -92,7 +92,7 @@ class Encoding(_Strict):
         return sum(feature.columns for feature in self.features)
 
 
-class Inference(_Strict):
+class ErrorsBasis(_Strict):
     """What the errors of the coefficients rest on, or why there are none."""
 
     degrees: Annotated[int, Field(ge=1)] | None = None
@@ -111,7 +111,7 @@ class Description(BaseModel):
     metrics: dict[str, Any] = Field(default_factory=dict)
     partial: bool = False
     encoding: Encoding
-    inference: Inference | None = None
+    inference: ErrorsBasis | None = None
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

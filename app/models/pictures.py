@@ -93,7 +93,7 @@ def _grid(loaded: Loaded, shape: tuple[int, ...], figure: "Figure") -> None:
         axes.set_axis_off()
         if position < len(names):
             axes.imshow(images[position], cmap="RdBu_r", vmin=-reach, vmax=reach)
-            told = "\n(reference: 0)" if names[position] == loaded.inference.reference else ""
+            told = "\n(reference: 0)" if names[position] == loaded.coefficient_errors.reference else ""
             axes.set_title(_short(names[position]) + told, fontsize=9)
     bar = figure.colorbar(grid[0, 0].images[0], ax=grid, shrink=0.8, extend="both")
     bar.set_label("weight for each unit of a pixel", fontsize=8)
@@ -118,7 +118,7 @@ def _bars(loaded: Loaded, found: list[dict[str, Any]], figure: "Figure") -> None
         told = any(row.get("ci_low") is not None for row in own)
         label = f"effect of {step}" + (", with 95 % interval" if told else "")
         axes.set_xlabel(label, fontsize=7)
-        if output == loaded.inference.reference:
+        if output == loaded.coefficient_errors.reference:
             axes.text(
                 0.5,
                 0.5,

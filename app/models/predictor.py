@@ -19,7 +19,7 @@ from app.datasets.encoding import Encoding
 from app.datasets.feature_encoding import ArrayFeature, NumericFeature
 from app.errors import Unsupported
 from app.models import weights as stored
-from app.models.inference import UNTESTED, Inference
+from app.models.coefficient_errors import UNTESTED, CoefficientErrors
 from app.models.registry import Registry
 from app.models.revision import Revision
 from app.models.statistics import Statistics
@@ -42,13 +42,13 @@ class Loaded:
     weights: Weights
     encoding: Encoding
     statistics: Statistics | None = None
-    inference: Inference = UNTESTED
+    coefficient_errors: CoefficientErrors = UNTESTED
 
     @property
     def bytes(self) -> int:
         """What it occupies."""
         own = self.weights.weights.nbytes + self.weights.bias.nbytes + _NAME_BYTES * len(self.weights.weights)
-        own += self.inference.errors.nbytes if self.inference.errors is not None else 0
+        own += sum(tensor.nbytes for tensor in self.coefficient_errors.tensors().values())
         return own + (self.statistics.bytes if self.statistics is not None else 0)
 
     @cached_property
@@ -167,7 +167,7 @@ class Predictor:
                 if (found := self._find(row.id)) is not None:
                     return found
             with self._registry.files(row.id) as folder:
-                loaded = Loaded(row, *stored.load(folder), Inference.load(folder))
+                loaded = Loaded(row, *stored.load(folder), CoefficientErrors.load(folder))
             self._keep(loaded)
         return loaded
 

@@ -5,7 +5,7 @@ All of it is in raw design columns, the units that the weights act on. It lies i
     mean, minimum, maximum     (d,)        of each design column; contributions and drift are measured against them
     inverse_gram               (p, p)      (X̃ᵀX̃)⁺ of the columns and a last one of ones: p = d + 1
     residual_variance          (k,)        Σ (y − ŷ)² / degrees_of_freedom, of the model as trained
-    standard_errors            (p, k)      of each coefficient; not a number where the data cannot tell it
+    standard_errors            (p, k)      of those of least squares; not a number where the data cannot tell it
     rows                       (1,)        of X̃
     degrees_of_freedom         (1,)        rows − rank of X̃
     distance                   (1,)        how far the weights are from least squares, in standard errors

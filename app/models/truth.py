@@ -49,7 +49,7 @@ def _softmax(loaded: Loaded, truth: Truth) -> dict[str, Any] | None:
     if taken is None or not truth["noise_std"] or not set(names) <= set(known):
         return None
     true = posterior(centres[[known[name] for name in names]][:, taken], truth["noise_std"])
-    reference = loaded.inference.reference or names[0]
+    reference = loaded.coefficient_errors.reference or names[0]
     weights, bias = (_less(each, names.index(reference)) for each in true)
     learnt, learnt_bias = (
         _less(each, names.index(reference)) for each in (loaded.weights.weights, loaded.weights.bias)

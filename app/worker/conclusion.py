@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from app.models.inference import Inference
+from app.models.coefficient_errors import CoefficientErrors
 from app.training.hyperparameters import Hyperparameters
-from app.training.inference import Inference as Found
+from app.training.inference import Inference
 from app.training.optimality import optimality
 from app.training.optimum import Objectives
 from app.training.problem import Parameters
@@ -12,11 +12,11 @@ from app.worker.preparation import Prepared
 from app.worker.progress import Progress
 
 
-def inference(found: Found, prepared: Prepared) -> Inference:
+def coefficient_errors(found: Inference, prepared: Prepared) -> CoefficientErrors:
     """What the model keeps of how sure its coefficients are."""
     classes = prepared.encoding.target.classes
     reference = classes[0] if classes and found.errors is not None else None
-    return Inference(found.errors, found.degrees, reference, found.reason)
+    return CoefficientErrors(found.errors, found.degrees, reference, found.reason)
 
 
 def nearness(

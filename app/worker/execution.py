@@ -38,7 +38,7 @@ from app.training.problem import Problem
 from app.training.state import State
 from app.worker.attendant import Attendant
 from app.worker.checkpoint import Checkpoint, identity
-from app.worker.conclusion import inference, nearness
+from app.worker.conclusion import coefficient_errors, nearness
 from app.worker.evaluation import evaluate
 from app.worker.failure import told
 from app.worker.outcome import Outcome, divergence, finite_or_diverged, out_of_time
@@ -203,7 +203,7 @@ class Execution:
         def keep() -> None:
             with self._storage.stage(is_due=True) as stage:
                 _save(weights, stage.path, encoding, remembered)
-                inference(found, prepared).save(stage.path)
+                coefficient_errors(found, prepared).save(stage.path)
                 stage.publish(key(model_id))
                 self._finish(outcome, model, model_id=model_id, receipt=record, optimality=near)
 

@@ -24,11 +24,11 @@ def description(loaded: Loaded) -> dict[str, Any]:
         "partial": row.partial,
         "encoding": loaded.encoding.to_json(),
         "columns": loaded.encoding.names,
-        "inference": loaded.inference.about,
+        "inference": loaded.coefficient_errors.about,
     }
 
 
 def statistics(loaded: Loaded) -> dict[str, Matrix]:
     """The tensors beside weights and bias: what the model remembers of its training, and its coefficients' errors."""
     remembered = loaded.statistics.tensors() if loaded.statistics is not None else {}
-    return remembered | loaded.inference.tensors()
+    return remembered | loaded.coefficient_errors.tensors()

@@ -13,7 +13,7 @@ from app.datasets.encoding import Encoding
 from app.datasets.feature_encoding import CategoricalFeature, Feature, NumericFeature
 from app.datasets.target_encoding import TargetEncoding
 from app.identifiers import new_id
-from app.models.inference import Inference
+from app.models.coefficient_errors import CoefficientErrors
 from app.models.predictor import Predictor
 from app.models.registry import Registry, key
 from app.models.revision import Revision
@@ -59,7 +59,7 @@ def add(database: Database, storage: Storage, registry: Registry) -> Add:
         target: Sequence[str] = ("y",),
         classes: Sequence[str] | None = None,
         statistics: Statistics | None = None,
-        inference: Inference | None = None,
+        coefficient_errors: CoefficientErrors | None = None,
         **fields: Any,
     ) -> ModelRow:
         encoding = Encoding(tuple(features), TargetEncoding(tuple(target), tuple(classes) if classes else None))
@@ -67,8 +67,8 @@ def add(database: Database, storage: Storage, registry: Registry) -> Add:
         model_id = new_id()
         with storage.stage() as stage:
             Weights(np.array(weights, np.float64), np.array(bias, np.float64)).save(stage.path, encoding, statistics)
-            if inference is not None:
-                inference.save(stage.path)
+            if coefficient_errors is not None:
+                coefficient_errors.save(stage.path)
             stage.publish(key(model_id))
             with database.write() as session:
                 row = registry.add(

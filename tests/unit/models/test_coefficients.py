@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from app.datasets.synthetic import SyntheticLinear, SyntheticSoftmax, posterior
+from app.models.coefficient_errors import CoefficientErrors
 from app.models.coefficients import coefficients
-from app.models.inference import Inference
 from app.models.predictor import Predictor
 from app.schemas.coefficients import Coefficients
 from tests.unit.models.conftest import TOWN, X1, X2, Add
@@ -50,14 +50,14 @@ def test_a_linear_model_has_a_weight_for_each_feature_and_one_bias(read: Any):
 
 
 def test_a_coefficient_without_any_error_has_an_interval_of_no_width_and_no_test(read: Any):
-    found = read(inference=Inference(np.zeros((3, 1)), degrees=2))
+    found = read(coefficient_errors=CoefficientErrors(np.zeros((3, 1)), degrees=2))
 
     x1 = found["coefficients"][0]
     assert x1 == {"feature": "x1", "output": "y", "weight": 2.0, "standard_error": 0.0, "ci_low": 2.0, "ci_high": 2.0}
 
 
 def test_where_errors_were_kept_each_coefficient_is_tested_by_its_own(read: Any):
-    found = read(inference=Inference(np.array([[0.5], [np.nan], [2.1]]), degrees=10))
+    found = read(coefficient_errors=CoefficientErrors(np.array([[0.5], [np.nan], [2.1]]), degrees=10))
 
     (x1, x2), bias = found["coefficients"], found["bias"][0]
     assert (x1["standard_error"], x1["statistic"]) == (0.5, 4.0)
@@ -171,7 +171,7 @@ def test_classes_are_held_to_the_truth_by_their_differences_to_a_reference(read:
 
 
 def test_the_reference_is_that_of_the_statistics(read: Any):
-    found = read(CLOUDS, **LEARNT, inference=Inference(np.ones((3, 3)), reference="2"))
+    found = read(CLOUDS, **LEARNT, coefficient_errors=CoefficientErrors(np.ones((3, 3)), reference="2"))
 
     assert found["vs_truth"]["reference"] == "2"
     assert found["vs_truth"]["per_class"]["1"]["weights"] == [-4.0, -12.0]

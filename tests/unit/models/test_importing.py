@@ -9,9 +9,9 @@ import pytest
 
 from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature, Feature, NumericFeature
 from app.errors import InvalidModel
+from app.models.coefficient_errors import UNTESTED, CoefficientErrors
 from app.models.exports import json, safetensors
 from app.models.importing import read
-from app.models.inference import UNTESTED, Inference
 from app.models.predictor import Loaded, Predictor
 from app.models.statistics import Statistics, Uncertainty
 from tests.unit.models.conftest import TOWN, X1, Add
@@ -50,7 +50,11 @@ def test_what_a_model_knows_of_its_training_and_its_errors_survives(
 ):
     errors = np.array([[0.5], [np.nan], [0.25]])
     told = Uncertainty(np.eye(3), np.array([2.0]), errors, np.array([10.0]), np.array([7.0]), np.array([0.0]))
-    add("any", statistics=Statistics(*np.arange(6.0).reshape(3, 2), told), inference=Inference(errors, 7))
+    add(
+        "any",
+        statistics=Statistics(*np.arange(6.0).reshape(3, 2), told),
+        coefficient_errors=CoefficientErrors(errors, 7),
+    )
     loaded = predictor.load("any")
 
     found = read(write(loaded))
@@ -59,18 +63,22 @@ def test_what_a_model_knows_of_its_training_and_its_errors_survives(
     assert loaded.statistics is not None
     for name, tensor in loaded.statistics.tensors().items():
         np.testing.assert_array_equal(found.statistics.tensors()[name], tensor)
-    np.testing.assert_array_equal(found.inference.errors, errors)
-    assert found.inference.about == loaded.inference.about == {"degrees": 7, "reference": None, "reason": None}
+    np.testing.assert_array_equal(found.coefficient_errors.errors, errors)
+    assert (
+        found.coefficient_errors.about
+        == loaded.coefficient_errors.about
+        == {"degrees": 7, "reference": None, "reason": None}
+    )
 
 
 @pytest.mark.parametrize("write", WRITERS, ids=["json", "safetensors"])
-@pytest.mark.parametrize("inference", [Inference(None, reason="the solver took steps"), UNTESTED])
+@pytest.mark.parametrize("coefficient_errors", [CoefficientErrors(None, reason="the solver took steps"), UNTESTED])
 def test_why_a_model_has_no_errors_survives_too(
-    add: Add, predictor: Predictor, write: Callable[[Loaded], bytes], inference: Inference
+    add: Add, predictor: Predictor, write: Callable[[Loaded], bytes], coefficient_errors: CoefficientErrors
 ):
-    add("any", inference=inference)
+    add("any", coefficient_errors=coefficient_errors)
 
-    assert read(write(predictor.load("any"))).inference == inference
+    assert read(write(predictor.load("any"))).coefficient_errors == coefficient_errors
 
 
 def test_a_file_of_before_errors_were_exported_is_still_read(add: Add, predictor: Predictor):
@@ -78,7 +86,7 @@ def test_a_file_of_before_errors_were_exported_is_still_read(add: Add, predictor
     document = orjson.loads(json.write(predictor.load("any")))
     del document["inference"]
 
-    assert read(orjson.dumps(document)).inference == UNTESTED
+    assert read(orjson.dumps(document)).coefficient_errors == UNTESTED
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from app.datasets.feature_encoding import ArrayFeature, Feature, NumericFeature
 from app.drawing import MEDIA_TYPES, SVG
 from app.models import pictures
-from app.models.inference import Inference
+from app.models.coefficient_errors import CoefficientErrors
 from app.models.predictor import Predictor
 from tests.unit.models.conftest import X1, X2, Add
 
@@ -63,7 +63,7 @@ def test_the_empty_panel_of_the_reference_class_says_what_it_is(
     add: Add, predictor: Predictor, features: list[Feature], reference: str | None
 ):
     weights = {"weights": [[0.0, 1.0], [0.0, 2.0]], "bias": [0.0, 1.0], "classes": ["a", "b"], "features": features}
-    model = add(**weights, inference=Inference(np.ones((3, 2)), reference=reference))
+    model = add(**weights, coefficient_errors=CoefficientErrors(np.ones((3, 2)), reference=reference))
 
     picture = pictures.weights(predictor.load(model.id), SVG).decode()
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.datasets.feature_encoding import ArrayFeature, Feature, NumericFeature
 from app.errors import DamagedFiles, ModelNotFound
-from app.models.inference import STATISTICS_FILE, Inference
+from app.models.coefficient_errors import ERRORS_FILE, CoefficientErrors
 from app.models.prediction import softmax, top
 from app.models.predictor import Predictor
 from app.models.registry import Registry, key
@@ -77,16 +77,16 @@ def test_a_model_that_is_deleted_while_it_is_loaded_is_not_found(
         predictor.load("line")
 
 
-@pytest.mark.parametrize("part", ["folder", WEIGHTS_FILE, ENCODING_FILE, STATISTICS_FILE])
+@pytest.mark.parametrize("part", ["folder", WEIGHTS_FILE, ENCODING_FILE, ERRORS_FILE])
 @pytest.mark.parametrize("damage", ["gone", "cut off", "garbled"])
 def test_a_model_that_is_there_but_not_its_files_says_what_to_do(
     add: Add, predictor: Predictor, storage: Storage, part: str, damage: str
 ):
-    row = add("line", inference=Inference(np.zeros((3, 1)), 7))
+    row = add("line", coefficient_errors=CoefficientErrors(np.zeros((3, 1)), 7))
     folder = storage.path(key(row.id))
     if part == "folder":
         shutil.rmtree(folder)
-    elif damage == "gone" and part != STATISTICS_FILE:  # which models of before have not
+    elif damage == "gone" and part != ERRORS_FILE:  # which models of before have not
         (folder / part).unlink()
     elif damage == "cut off":
         os.truncate(folder / part, (folder / part).stat().st_size // 2)
@@ -226,7 +226,7 @@ def test_the_most_probable_classes_come_first_and_equal_ones_in_their_order():
 def test_what_a_loaded_model_occupies_is_its_numbers_and_the_names_of_its_columns(add: Add, predictor: Predictor):
     wide = {"weights": [[1.0, 2.0, 3.0]], "bias": [0.0, 0.0, 0.0], "features": [X1], "classes": ["a", "b", "c"]}
     add("bare", **wide)
-    add("told", **wide, statistics=Statistics(*np.zeros((3, 1))), inference=Inference(np.ones((2, 3))))
+    add("told", **wide, statistics=Statistics(*np.zeros((3, 1))), coefficient_errors=CoefficientErrors(np.ones((2, 3))))
 
     assert predictor.load("bare").bytes == 6 * 8 + 120
     assert predictor.load("told").bytes == 6 * 8 + 120 + 3 * 8 + 6 * 8

@@ -1,4 +1,4 @@
-"""Inference statistics on disk: one safetensors file beside the weights, or the reason why there are none."""
+"""Coefficient errors on disk: one safetensors file beside the weights, with the reason where there are none."""
 
 import json
 from dataclasses import dataclass
@@ -11,11 +11,12 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 ERRORS = "coefficient_errors"
-STATISTICS_FILE = "statistics.safetensors"
+ERRORS_FILE = "statistics.safetensors"
+"""Of the coefficients; the statistics of the training rows lie with the weights."""
 
 
 @dataclass(frozen=True)
-class Inference:
+class CoefficientErrors:
     """Standard errors of the weights and the bias, in raw units; NaN where a coefficient is not determined.
 
     degrees    of freedom of Student's t, None for the normal distribution
@@ -41,12 +42,12 @@ class Inference:
     def save(self, folder: Path) -> None:
         """Write the file into a folder that is being staged."""
         tensors = {} if self.errors is None else {"errors": np.ascontiguousarray(self.errors)}
-        save_file(tensors, folder / STATISTICS_FILE, metadata={"about": json.dumps(self.about)})
+        save_file(tensors, folder / ERRORS_FILE, metadata={"about": json.dumps(self.about)})
 
     @classmethod
-    def load(cls, folder: Path) -> "Inference":
-        """Read a model's statistics; a model without the file has none."""
-        path = folder / STATISTICS_FILE
+    def load(cls, folder: Path) -> "CoefficientErrors":
+        """Read a model's errors; a model without the file has none."""
+        path = folder / ERRORS_FILE
         if not path.is_file():
             return UNTESTED
         with safe_open(path, framework="numpy") as file:
@@ -55,5 +56,5 @@ class Inference:
         return cls(errors, **about)
 
 
-UNTESTED = Inference(None, reason="no statistics were kept with this model")
+UNTESTED = CoefficientErrors(None, reason="no statistics were kept with this model")
 """Of a model that was imported from a file without any."""
