@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from app.datasets.kinds import FALSE, TRUE, WAY_OUT, Kind, as_numbers, stored_type
+from app.datasets.literal import literal
 from app.errors import Fault, InvalidData
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -77,7 +78,9 @@ def _finite(column: pa.Array, place: Place) -> pa.Array:
     missing = np.isnan(values)
     if not (within | missing).all():
         row = int((~(within | missing)).argmax())
-        raise place.fault(row, f"{values[row]:g} is too large; a number is at most {_LARGEST:.2g}")
+        # What is beyond a double has become infinite, and what the file says is no longer known.
+        what = f"{values[row]:g} is" if np.isfinite(values[row]) else "the number is infinite, or"
+        raise place.fault(row, f"{what} too large; a number is at most {_LARGEST:.2g}")
     return pa.array(values, from_pandas=True)
 
 
@@ -121,7 +124,7 @@ def _as_boolean(column: pa.Array, place: Place) -> pa.Array:
 def _misfit(value: Any, wanted: str, cure: str = "") -> str:
     if isinstance(value, datetime):
         return f"{value} is a date, not {wanted}; declare it categorical or ignore, or write it as {wanted}"
-    return f"{value!r} is not {wanted}{cure}"
+    return f"{literal(value)} is not {wanted}{cure}"
 
 
 _DECLARED: Mapping[Kind | None, Callable[[pa.Array, Place], pa.Array]] = {

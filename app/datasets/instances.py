@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from app.datasets.encoding import Encoding
 from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature, Feature, Matrix, NumericFeature
+from app.datasets.literal import literal
 from app.errors import Fault, InvalidInstances
 
 _MOST_FAULTS = 10
@@ -126,11 +127,11 @@ def _number(value: Any, row: int, feature: NumericFeature, faults: _Faults) -> f
     if isinstance(value, bool) and feature.boolean:
         return float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        faults.note(row, feature.name, f"{_shown(value)} is not a {'boolean' if feature.boolean else 'number'}")
+        faults.note(row, feature.name, f"{literal(value)} is not a {'boolean' if feature.boolean else 'number'}")
     elif not _is_finite(value):
         faults.note(row, feature.name, "not a finite number; use null for a missing value")
     elif feature.boolean and value not in (0, 1):
-        faults.note(row, feature.name, f"{value} is not a boolean; use true and false, or 1 and 0")
+        faults.note(row, feature.name, f"{literal(value)} is not a boolean; use true and false, or 1 and 0")
     else:
         return float(value)
     return 0.0
@@ -150,7 +151,7 @@ def _category(value: Any, row: int, name: str, known: frozenset[str], faults: _F
         return str(value).lower()
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         return _whole(value, known)
-    faults.note(row, name, f"{_shown(value)} is not a category; give it as a text")
+    faults.note(row, name, f"{literal(value)} is not a category; give it as a text")
     return None
 
 
@@ -189,7 +190,7 @@ def _array_objection(value: Any, feature: ArrayFeature) -> str:
         if isinstance(element, list):
             break
         if isinstance(element, bool) or not isinstance(element, int | float) or not _is_finite(element):
-            return f"element {position + 1} is {_shown(element)}, not a finite number"
+            return f"element {position + 1} is {literal(element)}, not a finite number"
     return f"numbers in the shape {list(feature.shape)} are needed"
 
 
@@ -200,8 +201,3 @@ def _listed(names: Sequence[str]) -> str:
 def _type_name(value: Any) -> str:
     names = {list: "a list", dict: "an object", str: "a text", type(None): "null", bool: "a boolean"}
     return names.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)
-
-
-def _shown(value: Any) -> str:
-    text = "null" if value is None else repr(value)
-    return text if len(text) <= 40 else text[:37] + "…"

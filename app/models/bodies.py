@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from app.datasets.feature_encoding import ArrayFeature
 from app.datasets.instances import encode_instances, encode_records
+from app.datasets.literal import literal
 from app.datasets.readers.csv_dialect import CsvOptions
 from app.errors import BadRequest, Fault, InvalidInstances, InvalidRequest, TooLarge
 from app.models.booleans import refuse_booleans
@@ -132,7 +133,10 @@ def _check_finite(loaded: Loaded, values: NDArray[Any]) -> None:
     faults, features = [], loaded.encoding.features
     for row, column in np.argwhere(~np.isfinite(values))[:MOST_FAULTS].tolist():
         if isinstance(features[0], ArrayFeature):
-            name, message = features[0].name, f"element {column + 1} is {values[row, column]}, not a finite number"
+            name, message = (
+                features[0].name,
+                f"element {column + 1} is {literal(float(values[row, column]))}, not a finite number",
+            )
         else:
             name, message = features[column].name, "not a finite number; use null for a missing value"
         faults.append(Fault(f"row {row + 1}, column {name}", message))

@@ -5,6 +5,7 @@ from typing import Any
 
 from app.datasets.encoding import Encoding
 from app.datasets.feature_encoding import ArrayFeature, Feature, NumericFeature
+from app.datasets.literal import literal
 from app.errors import Fault, InvalidInstances
 
 _MOST_FAULTS = 10
@@ -30,12 +31,12 @@ def refuse_booleans(encoding: Encoding, rows: Sequence[Any]) -> None:
 def _faults(features: Sequence[Feature], row: list[Any], number: int) -> list[Fault]:
     if isinstance(features[0], ArrayFeature):
         found = next(((i, v) for i, v in enumerate(_flat(row), 1) if isinstance(v, bool)), None)
-        message = f"element {found[0]} is {_said(found[1])}, not a finite number" if found else ""
+        message = f"element {found[0]} is {literal(found[1])}, not a finite number" if found else ""
         return [Fault(f"row {number}, column {features[0].name}", message)] if found else []
     if bool not in map(type, row):
         return []
     return [
-        Fault(f"row {number}, column {feature.name}", f"{_said(value)} is not a number")
+        Fault(f"row {number}, column {feature.name}", f"{literal(value)} is not a number")
         for feature, value in zip(features, row, strict=False)
         if isinstance(value, bool) and isinstance(feature, NumericFeature) and not feature.boolean
     ]
@@ -45,7 +46,3 @@ def _flat(values: list[Any]) -> list[Any]:
     while list in map(type, values):
         values = [value for part in values for value in (part if isinstance(part, list) else [part])]
     return values
-
-
-def _said(value: bool) -> str:
-    return "true" if value else "false"

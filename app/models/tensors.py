@@ -1,6 +1,5 @@
 """Tensors of the Open Inference Protocol v2: named, typed and shaped, their data as JSON or as bytes after it."""
 
-import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.datasets.literal import literal
 from app.errors import Fault, InvalidRequest
 
 BYTES = "BYTES"
@@ -21,7 +21,6 @@ NUMPY_TYPES: dict[str, str] = {
 }  # fmt: skip
 _TYPES: dict[str, set[type]] = {"b": {bool}, "u": {int}, "i": {int}, "f": {int, float}}
 """What the JSON values of each kind of datatype are."""
-_MOST_SHOWN = 40
 
 
 class TensorBody(BaseModel):
@@ -154,7 +153,7 @@ def _from_json(data: list[Any], shape: Sequence[int], datatype: str, location: s
     if datatype == BYTES:
         for place, value in enumerate(flat):
             if value is not None and not isinstance(value, str):
-                raise InvalidRequest(Fault(f"{location}.data[{place}]", f"{_shown(value)} is no text"))
+                raise InvalidRequest(Fault(f"{location}.data[{place}]", f"{literal(value)} is no text"))
         return flat
     kind = np.dtype(NUMPY_TYPES[datatype])
     # The types are looked at because NumPy takes a boolean among numbers for one of them.
@@ -199,12 +198,7 @@ def _checked(value: Any, kind: np.dtype[Any], datatype: str, location: str) -> A
     if value is None:
         return value
     if type(value) not in _TYPES[kind.kind]:
-        raise InvalidRequest(Fault(location, f"{_shown(value)} is no {datatype}"))
+        raise InvalidRequest(Fault(location, f"{literal(value)} is no {datatype}"))
     if kind.kind != "b" and _array([value], kind) is None:
-        raise InvalidRequest(Fault(location, f"{_shown(value)} is beyond the numbers of {datatype}"))
+        raise InvalidRequest(Fault(location, f"{literal(value)} is beyond the numbers of {datatype}"))
     return value
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "…"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from app.datasets.literal import literal
 from app.datasets.readers.csv_encoding import NOT_UTF8
 from app.datasets.readers.csv_types import casts_to, without_missing
 from app.errors import Fault, InvalidData
@@ -116,7 +117,7 @@ class CsvFaults:
                 for row, value in _misfits(without_missing(batch.column(name)), kind, self._table.dialect.decimal):
                     yield Fault(
                         f"row {start + row + 1}, column {name}",
-                        f"{_shown(value)} is not {_WORDS.get(kind, kind)}",
+                        f"{literal(value)} is not {_WORDS.get(kind, kind)}",
                     )
                     found += 1
                     if found >= _MOST:
@@ -174,7 +175,3 @@ def _is_not_utf8(value: bytes) -> bool:
     except UnicodeDecodeError:
         return True
     return False
-
-
-def _shown(value: str) -> str:
-    return repr(value if len(value) <= 40 else value[:37] + "…")

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from app.datasets.bounds import BOUNDLESS, Bounds
 from app.datasets.kinds import WAY_OUT, Kind
+from app.datasets.literal import literal
 from app.datasets.readers.content import Content
 from app.datasets.readers.csv_types import TIME_TYPES, casts_to
 from app.errors import Fault, InvalidData
@@ -126,7 +127,9 @@ class _Column:
                 raise InvalidData(Fault(location, message))
             if found and kind is not found and (list in (found, kind) or self._declared not in _AS_TEXT):
                 cure = WAY_OUT if list in (found, kind) else "declare the column categorical to read all as texts"
-                message = f"{value!r} is {_NAMES[kind]}, but {_NAMES[found]} stands above it in this column; {cure}"
+                message = (
+                    f"{literal(value)} is {_NAMES[kind]}, but {_NAMES[found]} stands above it in this column; {cure}"
+                )
                 raise InvalidData(Fault(location, message))
             found = found or kind
 

@@ -114,7 +114,7 @@ def test_a_target_that_no_model_predicts_is_refused_at_once(build: Build):
 def test_text_that_python_alone_takes_for_a_number_is_refused_by_its_row(build: Build):
     body = written(pa.table({"a": ["1", "1_0"], "y": np.arange(2)}), "parquet")
 
-    assert fault(build, body, "parquet", columns={"a": "numeric"}) == ("row 2, column a", "'1_0' is not a number")
+    assert fault(build, body, "parquet", columns={"a": "numeric"}) == ("row 2, column a", '"1_0" is not a number')
 
 
 @pytest.mark.parametrize(("kind", "wanted"), [("numeric", "a number"), ("boolean", "a boolean")])

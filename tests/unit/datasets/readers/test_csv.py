@@ -222,7 +222,8 @@ BAD = {
     "invalid UTF-8": (b"a,b\n1,ok\n2,\xff\xfe\n", "row 2, column b", "UTF-8"),
     "invalid UTF-8 in the header": (b"a,\xff\n1,2\n", "header, column 2", "save the file as UTF-8, or say which"),
     "a NUL byte": (b"a,b\n1,x\n2,y\x00\n", "row 2, column b", "NUL"),
-    "a number too large": (b"a,b\n1,1\n1e400,2\n", "row 2, column a", "too large"),
+    "a number too large": (b"a,b\n1,1\n1e39,2\n", "row 2, column a", "1e+39 is too large"),
+    "a number beyond a double": (b"a,b\n1,1\n1e400,2\n", "row 2, column a", "the number is infinite, or too large"),
     "an infinity": (b"a,b\n1.5,1\n-inf,2\n", "row 2, column a", "too large"),
     "a quote left open": (b'a,b\n1,x\n2,"y\n3,z\n4,w\n', "row 2", "never closed"),
     "a truncated gzip": (gzip.compress(b"a,b\n" + b"1,2\n" * 999)[:-12], "file", "truncated"),
@@ -246,8 +247,8 @@ def test_text_in_a_column_declared_numeric_names_every_row(build: Build):
         build(b"a,b\n1,x\nold,y\n3,z\nnew,w\n", columns={"a": "numeric"})
 
     assert [(fault.location, fault.message) for fault in caught.value.faults] == [
-        ("row 2, column a", "'old' is not a number"),
-        ("row 4, column a", "'new' is not a number"),
+        ("row 2, column a", '"old" is not a number'),
+        ("row 4, column a", '"new" is not a number'),
     ]
 
 
