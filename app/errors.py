@@ -14,7 +14,7 @@
     │   └── Unsupported                what this model cannot say
     ├── BadRequest               400
     ├── Unauthorized             401   no key, or none that counts
-    ├── Forbidden                403   ScopeMissing · NotOwner
+    ├── Forbidden                403   ScopeMissing · NotOwner · NoOwner
     ├── MethodNotAllowed         405
     ├── NotAcceptable            406
     ├── RequestTimeout           408   the client sent too slowly
@@ -95,12 +95,24 @@ class ScopeMissing(Forbidden):
 
 
 class NotOwner(Forbidden):
-    """What is shared, or has no owner, is changed by its owner or an admin alone."""
+    """What is shared is changed by its owner or an admin alone."""
 
     code, title = "not-owner", "It belongs to another owner"
 
     def __init__(self, called: str) -> None:
         super().__init__(f"{called!r} can be seen, but not changed, with this key; only its owner or an admin can.")
+
+
+class NoOwner(Forbidden):
+    """What was made without a key is changed by an admin alone."""
+
+    code, title = "no-owner", "It has no owner"
+
+    def __init__(self, called: str) -> None:
+        super().__init__(
+            f"{called!r} was made without a key, and cannot be changed with this one; use a key of the scope 'admin', "
+            "or let `onelayer keys adopt` give all that has no owner to one."
+        )
 
 
 class NotFound(OnelayerError):

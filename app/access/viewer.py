@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, false, or_, true
 
 from app.access.scope import Scope
-from app.errors import NotOwner
+from app.errors import NoOwner, NotOwner
 from app.tables import DatasetRow, JobRow, ModelRow
 
 Owned = DatasetRow | JobRow | ModelRow
@@ -82,4 +82,4 @@ def check_own(row: Owned, called: str) -> None:
     """Refuse to change what the viewer sees but does not own."""
     whom = viewer()
     if not whom.sees_all and (whom.owner is None or row.owner != whom.owner):
-        raise NotOwner(called)
+        raise NoOwner(called) if row.owner is None else NotOwner(called)

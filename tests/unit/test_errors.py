@@ -58,6 +58,7 @@ def test_of_several_faults_the_summary_names_the_first_and_counts_the_rest():
         (errors.NameTaken("houses"), ["'houses'", "choose another name"]),
         (errors.ScopeMissing("write", "read"), ["'write'", "'read'", "another key"]),
         (errors.NotOwner("houses"), ["'houses'", "owner"]),
+        (errors.NoOwner("houses"), ["'houses'", "'admin'", "onelayer keys adopt"]),
         (errors.ModelNameTaken("fashion"), ["'fashion'", "choose another name"]),
         (errors.DatasetInUse("houses"), ["'houses'", "cancel"]),
         (errors.JobStillRunning("j"), ["POST /jobs/j/cancel"]),
