@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match
@@ -24,6 +25,7 @@ from app import errors
 from app.database import is_passing
 from app.errors import Fault, OnelayerError
 from app.identifiers import NAME_PATTERN, NAME_RULE, new_id
+from app.settings import MEBIBYTE
 from app.suggestion import field_like
 
 MOST_FAULTS = 100
@@ -44,7 +46,7 @@ _BY_STATUS: dict[int, tuple[type[OnelayerError], str]] = {
     404: (errors.PageNotFound, "No route has this path; see /docs for those there are."),
     405: (errors.MethodNotAllowed, "The path exists, but not with this method; see the Allow header."),
     406: (errors.NotAcceptable, "No representation that the Accept header asks for exists."),
-    413: (errors.TooLarge, "The body is larger than this server takes; see the limits in its settings."),
+    413: (errors.TooLarge, "The body is larger than this path takes."),
     415: (
         errors.UnsupportedMediaType,
         "This path does not read that media type; see /docs for those it reads.",
@@ -116,7 +118,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
         )
     if "Allow" in headers:
         headers["Allow"] = ", ".join(sorted(_methods(request) | set(headers["Allow"].split(", "))))
-    return response(_of_status(error.status_code, headers))
+    return response(_of_status(error.status_code, request.scope, headers))
 
 
 def _without_slash(request: Request) -> str | None:
@@ -228,8 +230,10 @@ def _message(fault: Any, way: Sequence[str | int], kind: type[BaseModel] | None)
     return str(fault["msg"]).removeprefix("Value error, ")
 
 
-def _of_status(status: int, headers: dict[str, str] | None = None) -> OnelayerError:
+def _of_status(status: int, scope: Scope, headers: dict[str, str]) -> OnelayerError:
     kind, detail = _BY_STATUS.get(status, (errors.BadRequest, "The request cannot be processed."))
+    if status == 413 and (limit := scope.get(MAX_BODY_SIZE_SCOPE_KEY)):
+        detail = f"The body of a request to this path may have {limit / MEBIBYTE:g} MiB."
     return kind(detail, headers=headers)
 
 
@@ -257,7 +261,7 @@ class ProblemDocuments:
             started = True
             if message["type"] == "http.response.start" and _is_foreign(message):
                 replaced = True
-                await response(_of_status(message["status"], _kept(message)))(scope, receive, send)
+                await response(_of_status(message["status"], scope, _kept(message)))(scope, receive, send)
             elif not replaced:
                 await send(message)
 

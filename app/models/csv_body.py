@@ -12,6 +12,7 @@ from pyarrow import csv
 
 from app.datasets.feature_encoding import CategoricalFeature
 from app.datasets.kinds import MISSING
+from app.datasets.literal import literal
 from app.datasets.readers.csv_dialect import (
     DELIMITERS,
     HEAD_CHARACTERS,
@@ -148,5 +149,7 @@ def _refuse_points(column: pa.Array, name: str, before: int) -> None:
     points = pc.fill_null(pc.match_substring(column, "."), False).to_numpy(zero_copy_only=False)
     if points.any():
         row = int(points.argmax())
-        message = f"{column[row].as_py()!r} has a point, where decimal=, says that a comma stands before decimals"
+        message = (
+            f"{literal(column[row].as_py())} has a point, where decimal=, says that a comma stands before decimals"
+        )
         raise InvalidInstances(Fault(f"row {before + row + 1}, column {name}", message))

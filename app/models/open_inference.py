@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature, Feature
-from app.errors import Fault, InvalidRequest
+from app.errors import Fault, InvalidInstances, InvalidRequest
 from app.models.bodies import answer_rows, answer_table, check_not_empty, limit_rows
 from app.models.explanation import baseline, contribution_names
 from app.models.prediction import Answer, Wish
@@ -64,7 +64,7 @@ def infer(loaded: Loaded, inputs: Sequence[Tensor], asked: Sequence[Output], mos
     names = [tensor.name for tensor in inputs]
     if names == ["X"] and not any(feature.name == "X" for feature in loaded.encoding.features):
         return answer_rows(loaded, _rows(loaded, inputs[0]), wished, most_rows)
-    check_columns(loaded.encoding, names)
+    _check_names(loaded, names)
     counts = {tensor.name: tensor.shape[0] for tensor in inputs}
     if len(set(counts.values())) > 1:
         raise InvalidRequest(Fault("inputs", f"the tensors have different numbers of rows: {counts}"))
@@ -73,6 +73,23 @@ def infer(loaded: Loaded, inputs: Sequence[Tensor], asked: Sequence[Output], mos
     features = {feature.name: feature for feature in loaded.encoding.features}
     columns = {tensor.name: _column(features[tensor.name], tensor, i) for i, tensor in enumerate(inputs)}
     return answer_table(loaded, pa.table(columns), wished)
+
+
+def _check_names(loaded: Loaded, names: Sequence[str]) -> None:
+    """Refuse what are not the model's columns; if none of them is one, with the tensors that its metadata tells of."""
+    features = loaded.encoding.features
+    arrays = [feature.name for feature in features if isinstance(feature, ArrayFeature)]
+    only = _inputs(loaded)[0]
+    if only["name"] == "X" and not any(feature.name in names for feature in features):
+        listed = ", ".join(feature.name for feature in features[:20]) + (", …" if len(features) > 20 else "")
+        others = f"one {listed}" if arrays else f"a tensor for each column: {listed}"
+        message = (
+            f"the model has no input {names[0]!r}; send one tensor X of shape [n, {only['shape'][1]}], or {others}"
+        )
+        raise InvalidRequest(Fault("inputs[0].name", message))
+    if absent := [name for name in arrays if name not in names]:  # not as a tensor for each element
+        raise InvalidInstances([Fault(f"column {name}", "the model needs it, as one tensor") for name in absent])
+    check_columns(loaded.encoding, names)
 
 
 def reply(answer: Answer, asked: Sequence[Output], head: Mapping[str, Any]) -> tuple[bytes, bytes]:

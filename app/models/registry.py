@@ -104,6 +104,7 @@ class Registry:
         """Give a version an alias, taking it from the version that had it, in one transaction."""
         if re.fullmatch(NAME_PATTERN, alias) is None:
             raise InvalidRequest(Fault("alias", NAME_RULE))
+        _check_name(name)
         with self._database.write() as session:
             while True:
                 model = find(session, f"{name}:{version}")
@@ -115,6 +116,7 @@ class Registry:
 
     def remove_alias(self, name: str, alias: str) -> None:
         """Take an alias away; the model stays."""
+        _check_name(name)
         with self._database.write() as session:
             row = session.get(AliasRow, (name, alias)) if can_be_called(name + alias) else None
             model = session.scalar(_seen(ModelRow.id == row.model_id)) if row is not None else None
@@ -192,6 +194,13 @@ def _meaning(reference: str) -> Select[ModelRow]:
         is_meant = (AliasRow.name == aliased["name"], AliasRow.alias == aliased["alias"])
         return _seen(*is_meant).join(AliasRow, AliasRow.model_id == ModelRow.id)
     return _seen(ModelRow.name == reference).order_by(*_FIRST).limit(1)
+
+
+def _check_name(name: str) -> None:
+    """An alias belongs to a name: the path of its calls says no version."""
+    if versioned := _VERSIONED.fullmatch(name) or _ALIASED.fullmatch(name):
+        message = f"{name!r} says a version; give the name alone, {versioned['name']!r}"
+        raise InvalidRequest(Fault("name", message))
 
 
 def _check_single(session: Session, name: str) -> None:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from app.datasets.encoding import Encoding
 from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature, Feature, Matrix
 from app.datasets.kinds import FALSE, TRUE, as_numbers
+from app.datasets.literal import literal
 from app.errors import Fault, InvalidInstances
 
 _MOST_FAULTS = 10
@@ -108,8 +109,20 @@ def _parsed(column: pa.Array, name: str, boolean: bool, first_row: int, faults: 
             numbers = texts.cast(pa.float64())
         except pa.ArrowInvalid:
             numbers = pa.array([_number(text) for text in texts.to_pylist()], pa.float64(), from_pandas=False)
-    _note(pc.is_finite(numbers), column, name, f"not a {'boolean' if boolean else 'finite number'}", first_row, faults)
+    good = pc.is_finite(numbers)
+    _note(good, column, name, "not a boolean" if boolean else _not_a_number(texts, good), first_row, faults)
     return numbers
+
+
+def _not_a_number(texts: pa.Array, good: pa.Array) -> str:
+    """What is wrong with texts that are no numbers, and what to do if all of them have a decimal comma."""
+    bad = pc.filter(texts, pc.invert(pc.fill_null(good, True)))
+    cure = "; write numbers with a point, or say decimal=, of CSV" if _have_commas(bad) else ""
+    return f"not a finite number{cure}"
+
+
+def _have_commas(texts: pa.Array) -> bool:
+    return bool(len(texts)) and pc.all(pc.match_substring_regex(texts, r"^[-+]?\d+,\d+$")).as_py()
 
 
 def _number(text: str | None) -> float | None:
@@ -124,7 +137,7 @@ def _note(good: pa.Array, column: pa.Array, name: str, message: str, first_row: 
     bad = pc.invert(pc.fill_null(good, True))
     if pc.any(bad).as_py():
         faults += [
-            Fault(f"row {first_row + row + 1}, column {name}", f"{column[row].as_py()!r} is {message}")
+            Fault(f"row {first_row + row + 1}, column {name}", f"{literal(column[row].as_py())} is {message}")
             for row in np.flatnonzero(bad.to_numpy(zero_copy_only=False))[:_MOST_FAULTS].tolist()
         ]
 

@@ -4,6 +4,7 @@ import re
 import zlib
 
 from app.errors import Fault, InvalidRequest, TooLarge, UnsupportedMediaType
+from app.settings import MEBIBYTE
 
 _GZIP = zlib.MAX_WBITS | 16
 _WINDOWS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": zlib.MAX_WBITS}
@@ -42,7 +43,7 @@ def _unpack(body: bytes, start: int, encoding: str, content: bytearray, most_byt
         except zlib.error as error:
             raise InvalidRequest(Fault("body", f"it is not {encoding}, as Content-Encoding says")) from error
         if len(content) > most_bytes:
-            raise TooLarge("The body is larger than this server takes once it is unpacked.")
+            raise TooLarge(f"The body may have {most_bytes / MEBIBYTE:g} MiB once it is unpacked.")
         start += len(block) - len(member.unused_data)
     padding = _PADDING.match(body, start)
     return padding.end() if padding else start

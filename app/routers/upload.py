@@ -84,7 +84,8 @@ async def _json_body(request: Request, services: Services) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > services.settings.body_limit_bytes:
-            raise TooLarge("A JSON source may be no larger than other requests; upload a table instead.")
+            most = services.settings.body_limit_mib
+            raise TooLarge(f"A JSON source may have {most} MiB, as other requests; upload a table instead.")
     encoding = request.headers.get("content-encoding")
     return await run_in_threadpool(unpacked, bytes(body), encoding, services.settings.body_limit_bytes)
 

@@ -80,7 +80,8 @@ def _check_loss(options: "Hyperparameters") -> None:
     if options.solver == "exact" and options.model != "linear":
         raise Inapplicable("solver", "the solver exact does not apply to softmax: use sgd or lbfgs")
     if loss is not None and loss not in SOLVER_LOSSES[options.solver]:
-        raise Inapplicable("solver", f"the solver {options.solver} does not apply to the loss {loss}: use sgd")
+        able = " or ".join(solver for solver, losses in SOLVER_LOSSES.items() if loss in losses)
+        raise Inapplicable("solver", f"the solver {options.solver} does not apply to the loss {loss}: use {able}")
 
 
 def _check_early_stopping(options: "Hyperparameters") -> None:

@@ -337,9 +337,13 @@ def test_a_body_over_the_limit_is_a_413(tmp_path_factory: pytest.TempPathFactory
     with RunningServer(folder, ready="/healthz", **limits) as small:
         before = kept(small)
         check(csv(small, "a,b\n" + "1,2\n" * 1_000_000), 413, "")
-        check(upload(small, file=bytes(3 << 20)), 413, "")
+        large = upload(small, file=bytes(3 << 20))
+        check(large, 413, "")
+        assert "may have 2 MiB" in large.json()["detail"]
         records = [{"text": "x" * 1000} for _ in range(1500)]
-        check(small.client.post("/datasets", json={"source": {"type": "records", "records": records}}), 413, "")
+        source = small.client.post("/datasets", json={"source": {"type": "records", "records": records}})
+        check(source, 413, "")
+        assert "may have 1 MiB" in source.json()["detail"]
         check(predict(small, str([[1, 2]] * 300_000)), 413, "")
 
         def endless() -> Iterator[bytes]:

@@ -143,7 +143,10 @@ BAD: dict[str, tuple[Any, int, str]] = {
     "texts as X": ({"inputs": [{**X, "datatype": "BYTES", "data": ["a", "b"]}]}, 422, "inputs[0].datatype"),
     "no inputs": ({"inputs": []}, 422, "inputs"),
     "no rows": ({"inputs": [{**X, "shape": [0, 2], "data": []}]}, 422, "instances"),
-    "an unknown column": ({"inputs": [{**X, "name": "Z"}]}, 422, "column x1"),
+    "another name than X": ({"inputs": [{**X, "name": "Z"}]}, 422, "inputs[0].name"),
+    "an unknown column": (
+        {"inputs": [{**X, "name": n, "shape": [1], "data": [1.0]} for n in ("x1", "Z")]}, 422, "column x2",
+    ),
     "an unknown output": ({"inputs": [X], "outputs": [{"name": "logits"}]}, 422, "outputs[0].name"),
     "classes of a regression": (
         {"inputs": [X], "outputs": [{"name": "predict", "parameters": {"classification": 2}}]}, 422,

@@ -20,7 +20,7 @@ from tests.unit.asgi import call, problem
 
 FAULT = Fault("row 17, column age", "'x' is not a number")
 SECRET = "password=swordfish at /srv/onelayer.db"
-LIMIT = 1000
+LIMIT = 2**20
 
 ERRORS: list[OnelayerError] = [
     errors.BadRequest("d"),
@@ -28,6 +28,7 @@ ERRORS: list[OnelayerError] = [
     errors.Unauthorized("d", is_wrong=True),
     errors.ScopeMissing("write", "read"),
     errors.NotOwner("houses"),
+    errors.NoOwner("houses"),
     errors.DatasetNotFound("houses"),
     errors.JobNotFound("j"),
     errors.ModelNotFound("fashion"),
@@ -69,7 +70,8 @@ ERRORS: list[OnelayerError] = [
 ]
 
 EXPECTED = {
-    "unauthorized": 401, "scope-missing": 403, "not-owner": 403, "model-name-taken": 409, "several-versions": 409,
+    "unauthorized": 401, "scope-missing": 403, "not-owner": 403, "no-owner": 403,
+    "model-name-taken": 409, "several-versions": 409,
     "bad-request": 400, "not-found": 404, "dataset-not-found": 404, "job-not-found": 404,
     "model-not-found": 404, "method-not-allowed": 405, "not-acceptable": 406, "name-taken": 409,
     "dataset-in-use": 409, "job-running": 409, "job-over": 409, "too-large": 413,
@@ -215,16 +217,17 @@ def test_an_error_of_the_framework_is_a_problem_without_its_text(app: ProblemDoc
 
 
 def test_a_body_that_says_it_is_too_large_is_a_problem(app: ProblemDocuments):
-    problem(call(app, "POST", "/raw", content=b"x" * (LIMIT + 1)), 413, "too-large")
+    found = problem(call(app, "POST", "/raw", content=b"x" * (LIMIT + 1)), 413, "too-large")
+    assert found["detail"] == "The body of a request to this path may have 1 MiB."
     assert call(app, "POST", "/raw", content=b"x" * LIMIT).json() == LIMIT
 
 
 def test_a_body_that_turns_out_too_large_is_a_problem(app: ProblemDocuments):
     async def chunks() -> AsyncIterator[bytes]:
-        for _ in range(LIMIT):
-            yield b"xx"
+        for _ in range(3):
+            yield b"x" * (LIMIT // 2)
 
-    problem(call(app, "POST", "/raw", content=chunks()), 413, "too-large")
+    assert "1 MiB" in problem(call(app, "POST", "/raw", content=chunks()), 413, "too-large")["detail"]
 
 
 def test_text_that_is_no_text_does_not_break_the_reply():

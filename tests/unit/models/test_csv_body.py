@@ -51,6 +51,17 @@ def test_other_encodings_are_read(loaded: Loaded, encoding: str) -> None:
     assert said(loaded, "n;b;c\n1;0;é\n".encode(encoding), **declared) == [301.0]
 
 
+@pytest.mark.parametrize(("value", "is_told"), [("40,5", True), ("-1,0", True), ("x", False), ("1,000,000", False)])
+def test_a_decimal_comma_that_nobody_spoke_of_is_refused_with_how_to(loaded: Loaded, value: str, is_told: bool) -> None:
+    with pytest.raises(InvalidInstances) as caught:
+        said(loaded, f"n;b;c\n{value};1;NA\n".encode())
+
+    (fault,) = caught.value.faults
+    assert fault.location == "row 1, column n"
+    assert fault.message.startswith(f'"{value}" is not a finite number')
+    assert ("decimal=," in fault.message) == is_told
+
+
 def test_single_quotes_and_decimal_commas_are_read(loaded: Loaded) -> None:
     assert said(loaded, "n,b,c\n1,0,'é'\n".encode()) == [301.0]
     assert said(loaded, "n,b,c\n1,0,\"é\"\n1,0,6'\n1,0,5'\n".encode())[0] == 301.0

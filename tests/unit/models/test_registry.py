@@ -3,7 +3,7 @@
 import pytest
 
 from app.database import Database, DatabaseTime
-from app.errors import ModelNotFound, SeveralVersions
+from app.errors import InvalidRequest, ModelNotFound, SeveralVersions
 from app.identifiers import new_id
 from app.models import names
 from app.models import registry as module
@@ -30,6 +30,16 @@ def test_two_first_models_of_a_name_at_one_time_are_its_versions_1_and_2(
     assert add("fashion").version == 2
     assert add("fashion").version == 3
     assert [row.version for row in registry.versions("fashion")] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["fashion:1", "fashion@best"])
+def test_an_alias_is_given_to_a_name_and_not_to_a_version(add: Add, registry: Registry, name: str):
+    add("fashion")
+
+    with pytest.raises(InvalidRequest, match="give the name alone, 'fashion'"):
+        registry.set_alias(name, "champion", 1)
+    with pytest.raises(InvalidRequest, match="give the name alone, 'fashion'"):
+        registry.remove_alias(name, "champion")
 
 
 def test_an_alias_that_two_give_at_one_time_is_theirs_who_came_last(add: Add, registry: Registry, database: Database):

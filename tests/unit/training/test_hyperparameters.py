@@ -100,7 +100,7 @@ def test_a_rate_that_is_given_stays_and_the_automatic_one_falls() -> None:
     [
         ({"model": "softmax", "solver": "exact"}, "use sgd or lbfgs"),
         ({"solver": "exact", "epochs": 3}, "epochs does not apply"),
-        ({"solver": "exact", "loss": "huber"}, "use sgd"),
+        ({"solver": "exact", "loss": "huber"}, "use sgd or lbfgs"),
         ({"solver": "lbfgs", "loss": "absolute"}, "use sgd"),
         ({"solver": "exact", "l1": 0.1}, "l1 does not apply"),
         ({"solver": "lbfgs", "learning_rate": 0.1}, "learning_rate does not apply"),
