@@ -101,6 +101,14 @@ def _names(parameter: Any) -> Iterable[str]:
 
 ServicesDep = Annotated[Services, Depends(services)]
 JobId = Annotated[str, Depends(_job_id)]
+ModelPath = Annotated[
+    str,
+    Path(
+        description="A model's id, its name (the newest version that is not partial), `name:version` or `name@alias`.",
+        examples=["line"],
+        max_length=210,
+    ),
+]
 WaitSeconds = Annotated[float, Depends(_wait_seconds)]
 Limit = Annotated[int, Query(ge=1, le=500, description="How many items to return at most.", examples=[50])]
 Cursor = Annotated[

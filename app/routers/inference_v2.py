@@ -1,12 +1,9 @@
 """The Open Inference Protocol v2, so that its clients (Triton's, KServe's, MLServer's) work unchanged."""
 
-import json
 from functools import partial
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Body, Path, Request
-from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -16,11 +13,11 @@ from app.identifiers import is_id
 from app.models.open_inference import Output, default_outputs, infer, metadata, reply, wish
 from app.models.predictor import Loaded
 from app.models.tensors import Tail, decoded
-from app.problems import PROTOCOL_PATH, faults_of
-from app.routers.dependencies import ServicesDep
-from app.routers.json_body import LimitedRoute, check_width
-from app.routers.nesting import check_nesting
+from app.problems import PROTOCOL_PATH
+from app.routers.dependencies import ModelPath, ServicesDep
+from app.routers.json_body import LimitedRoute
 from app.routers.predict import SMALL_JSON_BYTES, is_small_array, model, whole_body
+from app.routers.rows_body import parsed
 from app.schemas.inference_v2 import (
     IndexEntry,
     IndexRequest,
@@ -41,9 +38,6 @@ MOST_LISTED = 10_000
 
 router = APIRouter(prefix=PROTOCOL_PATH, tags=["inference v2"], route_class=LimitedRoute)
 
-ModelPath = Annotated[
-    str, Path(description="A model's id, name, `name:version` or `name@alias`.", examples=["line"], max_length=210)
-]
 VersionPath = Annotated[str, Path(description="A version of the name.", examples=["1"], pattern="^[1-9][0-9]{0,8}$")]
 
 _BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
@@ -171,7 +165,7 @@ async def _infer(request: Request, name: str, reference: str) -> Response:
     size = _json_size(request.headers.get(LENGTH_HEADER), len(body))
     if size > SMALL_JSON_BYTES:
         return await run_in_threadpool(_parse_and_answer, body, size, name, reference, services)
-    asked = _parse(body[:size], services)
+    asked = parsed(body[:size], InferRequest, services.settings.json_depth_limit)
     loaded = await model(reference, services)
     outputs = _outputs(asked, loaded)
     answer = partial(_answer, loaded, asked, outputs, memoryview(body)[size:], name, services)
@@ -182,7 +176,7 @@ async def _infer(request: Request, name: str, reference: str) -> Response:
 
 
 def _parse_and_answer(body: bytes, size: int, name: str, reference: str, services: Services) -> Response:
-    asked = _parse(body[:size], services)
+    asked = parsed(body[:size], InferRequest, services.settings.json_depth_limit)
     loaded = services.predictor.load(reference)
     return _answer(loaded, asked, _outputs(asked, loaded), memoryview(body)[size:], name, services)
 
@@ -220,19 +214,3 @@ def _json_size(length: str | None, total: int) -> int:
     if not length.isdecimal() or int(length) > total:
         raise InvalidRequest(Fault(LENGTH_HEADER, f"{length!r} is no size of the JSON in a body of {total} bytes"))
     return int(length)
-
-
-def _parse(body: bytes, services: Services) -> InferRequest:
-    check_nesting(body, services.settings.json_depth_limit)
-    try:
-        given = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        try:
-            given = json.loads(body)  # NaN and Infinity, which the reply is to name
-        except (ValueError, RecursionError):
-            raise InvalidRequest(Fault("body", f"this is no JSON: {error}")) from error
-    check_width(given)
-    try:
-        return InferRequest.model_validate(given)
-    except ValidationError as error:
-        raise InvalidRequest(faults_of(error.errors(include_url=False), given, InferRequest)) from error

@@ -13,7 +13,7 @@ from app.models import pictures
 from app.models.coefficients import coefficients
 from app.models.evaluation import evaluate, scatter
 from app.models.exports import FORMATS, file_name
-from app.routers.dependencies import Cursor, Limit, ServicesDep, known_query
+from app.routers.dependencies import Cursor, Limit, ModelPath, ServicesDep, known_query
 from app.routers.json_body import LimitedRoute
 from app.routers.negotiation import JSON, VARIES, preferred
 from app.schemas.coefficients import Coefficients
@@ -25,14 +25,6 @@ from app.schemas.sharing import ShareRequest
 
 router = APIRouter(prefix="/models", tags=["models"], route_class=LimitedRoute, dependencies=[Depends(known_query)])
 
-ModelPath = Annotated[
-    str,
-    Path(
-        description="A model's id, its name (the newest version that is not partial), `name:version` or `name@alias`.",
-        examples=["line"],
-        max_length=210,
-    ),
-]
 NamePath = Annotated[str, Path(description="A name of models.", examples=["line"], max_length=100)]
 AliasPath = Annotated[
     str, Path(description="A word for one version.", examples=["champion"], pattern=NAME_PATTERN, max_length=100)

@@ -6,11 +6,9 @@ of the database is looked up in a thread, yet nothing is computed there on that 
 once hold up the event loop for far longer than they save.
 """
 
-import json
 from collections.abc import Callable
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
@@ -28,9 +26,8 @@ from app.problems import faults_of
 from app.routers.charset import encoding_said
 from app.routers.dependencies import check_single
 from app.routers.guard import GuardedRoute
-from app.routers.json_body import check_width
 from app.routers.negotiation import VARIES, preferred
-from app.routers.nesting import check_nesting
+from app.routers.rows_body import parsed
 from app.routers.unpacking import unpacked
 from app.schemas.predict import BodyOptions, PredictOptions, PredictReply, PredictRequest
 from app.schemas.problem import problems
@@ -189,25 +186,8 @@ def _options(request: Request, media_type: str) -> BodyOptions:
 
 
 def _parse(body: bytes, services: Services) -> PredictRequest:
-    check_nesting(body, services.settings.json_depth_limit)
-    given = _loads(body)
-    check_width(given)
-    try:
-        asked = PredictRequest.model_validate(given)
-    except ValidationError as error:
-        raise InvalidRequest(faults_of(error.errors(include_url=False), given, PredictRequest)) from error
+    asked = parsed(body, PredictRequest, services.settings.json_depth_limit)
     # Not by a validator of the schema, which would call back into Python for each request.
     if (asked.instances is None) == (asked.records is None):
         raise InvalidRequest(Fault("body", "give either instances or records"))
     return asked
-
-
-def _loads(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        # NaN and Infinity are no JSON, yet many clients write them: read them, so that the reply can name the place.
-        try:
-            return json.loads(body)
-        except (ValueError, RecursionError):
-            raise InvalidRequest(Fault("body", f"this is no JSON: {error}")) from error

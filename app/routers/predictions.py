@@ -6,14 +6,13 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
-from app.jobs.order import Order
-from app.models.batch import Batch, check_batch
+from app.jobs.batch import order_batch
+from app.models.batch import Batch
 from app.models.prediction import check_level
-from app.routers.dependencies import JobId, ServicesDep, WaitSeconds, known_query
+from app.routers.dependencies import JobId, ModelPath, ServicesDep, WaitSeconds, known_query
 from app.routers.download import RANGE, Download, parts
 from app.routers.jobs import hold
 from app.routers.json_body import LimitedRoute
-from app.routers.models import ModelPath
 from app.routers.negotiation import CSV, PARQUET, VARIES, preferred
 from app.schemas.evaluation import BatchRequest
 from app.schemas.job import JobBody
@@ -72,15 +71,7 @@ def get_predictions(
 def _submit(model: str, asked: BatchRequest, services: Services) -> tuple[JobBody, list[int]]:
     check_level(asked.outputs, "interval_level" in asked.model_fields_set)
     services.storage.disk.check()
-    loaded = services.predictor.load(model)
-    row = services.catalogue.get(asked.dataset)
-    dataset = services.catalogue.files(row.id)
     batch = Batch(asked.split, list(asked.outputs), asked.top_k, asked.interval_level, asked.columns)
-    check_batch(loaded, dataset, batch)
-    rows = dataset.split(batch.split)
-    order = Order(
-        spec=batch.spec(loaded, row.id), model=loaded.row.kind, dataset_id=row.id, validation_dataset_id=None,
-        epochs=rows.stop - rows.start, requested_device="auto", kind="predict",
-    )  # fmt: skip
+    order = order_batch(batch, model, asked.dataset, services.predictor, services.catalogue)
     job, ports = services.queue.submit(order)
     return JobBody.of(job), ports
