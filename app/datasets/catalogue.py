@@ -117,7 +117,8 @@ class Catalogue:
     def delete(self, dataset: str) -> None:
         """Forget a dataset and free its files and matrices, unless a queued or running job needs it."""
         with self._database.write() as session:
-            row = find(session, dataset)
+            # Locked, so that no job on it is submitted between the look and the end.
+            row = find(session, dataset, locked=True)
             check_own(row, dataset)
             if session.scalar(select(exists().where(_needed_by_job(row.id)))):
                 raise DatasetInUse(dataset)
@@ -165,10 +166,11 @@ class Catalogue:
         )
 
 
-def find(session: Session, dataset: str) -> DatasetRow:
-    """The row of the dataset with this id or name, if the viewer sees it."""
+def find(session: Session, dataset: str, locked: bool = False) -> DatasetRow:
+    """The row of the dataset with this id or name, if the viewer sees it; if it is locked, nobody else changes it."""
     column = DatasetRow.id if is_id(dataset) else DatasetRow.name
     query = select(DatasetRow).where(column == dataset, visible(DatasetRow))
+    query = query.with_for_update() if locked else query
     row = session.scalar(query) if can_be_called(dataset) else None
     if row is None:
         raise DatasetNotFound(dataset)

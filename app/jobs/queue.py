@@ -108,11 +108,12 @@ class Queue:
     def delete(self, job_id: str) -> None:
         """Remove a job and its history; its model stays."""
         with self._database.write() as session:
-            job = find(session, job_id)
-            check_own(job, job_id)
-            if job.status == Status.RUNNING:
+            check_own(find(session, job_id), job_id)
+            # One statement, since a worker may claim the job at any moment.
+            gone = delete(JobRow).where(JobRow.id == job_id, JobRow.status != Status.RUNNING).returning(JobRow.id)
+            if session.scalar(gone) is None:
+                _find(session, job_id)
                 raise JobStillRunning(job_id)
-            session.execute(delete(JobRow).where(JobRow.id == job_id))
 
     def keeps(self, job_id: str, attempt: int) -> bool:
         """Whether what this attempt at a job leaves is kept: it is the last, and has not come to nothing."""

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import object_session
 
 from app.access.scope import Scope
 from app.access.viewer import Viewer, working_for
@@ -15,6 +16,7 @@ from app.database import Database
 from app.errors import DatasetNotFound, JobNotFound, JobOver, JobStillRunning, QueueFull
 from app.identifiers import new_id
 from app.job_status import OVER, Status
+from app.jobs import queue as module
 from app.jobs.order import Order
 from app.jobs.queue import Queue
 from app.jobs.roster import Roster
@@ -175,6 +177,21 @@ def test_a_running_job_cannot_be_deleted(database: Database, queue: Queue, runni
 
     with pytest.raises(JobNotFound):
         queue.get(claim[0])
+
+
+def test_a_job_that_is_claimed_while_it_is_deleted_stays(
+    database: Database, queue: Queue, submit: Submit, monkeypatch: pytest.MonkeyPatch
+):
+    job_id = submit().id
+
+    def claim_meanwhile(job: JobRow, called: str) -> None:
+        session = object_session(job)
+        assert session is not None
+        session.execute(update(JobRow).values(status="running"), execution_options={"synchronize_session": False})
+
+    monkeypatch.setattr(module, "check_own", claim_meanwhile)
+    with pytest.raises(JobStillRunning):
+        queue.delete(job_id)
 
 
 def test_a_deleted_jobs_history_goes_along(database: Database, queue: Queue, running: Running):
