@@ -1,5 +1,6 @@
 """NPZ: NumPy arrays `X` and `y`, an optional test pair `X_test` and `y_test`. Pickles are never opened."""
 
+import errno
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,6 +19,11 @@ from app.errors import Fault, InvalidData, TooLarge
 _PARTS = ("X", "y", "X_test", "y_test")
 _BATCH_ROWS = 16_384
 _CHUNK = 1 << 20
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""What `savez` and `savez_compressed` write. Others have decoders with errors, and appetites, of their own."""
+
+_ENCRYPTED = 0x1
+_MESSAGE = "not a whole NPZ of plain arrays (no objects, no pickles), as numpy.savez and savez_compressed write it"
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -75,13 +81,27 @@ def _columns(X: NDArray[Any], number: np.dtype[Any]) -> dict[str, NDArray[Any]]:
 def _load(path: Path, limit: int) -> Arrays:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [entry.filename.removesuffix(".npy") for entry in archive.infolist()]
-            unknown = [name for name in names if name not in _PARTS]
-            if unknown:
-                raise InvalidData(Fault(unknown[0], f"not expected; an NPZ here holds {', '.join(_PARTS)}"))
+            names = [_name(entry) for entry in archive.infolist()]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise InvalidData(Fault(twice, "this array is given twice"))
             return {name: _unpacked(archive, name, path, limit) for name in names}
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, NotImplementedError) as error:
-        raise InvalidData(Fault("file", "not a whole NPZ of plain arrays (no objects, no pickles)")) from error
+        raise InvalidData(Fault("file", _MESSAGE)) from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a place before the file's beginning, and not a disk that is full
+            raise
+        raise InvalidData(Fault("file", _MESSAGE)) from error
+
+
+def _name(entry: zipfile.ZipInfo) -> str:
+    """The array that a member of the archive holds."""
+    name = entry.filename.removesuffix(".npy")
+    if name not in _PARTS:
+        raise InvalidData(Fault(name, f"not expected; an NPZ here holds {', '.join(_PARTS)}"))
+    if entry.flag_bits & _ENCRYPTED or entry.compress_type not in _PACKED:
+        raise InvalidData(Fault(name, "it is encrypted, or packed in a way that is not read here; use numpy.savez"))
+    return name
 
 
 def _unpacked(archive: zipfile.ZipFile, name: str, path: Path, limit: int) -> NDArray[Any]:

@@ -1,5 +1,7 @@
 import gzip
 import io
+import warnings
+import zipfile
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -278,6 +280,46 @@ def test_class_names_that_do_not_fit_an_npz_are_refused(
 
     assert caught.value.faults[0].location == location
     assert message in caught.value.faults[0].message
+
+
+def zipped(packed: int = zipfile.ZIP_STORED, twice: bool = False) -> bytearray:
+    sink, array = io.BytesIO(), io.BytesIO()
+    np.save(array, np.eye(2))
+    label = io.BytesIO()
+    np.save(label, np.arange(2))
+    with zipfile.ZipFile(sink, "w", packed) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a name that stands in the archive already
+        for name, content in (("X", array), ("y", label), *([("y", label)] if twice else [])):
+            archive.writestr(f"{name}.npy", content.getvalue())
+    return bytearray(sink.getvalue())
+
+
+def test_an_npz_is_stored_or_deflated(build: Build):
+    for packed in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        assert build(bytes(zipped(packed)), "npz").description.rows == 2
+    for packed in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        with pytest.raises(InvalidData, match="packed in a way"):
+            build(bytes(zipped(packed)), "npz")
+
+
+def test_an_npz_that_is_encrypted_or_holds_an_array_twice_is_refused(build: Build):
+    encrypted = zipped()
+    directory = encrypted.index(b"PK\x01\x02")
+    encrypted[directory + 8] |= 1
+
+    with pytest.raises(InvalidData, match="encrypted"):
+        build(bytes(encrypted), "npz")
+    with pytest.raises(InvalidData, match="y: this array is given twice"):
+        build(bytes(zipped(twice=True)), "npz")
+
+
+def test_an_npz_whose_directory_points_nowhere_is_refused(build: Build):
+    for at, value in ((16, b"\xff\xff\xff\xff"), (12, b"\xff\xff\xff\x7f")):  # where the directory is, and its size
+        damaged = zipped()
+        end = damaged.index(b"PK\x05\x06")
+        damaged[end + at : end + at + 4] = value
+        with pytest.raises(InvalidData, match="not a whole NPZ"):
+            build(bytes(damaged), "npz")
 
 
 def test_an_npz_bomb_is_refused_by_its_directory(build: Build):
