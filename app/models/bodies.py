@@ -175,7 +175,7 @@ def _arrow(body: bytes, loaded: Loaded) -> Iterator[pa.RecordBatch]:
             for batch in reader:
                 batch.validate(full=True)
                 yield batch
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise BadRequest("The body is no whole Arrow stream; it is damaged or cut short.") from error
 
 

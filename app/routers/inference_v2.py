@@ -34,6 +34,8 @@ from app.services import Services
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
 MOST_LISTED = 10_000
+MOST_DIGITS = 20
+"""Of a size in bytes."""
 
 
 router = APIRouter(prefix=PROTOCOL_PATH, tags=["inference v2"], route_class=LimitedRoute)
@@ -211,6 +213,7 @@ def _outputs(asked: InferRequest, loaded: Loaded) -> list[Output]:
 def _json_size(length: str | None, total: int) -> int:
     if length is None:
         return total
-    if not length.isdecimal() or int(length) > total:
-        raise InvalidRequest(Fault(LENGTH_HEADER, f"{length!r} is no size of the JSON in a body of {total} bytes"))
+    if not length.isdecimal() or len(length) > MOST_DIGITS or int(length) > total:
+        message = f"{length[:MOST_DIGITS]!r} is no size of the JSON in a body of {total} bytes"
+        raise InvalidRequest(Fault(LENGTH_HEADER, message))
     return int(length)

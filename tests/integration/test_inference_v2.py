@@ -242,7 +242,7 @@ def test_a_model_that_is_not_there_is_a_404_with_an_error(server: RunningServer)
     assert "nobody" in reply.json()["error"]
 
 
-@pytest.mark.parametrize("length", ["x", "-1", "1000000"])
+@pytest.mark.parametrize("length", ["x", "-1", "1000000", "9" * 5000])
 def test_a_length_of_the_json_that_is_none_is_refused(server: RunningServer, length: str) -> None:
     headers = {"Inference-Header-Content-Length": length}
     reply = server.client.post("/v2/models/v2-line/infer", content=json.dumps({"inputs": [X]}), headers=headers)

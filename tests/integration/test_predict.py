@@ -136,6 +136,9 @@ BAD: dict[str, tuple[tuple[bytes, str, str], int, str | None]] = {
     "NaN in NPY": ((as_npy([[1.0, 2.0, 3.0], [1.0, np.nan, 3.0]]), NPY, "predict-line"), 422, "row 2, column x2"),
     "infinity in NPY": ((as_npy([[1.0, 2.0, np.inf]]), NPY, "predict-line"), 422, "row 1, column x3"),
     "one number in NPY": ((as_npy(1.0), NPY, "predict-line"), 422, "body"),
+    "a name in Arrow that is no text": (
+        (as_arrow([{"x1": 1.0, "x2": 1.0, "x3": 1.0}]).replace(b"x3", b"x\xff"), ARROW, "predict-line"), 400, None,
+    ),
     "half an NPY": ((as_npy([[1.0, 2.0, 3.0]])[:-3], NPY, "predict-line"), 400, None),
     "a pickle": ((b"\x80\x04\x95\x05\x00", NPY, "predict-line"), 400, None),
     "no rows in NPY": ((as_npy(np.zeros((0, 3))), NPY, "predict-line"), 422, "instances"),
