@@ -22,7 +22,7 @@ from app.identifiers import new_id
 from app.models.coefficient_errors import ERRORS, UNTESTED, CoefficientErrors
 from app.models.exports.description import FORMAT
 from app.models.features import describe
-from app.models.model_file import MOST_COLUMNS, Description
+from app.models.model_file import LARGEST, MOST_COLUMNS, Description
 from app.models.registry import Registry, key
 from app.models.statistics import Statistics, shapes
 from app.models.weights import Matrix, Weights
@@ -147,6 +147,8 @@ def _checked(tensors: Mapping[str, Matrix], width: int, outputs: int) -> dict[st
             faults.append(Fault(name, message))
         elif not np.isfinite(tensor[~np.isnan(tensor)] if name in _MAY_BE_UNTOLD else tensor).all():
             faults.append(Fault(name, "it holds a number that is not finite"))
+        elif (np.abs(tensor) > LARGEST).any():
+            faults.append(Fault(name, f"it holds a number beyond ±{LARGEST:g}"))
         elif (name in _NOT_NEGATIVE and (tensor < 0).any()) or (
             name in ("rows", "degrees_of_freedom") and tensor[0] < 1
         ):

@@ -3,15 +3,20 @@
 from math import prod
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.datasets.feature_encoding import MOST_LEVELS
 from app.datasets.target_encoding import MOST_CLASSES
 from app.models.exports.description import VERSION
 
 MOST_COLUMNS = 1_000_000
+LARGEST = 1e100
+"""Far beyond what training comes to, and small enough for its products to be numbers still."""
+
+MOST_DEGREES = 2**53
 Name = Annotated[str, Field(min_length=1, max_length=1000)]
-Numbers = Annotated[list[FiniteFloat], Field(max_length=MOST_COLUMNS)]
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+Numbers = Annotated[list[Number], Field(max_length=MOST_COLUMNS)]
 
 
 class _Strict(BaseModel):
@@ -23,7 +28,7 @@ class Numeric(_Strict):
 
     kind: Literal["numeric"]
     name: Name
-    mean: FiniteFloat
+    mean: Number
     boolean: bool = False
     indicator: bool = False
 
@@ -39,7 +44,7 @@ class Categorical(_Strict):
     kind: Literal["categorical"]
     name: Name
     levels: Annotated[list[str], Field(min_length=1, max_length=MOST_LEVELS)]
-    frequencies: list[FiniteFloat]
+    frequencies: list[Number]
     unknown_trained: bool
     other: bool = False
 
@@ -95,7 +100,7 @@ class Encoding(_Strict):
 class ErrorsBasis(_Strict):
     """What the errors of the coefficients rest on, or why there are none."""
 
-    degrees: Annotated[int, Field(ge=1)] | None = None
+    degrees: Annotated[int, Field(ge=1, le=MOST_DEGREES)] | None = None
     reference: Annotated[str, Field(max_length=1000)] | None = None
     reason: Annotated[str, Field(max_length=1000)] | None = None
 

@@ -4,11 +4,13 @@ import math
 
 EPSILON = 1e-16
 TINY = 1e-300
+NORMAL_DEGREES = 1e9
+"""Beyond, Student's t is the normal distribution to some nine digits, and the logarithms of gamma lose as many."""
 
 
 def two_sided_p(statistic: float, degrees: float | None) -> float:
     """Probability of a statistic at least that far from 0; normal where there are no degrees of freedom."""
-    if degrees is None:
+    if degrees is None or degrees > NORMAL_DEGREES:
         return math.erfc(abs(statistic) / math.sqrt(2))
     return incomplete_beta(degrees / 2, 0.5, degrees / (degrees + statistic * statistic))
 

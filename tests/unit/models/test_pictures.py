@@ -10,6 +10,7 @@ from app.datasets.feature_encoding import ArrayFeature, Feature, NumericFeature
 from app.drawing import MEDIA_TYPES, SVG
 from app.models import pictures
 from app.models.coefficient_errors import CoefficientErrors
+from app.models.model_file import LARGEST
 from app.models.predictor import Predictor
 from tests.unit.models.conftest import X1, X2, Add
 
@@ -68,3 +69,13 @@ def test_the_empty_panel_of_the_reference_class_says_what_it_is(
     picture = pictures.weights(predictor.load(model.id), SVG).decode()
 
     assert picture.count("reference:") == (1 if reference else 0)
+
+
+@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+def test_the_largest_numbers_that_a_model_may_have_are_drawn(add: Add, predictor: Predictor, media_type: str) -> None:
+    errors = np.full((3, 1), LARGEST)
+    add("any", weights=[[LARGEST], [-LARGEST]], coefficient_errors=CoefficientErrors(errors, 7))
+    loaded = predictor.load("any")
+    loaded = replace(loaded, encoding=replace(loaded.encoding, mean=(LARGEST, 0.0), std=(LARGEST, 1.0)))
+
+    assert len(pictures.weights(loaded, media_type)) > 1000

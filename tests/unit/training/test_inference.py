@@ -55,6 +55,12 @@ def test_p_values_and_quantiles_are_those_of_scipy(statistic: float, degrees: in
     assert quantile(0.95, degrees) == pytest.approx(law.ppf(0.975), rel=1e-9)
 
 
+@pytest.mark.parametrize("degrees", [1e10, 1e18, 1e308])
+def test_of_very_many_degrees_of_freedom_students_t_is_the_normal_distribution(degrees: float) -> None:
+    assert two_sided_p(1.7, degrees) == pytest.approx(two_sided_p(1.7, None), rel=1e-9)
+    assert quantile(0.95, degrees) == pytest.approx(quantile(0.95, None), rel=1e-9)
+
+
 @pytest.mark.parametrize(("noise", "reason"), [(None, "the target is constant"), (0.0, "explains the target exactly")])
 def test_where_nothing_is_left_to_explain_there_are_no_errors(noise: float | None, reason: str) -> None:
     problem = line(rows=50, noise_std=noise or 0.0)
