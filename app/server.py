@@ -106,6 +106,8 @@ def _options(settings: Settings) -> dict[str, Any]:
         "log_level": settings.log_level,
         "access_log": False,
         "server_header": False,
+        # Anybody can write the headers of a proxy; a client is the address that it comes from.
+        "proxy_headers": False,
         "ws": "none",
         "timeout_graceful_shutdown": grace.REPLIES_SECONDS,
     }

@@ -1,7 +1,14 @@
 """The server's start: what has to happen before NumPy is there, and after everything is."""
 
+import asyncio
 import subprocess
 import sys
+
+import uvicorn
+from starlette.types import Message, Receive, Scope, Send
+
+from app.server import _options
+from app.settings import Settings
 
 PREPARED = """
 import os, sys
@@ -32,3 +39,21 @@ def test_products_of_the_server_take_one_thread() -> None:
 
 def test_what_the_start_has_made_is_no_longer_looked_through_for_garbage() -> None:
     assert said(SETTLED) == "True 0"
+
+
+def test_a_client_is_the_address_it_comes_from_whatever_its_headers_say() -> None:
+    seen: list[Scope] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope)
+
+    async def nothing(*_: Message) -> Message:
+        return {}
+
+    config = uvicorn.Config(app, **_options(Settings()))
+    config.load()
+    headers = [(b"x-forwarded-for", b"10.0.0.1"), (b"x-forwarded-proto", b"https")]
+    scope = {"type": "http", "scheme": "http", "client": ("127.0.0.1", 9), "headers": headers}
+    asyncio.run(config.loaded_app(scope, nothing, nothing))
+
+    assert [(one["client"][0], one["scheme"]) for one in seen] == [("127.0.0.1", "http")]
