@@ -5,11 +5,12 @@ import time
 
 import structlog
 from fastapi import FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.types import Message, Receive, Scope, Send
 
 from app.edge.headers import REQUEST_ID, completed
 from app.identifiers import new_id
-from app.metrics.requests import GONE, UNMATCHED, RequestMetrics
+from app.metrics.requests import GONE, OTHER, UNMATCHED, RequestMetrics
 from app.problems import ProblemDocuments
 
 log = structlog.get_logger("app.requests")
@@ -28,6 +29,7 @@ class Gate:
         self._log_requests = log_requests
         self.api: FastAPI = app.api
         self.metrics = metrics
+        self._methods = _methods(app.api)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and its reply back."""
@@ -55,7 +57,8 @@ class Gate:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", UNMATCHED)
-        self.metrics.count(scope["method"], route, status, seconds)
+        method = scope["method"]
+        self.metrics.count(method if method in self._methods else OTHER, route, status, seconds)
         if self._log_requests and (status >= 400 or route not in QUIET_ROUTES):
             client = scope.get("client")
             # The path as it was sent: what it stands for may hold line ends and escape sequences.
@@ -63,9 +66,17 @@ class Gate:
                 "ascii", "replace"
             )
             log.info(
-                "request", method=scope["method"], path=path, route=route, status=status,
+                "request", method=method, path=path, route=route, status=status,
                 seconds=round(seconds, 6), client=client[0] if client else None,
             )  # fmt: skip
+
+
+def _methods(api: FastAPI) -> frozenset[str]:
+    """Those that a route has. Layers answer two more: HEAD as GET, and what browsers ask before they send."""
+    routes = (context.original_route for context in iter_route_contexts(api.routes))
+    return frozenset({"HEAD", "OPTIONS"}).union(
+        *(route.methods or () for route in routes if isinstance(route, APIRoute))
+    )
 
 
 def _request_id(scope: Scope) -> bytes:

@@ -6,6 +6,9 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 UNMATCHED = "none"
 """The route of a request that no route takes: a path that a client made up must not make up a time series."""
 
+OTHER = "other"
+"""The method of a request that no route has: clients may make up those too, or try all there are on every path."""
+
 GONE = 499
 """The status, in metrics and log alone, of a request whose client left before there was a reply."""
 

@@ -109,6 +109,18 @@ def test_requests_are_counted_by_route_and_status_and_not_by_what_clients_make_u
     assert registry.get_sample_value("onelayer_http_requests_in_progress") == 0
 
 
+def test_a_method_that_no_route_has_is_counted_as_another(gate: Gate, registry: CollectorRegistry):
+    for method in ("PROPFIND", "M-SEARCH", "PUT"):
+        assert call(gate, method, "/things/a").status_code == 405
+    call(gate, "POST", "/things/a")
+
+    def count(method: str) -> float | None:
+        labels = {"method": method, "route": "/things/{thing}", "status": "405"}
+        return registry.get_sample_value("onelayer_http_requests_total", labels)
+
+    assert [count(method) for method in ("other", "POST", "PROPFIND", "PUT")] == [3, 1, None, None]
+
+
 def test_the_time_that_counts_is_that_until_the_reply_begins(
     gate: Gate, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
 ):
