@@ -61,20 +61,24 @@ def worker(data_dir: DataDir = None, workers: Workers = None) -> None:
 
     _begin_log(settings)
     memory.spare()
+    from app.obstacles import obstacles
     from app.worker.supervisor import Supervisor
 
-    raise typer.Exit(Supervisor(settings).run())
+    with obstacles(settings.data_dir):
+        status = Supervisor(settings).run()
+    raise typer.Exit(status)
 
 
 @main.command()
 def migrate(data_dir: DataDir = None) -> None:
     """Bring the database to the newest schema."""
     settings = _settings(data_dir=data_dir)
-    from app.database import Database
-    from app.migrate import migrate as apply
+    from app.migrate import head, made
+    from app.obstacles import obstacles
 
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    typer.echo(f"The database is at {apply(Database(settings.resolved_database_url))}.")
+    with obstacles(settings.data_dir):
+        made(settings).dispose()
+    typer.echo(f"The database is at {head()}.")
 
 
 @main.command()
@@ -86,13 +90,15 @@ def backup(
     from app.backup import BackupError
     from app.backup import backup as write
     from app.migrate import NoDatabase, existing
+    from app.obstacles import obstacles
     from app.storage import Storage
 
     if not settings.data_dir.is_dir() or not any(settings.data_dir.iterdir()):
         _refuse(BackupError(f"{settings.data_dir} holds no data; say with --data-dir where it is."))
     try:
-        database = existing(settings.resolved_database_url)
-        written = write(database, Storage(settings.data_dir), file)
+        with obstacles(settings.data_dir):
+            database = existing(settings.resolved_database_url)
+            written = write(database, Storage(settings.data_dir), file)
     except (BackupError, NoDatabase) as error:
         _refuse(error)
     for key in written.missing:
@@ -110,14 +116,16 @@ def restore(
     settings = _settings(data_dir=data_dir)
     from app.backup import BackupError
     from app.database import Database
+    from app.obstacles import obstacles
     from app.restore import restore as read
     from app.storage import Storage
 
     if not file.is_file():
         _refuse(BackupError(f"There is no file {file}."))
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
     try:
-        counts = read(Database(settings.resolved_database_url), Storage(settings.data_dir), file)
+        with obstacles(settings.data_dir):
+            settings.data_dir.mkdir(parents=True, exist_ok=True)
+            counts = read(Database(settings.resolved_database_url), Storage(settings.data_dir), file)
     except BackupError as error:
         _refuse(error)
     typer.echo(f"{settings.data_dir} holds " + ", ".join(f"{count} {name}" for name, count in counts.items()) + ".")
@@ -145,9 +153,16 @@ def _begin_log(settings: Settings) -> None:
 
 def _open(settings: Settings) -> None:
     from app.access.entrance import NoKey, open_for
+    from app.migrate import made
+    from app.obstacles import obstacles
+    from app.storage import Storage
 
     try:
-        first = open_for(settings)
+        with obstacles(settings.data_dir):
+            # Here, where nothing runs yet that would have to be stopped again.
+            made(settings).dispose()
+            Storage(settings.data_dir)
+            first = open_for(settings)
     except NoKey as refused:
         _refuse(refused)
     if first is not None:

@@ -81,28 +81,20 @@ def adopt(key_id: KeyId, data_dir: DataDir = None) -> None:
 def _with_database(data_dir: Path | None, do: Callable[[Any], Result], makes_one: bool = False) -> Result:
     """Do something with the database, or say why not. Only for a new key is one made: elsewhere it would be empty."""
     from app.access.keys import KeyRefused
-    from app.migrate import NoDatabase, existing
+    from app.migrate import NoDatabase, existing, made
+    from app.obstacles import obstacles
 
     settings = Settings(data_dir=data_dir) if data_dir is not None else Settings()
     try:
-        database = _made(settings) if makes_one else existing(settings.resolved_database_url)
-        try:
-            return do(database)
-        finally:
-            database.dispose()
+        with obstacles(settings.data_dir):
+            database = made(settings) if makes_one else existing(settings.resolved_database_url)
+            try:
+                return do(database)
+            finally:
+                database.dispose()
     except (KeyRefused, NoDatabase) as refused:
         typer.echo(str(refused), err=True)
         raise typer.Exit(1) from refused
-
-
-def _made(settings: Settings) -> Any:
-    from app.database import Database
-    from app.migrate import migrate
-
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    database = Database(settings.resolved_database_url)
-    migrate(database)
-    return database
 
 
 def _shown(moment: datetime) -> str:

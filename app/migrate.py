@@ -10,12 +10,16 @@ from alembic.util import CommandError
 from sqlalchemy.engine import Connection
 
 from app.database import Database
+from app.settings import Settings
 
 _SCRIPTS = Path(__file__).resolve().parent.parent / "migrations"
 
 
 class UnknownSchema(Exception):
     """No migration leads to this version of the schema."""
+
+    def __init__(self) -> None:
+        super().__init__("The database was made by a newer version of Onelayer; install that one, or restore a backup.")
 
 
 class NoDatabase(Exception):
@@ -38,7 +42,7 @@ def upgrade(connection: Connection, version: str = "head") -> None:
     try:
         command.upgrade(config, version)
     except CommandError as error:
-        raise UnknownSchema(version) from error
+        raise UnknownSchema from error
 
 
 def is_current(database: Database) -> bool:
@@ -47,15 +51,33 @@ def is_current(database: Database) -> bool:
         return MigrationContext.configure(connection).get_current_revision() == head()
 
 
+def refuse_newer(database: Database) -> None:
+    """Raise `UnknownSchema` if the database has a schema that no migration here leads to."""
+    with database.engine.connect() as connection:
+        version = MigrationContext.configure(connection).get_current_revision()
+    scripts = ScriptDirectory.from_config(_config())
+    if version is not None and version not in {script.revision for script in scripts.walk_revisions()}:
+        raise UnknownSchema
+
+
+def made(settings: Settings) -> Database:
+    """The database of these settings at the newest schema, made where there is none."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.resolved_database_url)
+    migrate(database)
+    return database
+
+
 def existing(url: str) -> Database:
     """The database at a place as it is: where there is none, SQLite would make an empty one of whatever it is given.
 
-    Raises:  NoDatabase
+    Raises:  NoDatabase, UnknownSchema
     """
     database = Database(url)
     if database.file is not None and not database.file.is_file():
         raise NoDatabase(f"There is no database {database.file}; say with --data-dir where the data is.")
     if not is_current(database):
+        refuse_newer(database)
         database.dispose()
         raise NoDatabase("The database has another schema than this version; run `onelayer migrate` first.")
     return database

@@ -12,8 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.access import keys
-from app.database import Database
-from app.migrate import migrate
+from app.migrate import made
 from app.settings import Settings
 
 _BY_PROXIES = (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"via")
@@ -33,10 +32,8 @@ def open_for(settings: Settings) -> str | None:
     """See to it that whoever is meant to use the server can. Returns the first key, if one was made."""
     if not needs_key(settings):
         return None
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    database = Database(settings.resolved_database_url)
+    database = made(settings)
     try:
-        migrate(database)
         first = keys.create_first(database) if settings.first_key else None
         if not keys.some_key_counts(database):
             raise NoKey(_refusal(settings))

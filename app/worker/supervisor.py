@@ -15,7 +15,7 @@ from app import grace
 from app.database import Database
 from app.jobs.queue import Queue
 from app.jobs.roster import Roster
-from app.migrate import is_current
+from app.migrate import is_current, refuse_newer
 from app.settings import Settings
 from app.tally import Tally
 from app.worker.parent import GAVE_UP
@@ -23,6 +23,7 @@ from app.worker.parent import GAVE_UP
 log = structlog.get_logger(__name__)
 
 SCHEMA_POLL_SECONDS = 0.02
+LONGEST_SCHEMA_POLL_SECONDS = 1.0
 SHORT_LIFE_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 30.0
@@ -78,12 +79,20 @@ class Supervisor:
                 os.read(key.fd, 4096)
 
     def _await_schema(self) -> None:
-        """Wait until the database has the schema that this code needs: the server may still be migrating it."""
+        """Wait until the database has the schema that this code needs: the server may still be migrating it.
+
+        Raises:  UnknownSchema if it has one that this code will never reach
+        """
         self._settings.data_dir.mkdir(parents=True, exist_ok=True)
         database = Database(self._settings.resolved_database_url)
         try:
+            pause = SCHEMA_POLL_SECONDS
             while not self._stopping and not is_current(database):
-                self._await(SCHEMA_POLL_SECONDS)
+                refuse_newer(database)
+                if pause == SCHEMA_POLL_SECONDS:
+                    log.info("the workers wait until a server, or `onelayer migrate`, brings the database up to date")
+                self._await(pause)
+                pause = min(2 * pause, LONGEST_SCHEMA_POLL_SECONDS)
         finally:
             database.dispose()
 

@@ -284,3 +284,20 @@ def test_the_death_of_a_child_wakes_the_supervisor(
 
     assert woken == [True]
     assert not supervisor._children
+
+
+def test_it_says_what_it_waits_for_and_asks_ever_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    supervisor, waits = Supervisor(Settings(data_dir=tmp_path / "new")), []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        supervisor._stopping = len(waits) == 8
+
+    monkeypatch.setattr(supervisor, "_await", wait)
+    with capture_logs() as logged:
+        supervisor._await_schema()
+
+    assert ["onelayer migrate" in line["event"] for line in logged] == [True]
+    assert waits[0] < 0.1
+    assert waits == sorted(waits)
+    assert waits[-1] == module.LONGEST_SCHEMA_POLL_SECONDS
