@@ -29,6 +29,9 @@ class Measurement(NamedTuple):
     candidate: int = 0
 
 
+LARGEST_EPOCH = 2**31 - 1
+"""PostgreSQL compares the column with no larger number."""
+
 STATEMENT_ROWS = 256
 _ROW = f"({', '.join('?' * len(Measurement._fields))})"
 _MANY_ROWS = (
@@ -79,7 +82,8 @@ def rewind(session: Session, queue: Queue, claim: Claim, epoch: int) -> int:
 
 def read(database: Database, job_id: str, after_epoch: int, limit: int) -> list[EpochRow]:
     """The epochs that follow `after_epoch`, in order, at most `limit` of them; of a sweep with every candidate."""
-    following = EpochRow.epoch > after_epoch, EpochRow.epoch <= after_epoch + limit
+    first, last = (min(epoch, LARGEST_EPOCH) for epoch in (after_epoch, after_epoch + limit))
+    following = EpochRow.epoch > first, EpochRow.epoch <= last
     query = select(EpochRow).where(EpochRow.job_id == job_id, *following)
     with database.read() as session:
         return list(session.scalars(query.order_by(EpochRow.epoch, EpochRow.candidate)))

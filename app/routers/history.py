@@ -32,7 +32,9 @@ def get_history(
     job: JobId,
     request: Request,
     services: ServicesDep,
-    after_epoch: Annotated[int, Query(ge=0, le=2**31 - 1, description="Only epochs after this one.", examples=[0])] = 0,
+    after_epoch: Annotated[
+        int, Query(ge=0, le=history.LARGEST_EPOCH, description="Only epochs after this one.", examples=[0])
+    ] = 0,
     limit: Annotated[
         int | None,
         Query(ge=1, le=100_000, description=f"How many epochs at most; {MOST_EPOCHS} by default.", examples=[1000]),

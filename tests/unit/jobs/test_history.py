@@ -1,8 +1,10 @@
 """The loss history."""
 
 import math
+from collections.abc import Sequence
 
 import pytest
+from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 
 from app.database import Database
@@ -178,3 +180,17 @@ def test_a_sample_of_a_sweep_counts_epochs_and_has_every_candidate(database: Dat
     assert 2 <= len(epochs) <= 10
     assert [(row.epoch, row.candidate) for row in rows] == [(epoch, c) for epoch in epochs for c in range(3)]
     assert len(history.sample(database, claim[0], 0, 100)) == 300
+
+
+@pytest.mark.parametrize("after_epoch", [history.LARGEST_EPOCH, 10**15 - 1])
+def test_no_number_beyond_the_column_is_compared_with_it(database: Database, claim: Claim, after_epoch: int):
+    compared: list[int] = []
+
+    def note(connection: object, cursor: object, statement: str, parameters: Sequence[object], *_: object) -> None:
+        compared.extend(value for value in parameters if isinstance(value, int))
+
+    event.listen(database.engine, "before_cursor_execute", note)
+
+    assert history.read(database, claim[0], after_epoch, 1000) == []
+    assert compared
+    assert max(compared) <= 2**31 - 1
