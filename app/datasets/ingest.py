@@ -21,6 +21,9 @@ from app.datasets.readers.content import Content, TypesChanged
 from app.datasets.table_writer import TableWriter
 from app.errors import Fault, InvalidData, InvalidRequest
 
+NAME_LENGTH = 1000
+"""Characters of a column's name, at most: the database keeps that of the target, and jobs name the others."""
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -33,6 +36,8 @@ class Choices:
 def ingest(content: Content, folder: Path, choices: Choices, bounds: Bounds = BOUNDLESS) -> Description:
     """Write the content's files into `folder` and describe them."""
     declared = {**content.kinds, **choices.columns}
+    if any("\0" in name for name in content.class_names or ()):
+        raise InvalidData(Fault("class_names", "a name has a NUL character; remove it"))
     written = _write(content, folder, declared, bounds)
     table, array_files = written.table, written.array_files
     profiles = profile_table(folder / TABLE_FILE, declared)
@@ -121,6 +126,12 @@ def _left_out(schema: pa.Schema, declared: Mapping[str, Kind]) -> frozenset[str]
     for position, name in enumerate(schema.names, 1):
         if not name.strip():
             raise InvalidData(Fault(f"column {position}", "the column has no name; give it one"))
+        if "\0" in name:
+            raise InvalidData(Fault(f"column {position}", "its name has a NUL character; rename it"))
+        if len(name) > NAME_LENGTH:
+            raise InvalidData(
+                Fault(f"column {position}", f"its name has {len(name)} characters; it may have {NAME_LENGTH}")
+            )
         if name in seen:
             raise InvalidData(Fault(f"column {position}", f"two columns are named {name!r}; rename one"))
         seen.add(name)

@@ -20,6 +20,7 @@ _COLUMN_BYTES = 40 << 10
 
 _ROWS_WORTH_A_DICTIONARY = 1000
 """Each has a table of 20 KB while its row group is written; a few rows of many columns would take gigabytes."""
+_LOOKED_AT = frozenset((pa.float64(), pa.string()))
 
 
 class TableWriter:
@@ -68,8 +69,8 @@ class TableWriter:
         if self._settled is not None and given.schema.equals(self._settled):
             return given
         batch = conformed(given, self._columns, self.rows)
-        # Numbers with a fraction are looked at each time, since they may be too large.
-        if batch.schema.equals(given.schema) and pa.float64() not in batch.schema.types:
+        # Numbers with a fraction are looked at each time, since they may be too large, and texts, which may have NUL.
+        if batch.schema.equals(given.schema) and _LOOKED_AT.isdisjoint(batch.schema.types):
             self._settled = batch.schema
         return batch
 

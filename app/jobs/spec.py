@@ -4,10 +4,11 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, StringConstraints, WithJsonSchema, field_validator
 
+from app.datasets.ingest import NAME_LENGTH
 from app.identifiers import NAME_PATTERN, is_name
 from app.training.hyperparameters import Hyperparameters
 
-Column = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+Column = Annotated[str, StringConstraints(min_length=1, max_length=NAME_LENGTH)]
 
 _WAYS = {
     "split": {"const": "test", "type": "string"},

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from app.datasets.ingest import NAME_LENGTH
 from app.datasets.kinds import Kind
 from app.datasets.readers import records
 from app.errors import InvalidData, InvalidRequest
@@ -137,3 +138,62 @@ def test_texts_that_are_no_utf_8_are_refused_whatever_they_are_declared(build: B
     table = pa.table({"a": pa.Array.from_buffers(pa.string(), 2, [None, *buffers[1:]]), "b": [1, 2]})
 
     assert fault(build, written(table, form), form, columns=kinds)[0] == "file"
+
+
+@pytest.mark.parametrize("form", [*FORMS, "ndjson"])
+@pytest.mark.parametrize("target", ["y", "a\0b"])
+def test_a_nul_in_the_name_of_a_column_is_refused(build: Build, form: str, target: str):
+    body = written(pa.table({"y": [0, 1], "a\0b": [1, 2]}), form)
+
+    assert fault(build, body, form, target=target) == ("column 2", "its name has a NUL character; rename it")
+
+
+@pytest.mark.parametrize("form", [*FORMS, "ndjson"])
+def test_a_nul_in_a_text_is_refused_and_its_place_is_named(build: Build, form: str):
+    texts = ["plain"] * 70_000 + ["with \0", None, "and \0"]
+    body = written(pa.table({"y": texts}), form)
+
+    location, message = fault(build, body, form)
+
+    assert location == "row 70001, column y"
+    assert "NUL" in message
+
+
+@pytest.mark.parametrize("texts", [pa.array(["a\0", "b"]), pa.array(["b", "a\0", "b"])])
+@pytest.mark.parametrize("kind", [pa.dictionary(pa.int32(), pa.string()), pa.large_string(), pa.string_view()])
+def test_a_nul_in_any_kind_of_text_is_refused(build: Build, texts: pa.Array, kind: pa.DataType):
+    with pytest.raises(InvalidData, match="NUL"):
+        build({"y": texts.cast(kind)})
+
+
+def test_a_nul_beside_the_texts_of_a_slice_is_none_of_theirs(build: Build):
+    texts = pa.array(["a\0", "b", "c"]).slice(1)
+
+    assert build({"y": texts}).rows == 2
+
+
+def test_class_names_have_no_nul(build: Build):
+    arrays = io.BytesIO()
+    np.savez(arrays, X=np.ones((2, 1)), y=np.array([0, 1]))
+
+    location, message = fault(build, arrays.getvalue(), "npz", class_names=("a", "b", "c\0"))
+
+    assert location == "class_names"
+    assert "NUL" in message
+
+
+@pytest.mark.parametrize("form", [*FORMS, "ndjson", "csv"])
+def test_a_name_longer_than_the_database_keeps_is_refused(build: Build, form: str):
+    longest = pa.table({"y": [0, 1], "é" * NAME_LENGTH: [1, 2]})
+    beyond = pa.table({"y": [0, 1], "é" * NAME_LENGTH + "x": [1, 2]})
+
+    def body(table: pa.Table) -> bytes:
+        if form != "csv":
+            return written(table, form)
+        return "\n".join([",".join(table.column_names), "0,1", "1,2"]).encode()
+
+    build(body(longest), form)
+    location, message = fault(build, body(beyond), form)
+
+    assert location == "column 2"
+    assert str(NAME_LENGTH) in message
