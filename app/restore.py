@@ -45,11 +45,11 @@ def restore(database: Database, storage: Storage, file: Path) -> dict[str, int]:
 
 def _check_that_it_is_new(database: Database, storage: Storage) -> None:
     has_tables = bool(inspect(database.engine).get_table_names())
-    has_files = any((storage.root / name).exists() for name in COLLECTIONS)
-    if has_tables or has_files:
-        raise BackupError(
-            f"{storage.root} or its database holds data already; restore into a new data directory (--data-dir)."
-        )
+    is_elsewhere = database.file is None or database.file.absolute().parent != storage.root
+    if has_tables and is_elsewhere:
+        raise BackupError("The database holds tables already; restore into a new one (ONELAYER_DATABASE_URL).")
+    if has_tables or any((storage.root / name).exists() for name in COLLECTIONS):
+        raise BackupError(f"{storage.root} holds data already; restore into a new data directory (--data-dir).")
 
 
 def _unpack(file: Path, folder: Path) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from typer.testing import CliRunner
 
 from app.__main__ import main
-from app.backup import _Writer, backup
+from app.backup import BackupError, _Writer, backup
 from app.database import Database, DatabaseTime
 from app.datasets.catalogue import Catalogue
 from app.datasets.ingest import Choices
@@ -147,3 +147,17 @@ def test_what_is_deleted_meanwhile_is_not_missing(
     monkeypatch.setattr(_Writer, "_is_copied", while_it_is_deleted)
 
     assert backup(database, storage, tmp_path / "kept.tar").missing == []
+
+
+def test_who_restores_into_what_is_in_use_hears_what_has_to_be_new(
+    database: Database, storage: Storage, tmp_path: Path
+) -> None:
+    backup(database, storage, tmp_path / "kept.tar")
+    inside = Storage(tmp_path)
+
+    with pytest.raises(BackupError, match="new one \\(ONELAYER_DATABASE_URL\\)") as elsewhere:
+        restore(database, Storage(tmp_path / "new"), tmp_path / "kept.tar")
+    with pytest.raises(BackupError, match="new data directory \\(--data-dir\\)"):
+        restore(database, inside, tmp_path / "kept.tar")
+
+    assert "--data-dir" not in str(elsewhere.value)
