@@ -27,6 +27,7 @@ from app.errors import DamagedFiles, StorageFull
 from app.identifiers import new_id
 
 _STAGING = "staging"
+_PROBE_BYTES = 4096
 FULL = (errno.ENOSPC, errno.EDQUOT)
 _OF_THE_FILE = (None, errno.ENOENT, errno.EIO)
 """The numbers of errors that mean a file, and not the system that has no room for it; Parquet's have none."""
@@ -153,14 +154,18 @@ class Storage:
         return _bytes(self.path(key))
 
     def is_writable(self) -> bool:
-        """Whether a file can be made in the data directory."""
+        """Whether the data directory takes new files, and the disk under it what is in them: a full one takes names."""
         probe = self.root / _STAGING / f".probe-{new_id()}"
         try:
-            probe.touch()
-            probe.unlink(missing_ok=True)
+            with probe.open("xb", buffering=0) as file:
+                written = file.write(bytes(_PROBE_BYTES))
+                os.fsync(file.fileno())
         except OSError:
             return False
-        return True
+        finally:
+            with suppress(OSError):
+                probe.unlink(missing_ok=True)
+        return written == _PROBE_BYTES
 
     def sweep(self, collection: str, is_known: Callable[[str], bool]) -> list[str]:
         """Remove what dead writers left: stages nobody holds, and folders of a collection that no row knows."""

@@ -1,6 +1,7 @@
 """Folders by key: whole or not at all, and nothing of the dead left behind."""
 
 import errno
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -304,3 +305,27 @@ def test_a_storage_that_is_gone_is_not_writable(storage: Storage):
     (storage.root / "staging").rmdir()
 
     assert not storage.is_writable()
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_a_disk_that_takes_names_but_no_bytes_is_not_writable(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, call: str
+):
+    assert storage.is_writable()
+    if call == "write":
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # the least disk there is
+    else:
+        monkeypatch.setattr(module.os, "fsync", full)
+    try:
+        is_writable = storage.is_writable()
+    finally:
+        if call == "write":
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert not is_writable
+    assert list(storage.scratch.iterdir()) == []
+
+
+def full(handle: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
