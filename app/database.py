@@ -5,7 +5,9 @@ then writes fails with "database is locked" under concurrency. The same code run
 """
 
 import sqlite3
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +29,23 @@ from sqlalchemy.types import TypeDecorator
 from app.errors import StorageFull
 
 BUSY_TIMEOUT_MILLISECONDS = 10_000
+
+LOCK_TIMEOUT_MILLISECONDS = 5_000
+PATIENCE_SECONDS = 8.0
+"""How long a server of requests waits for what PostgreSQL says to a statement; locks are given up before."""
+
+LONG_PATIENCE_SECONDS = 120.0
+"""The same of statements that may well have much to do."""
+
+HURRY_SECONDS = 1.0
+"""The same of all of them while it stops."""
+
+_POSTGRESQL = {
+    "connect_timeout": 3,
+    # A machine that is gone, or a network, says nothing: without these, its connections would be waited for for hours.
+    "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}  # fmt: skip
 
 _PASSING = {
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL,  # others hold it
@@ -75,8 +94,13 @@ def _postgresql_time(element: DatabaseTime, compiler: SQLCompiler, **options: An
 class Database:
     """One engine, and the two kinds of session on it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, patience_seconds: float | None = None) -> None:
+        """Wait for PostgreSQL's answer to a statement no longer than `patience_seconds`; by default for ever."""
+        self._patience_seconds = patience_seconds
+        self._is_long = threading.local()
         self.engine = _engine(url)
+        if self.engine.dialect.name == "postgresql":
+            event.listen(self.engine, "do_connect", self._connect)
         self._read = sessionmaker(self.engine, expire_on_commit=False)
         self._write = sessionmaker(self.engine.execution_options(begin="IMMEDIATE"), expire_on_commit=False)
 
@@ -111,6 +135,35 @@ class Database:
         with engine.connect() as connection, connection.begin():
             yield connection
 
+    def hurry(self) -> None:
+        """Wait less from now on, because the process stops."""
+        if self._patience_seconds is not None:
+            self._patience_seconds = HURRY_SECONDS
+
+    @contextmanager
+    def patiently(self) -> Iterator[None]:
+        """Statements of this thread in this block may have much to do, such as to delete a long history."""
+        before = getattr(self._is_long, "value", False)
+        self._is_long.value = True
+        try:
+            yield
+        finally:
+            self._is_long.value = before
+
+    def _patience(self) -> float | None:
+        is_long = getattr(self._is_long, "value", False) and self._patience_seconds not in (None, HURRY_SECONDS)
+        return LONG_PATIENCE_SECONDS if is_long else self._patience_seconds
+
+    def _connect(
+        self, dialect: Dialect, entry: ConnectionPoolEntry, arguments: list[Any], options: dict[str, Any]
+    ) -> DBAPIConnection:
+        """Connect to PostgreSQL. What the URL says of time goes before what is said here."""
+        connection: DBAPIConnection = _patient(self._patience).connect(*arguments, **{**_POSTGRESQL, **options})
+        connection.autocommit = True
+        connection.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MILLISECONDS}")
+        connection.autocommit = False
+        return connection
+
     def dispose(self) -> None:
         """Close every connection."""
         self.engine.dispose()
@@ -135,6 +188,26 @@ def _engine(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _patient(patience_seconds: Callable[[], float | None]) -> Any:
+    """Connections of psycopg, which would wait for ever for a server that is there and says nothing."""
+    import psycopg
+
+    class Patient(psycopg.Connection[Any]):
+        def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+            limit = timeout if timeout is not None else patience_seconds()
+            end = None if limit is None else time.monotonic() + limit
+            try:
+                return super().wait(gen, interval, limit)
+            except psycopg.OperationalError as error:
+                if end is None or time.monotonic() < end:
+                    raise
+                # Closed, since its answer may still come, and would be taken for that to the next statement.
+                self.pgconn.finish()
+                raise psycopg.OperationalError(f"no answer within {limit:g} seconds") from error
+
+    return Patient
 
 
 def _prepare_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:

@@ -103,6 +103,7 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
         services.keys.process_id = presence.process_id
         with Upkeep(services.chores()):
             yield
+            services.database.hurry()
         services.watch.close()
     with last_spans():
         workers.stop()

@@ -30,6 +30,7 @@ def migrate(database: Database) -> str:
     """Apply every migration that is missing; several processes at once are safe. Returns the version reached."""
     with database.engine.execution_options(begin="IMMEDIATE").connect() as connection, connection.begin():
         if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL lock_timeout = 0")  # another's migration may take long
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7061001)")
         upgrade(connection)
     return head()

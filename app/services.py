@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.access.keyring import Keyring
-from app.database import Database
+from app.database import PATIENCE_SECONDS, Database
 from app.datasets.bounds import Bounds
 from app.datasets.catalogue import Catalogue
 from app.disk import Disk
@@ -97,7 +97,7 @@ def assemble(settings: Settings) -> Services:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     # Where matplotlib, once it is imported, keeps its list of fonts.
     os.environ.setdefault("MPLCONFIGDIR", str(settings.resolved_cache_dir / "matplotlib"))
-    database = Database(settings.resolved_database_url)
+    database = Database(settings.resolved_database_url, PATIENCE_SECONDS)
     storage = Storage(settings.data_dir, Disk(settings.data_dir, *settings.disk_limits))
     roster = Roster(database, settings.lease_seconds)
     registry = Registry(database, storage)

@@ -107,7 +107,7 @@ class Queue:
 
     def delete(self, job_id: str) -> None:
         """Remove a job and its history; its model stays."""
-        with self._database.write() as session:
+        with self._database.patiently(), self._database.write() as session:
             check_own(find(session, job_id), job_id)
             # One statement, since a worker may claim the job at any moment.
             gone = delete(JobRow).where(JobRow.id == job_id, JobRow.status != Status.RUNNING).returning(JobRow.id)

@@ -14,7 +14,7 @@ def retire_jobs(database: Database, keep_days: float | None) -> int:
     """Remove the jobs that have been over for so many days, with their history; models stay. Returns how many."""
     removed = 0
     while old := _old(database, keep_days, with_history=False):
-        with database.write() as session:
+        with database.patiently(), database.write() as session:
             session.execute(delete(JobRow).where(JobRow.id.in_(old)))
         removed += len(old)
     return removed
@@ -25,7 +25,7 @@ def retire_histories(database: Database, keep_days: float | None) -> int:
     removed = 0
     while old := _old(database, keep_days, with_history=True):
         for job_id in old:
-            with database.write() as session:
+            with database.patiently(), database.write() as session:
                 session.execute(delete(EpochRow).where(EpochRow.job_id == job_id))
         removed += len(old)
     return removed

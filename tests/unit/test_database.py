@@ -1,7 +1,10 @@
 """Sessions that read or write, and the database's clock."""
 
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -9,6 +12,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from app import database as module
 from app.database import Database, DatabaseTime, is_passing
 from app.errors import StorageFull
 from app.identifiers import new_id
@@ -218,3 +222,70 @@ def test_a_server_that_cuts_its_clients_off_comes_back():
     assert is_passing(DBAPIError("", {}, Exception("the connection is closed"), connection_invalidated=True))
     assert is_passing(PoolTimeout())
     assert not is_passing(ValueError())
+
+
+# ── a server of PostgreSQL that says nothing ─────────────────────────────────────────────────────────────────────
+
+
+GREETING = (
+    b"R\0\0\0\x08\0\0\0\0"  # nobody has to say who they are
+    b"S\0\0\0\x19client_encoding\0UTF8\0"
+    b"S\0\0\0\x1aserver_version\x00150000\0"
+    b"Z\0\0\0\x05I"
+)
+SET = b"C\0\0\0\x08SET\0Z\0\0\0\x05I"
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The URL of a server that lets clients in, takes their settings, and answers nothing that they ask."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                with client:
+                    client.settimeout(10)  # who waits for longer than that would wait for ever
+                    if client.recv(8) == b"\0\0\0\x08\x04\xd2\x16\x2f":  # may it be encrypted?
+                        client.sendall(b"N")
+                    client.recv(4096)
+                    client.sendall(GREETING)
+                    if b"lock_timeout" in client.recv(4096):
+                        client.sendall(SET)
+                    while client.recv(4096):
+                        pass
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield f"postgresql+psycopg://anyone@127.0.0.1:{listener.getsockname()[1]}/any"
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join()
+
+
+def test_a_server_that_does_not_answer_is_given_up_and_its_connection_closed(silent: str):
+    pytest.importorskip("psycopg")
+    database = Database(silent, patience_seconds=0.2)
+
+    with pytest.raises(OperationalError, match="no answer within") as failed, database.read() as session:
+        session.execute(text("SELECT 1"))
+
+    assert is_passing(failed.value)
+    database.dispose()
+
+
+def test_who_has_much_to_do_is_waited_for_longer_and_nobody_while_the_process_stops(database: Database):
+    """On no server at all: only what would be waited is looked at."""
+    of_requests = Database(str(database.engine.url), patience_seconds=2.0)
+
+    assert database._patience() is None
+    assert of_requests._patience() == 2.0
+    with of_requests.patiently():
+        assert of_requests._patience() == module.LONG_PATIENCE_SECONDS
+        of_requests.hurry()
+        assert of_requests._patience() == module.HURRY_SECONDS
+    database.hurry()
+    with database.patiently():
+        assert database._patience() is None
+    of_requests.dispose()
