@@ -110,13 +110,13 @@ def test_a_name_of_several_versions_is_no_model_to_delete(server: RunningServer)
     assert server.client.delete("/models/models-two").status_code == 404
 
 
-def test_a_model_whose_files_are_going_is_not_found(server: RunningServer) -> None:
+def test_a_model_whose_files_are_gone_is_told_of_as_damaged(server: RunningServer) -> None:
     job = server.train(dataset="models-line", model="linear", epochs=1)
     folder = server.data_dir / "models" / job["model_id"]
-    folder.rename(folder.with_name("away"))  # as a deletion does, in the moment after the row was read
+    folder.rename(folder.with_name("away"))
     reply = server.client.post("/predict", json={"model": job["model_id"], "instances": [[1, 2]]})
     folder.with_name("away").rename(folder)
-    assert (reply.status_code, reply.json()["type"]) == (404, "urn:onelayer:problem:model-not-found")
+    assert (reply.status_code, reply.json()["type"]) == (500, "urn:onelayer:problem:damaged-files")
 
 
 # ── import ───────────────────────────────────────────────────────────────────────────────────────────────────────────
