@@ -64,13 +64,13 @@ def numbers(found: list[tuple[str, str | None, Any]]) -> list[int]:
 
 def lines_of(server: RunningServer, job_id: str, event: str) -> list[dict[str, Any]]:
     """The lines of the log that name a job; waits for the first, since a worker writes it once the job is over."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        lines = (line for line in server.log.read_text().splitlines() if job_id in line and line.startswith("{"))
-        if found := [line for line in map(json.loads, lines) if line.get("job") == job_id and line["event"] == event]:
-            return found
-        time.sleep(0.05)
-    return []
+
+    def found() -> list[dict[str, Any]]:
+        *whole, _ = server.log.read_text().split("\n")
+        lines = (line for line in whole if job_id in line and line.startswith("{"))
+        return [line for line in map(json.loads, lines) if line.get("job") == job_id and line["event"] == event]
+
+    return until(found)
 
 
 @pytest.mark.parametrize("is_replay", [False, True])
