@@ -1,13 +1,14 @@
 """Conditional requests: a client that names what it has is told when that is still so, instead of getting it again."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import Header
 from starlette.responses import Response
 
 IfNoneMatch = Annotated[
-    str | None,
+    list[str] | None,
     Header(
         alias="If-None-Match",
         description="The `ETag` of the reply that the client has; 304 if nothing has changed.",
@@ -23,11 +24,12 @@ def etag(*parts: object) -> str:
     return f'W/"{hashlib.blake2b(repr(parts).encode(), digest_size=12).hexdigest()}"'
 
 
-def matches(known: str | None, tag: str) -> bool:
+def matches(known: Sequence[str] | None, tag: str) -> bool:
     """Whether the client has this state already."""
     if known is None:
         return False
-    tags = {one.strip().removeprefix("W/") for one in known.split(",")}
+    # A list may stand in one line or in several (RFC 9110, 5.3).
+    tags = {one.strip().removeprefix("W/") for one in ",".join(known).split(",")}
     return "*" in tags or tag.removeprefix("W/") in tags
 
 

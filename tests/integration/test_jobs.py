@@ -209,6 +209,9 @@ def test_what_has_not_changed_is_not_sent_again(server: RunningServer, dataset: 
     assert first.status_code == 200
     same = server.client.get(f"/jobs/{job['id']}{path}", headers={"If-None-Match": f'"x", {first.headers["etag"]}'})
     assert (same.status_code, same.content) == (304, b"")
+    for tags in ((first.headers["etag"], '"x"'), ('"x"', first.headers["etag"])):
+        lines = [("If-None-Match", tag) for tag in tags]
+        assert server.client.get(f"/jobs/{job['id']}{path}", headers=lines).status_code == 304
     other = server.client.get(f"/jobs/{job['id']}{path}", headers={"If-None-Match": '"x"'})
     assert other.status_code == 200
 
