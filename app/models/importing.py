@@ -5,6 +5,7 @@ itself beyond that (metrics, whether the training was cut short) is kept as it i
 """
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,7 @@ class Imported:
 
 def read(content: bytes) -> Imported:
     """The model in a file, checked."""
+    content = content.removeprefix(BOM_UTF8)
     about, tensors = _from_json(content) if content.lstrip()[:1] == b"{" else _from_safetensors(content)
     try:
         description = Description.model_validate(about)
@@ -169,7 +171,9 @@ def _check_standardisation(encoding: Encoding, width: int) -> None:
 def _plain(metrics: dict[str, Any]) -> dict[str, Any]:
     """Metrics as this service writes them, numbers by split; anything else in their place is dropped."""
     return {
-        split: {name: value for name, value in found.items() if isinstance(value, int | float)}
+        split: {
+            name: value for name, value in found.items() if isinstance(value, int | float) and abs(value) <= LARGEST
+        }
         for split, found in metrics.items()
         if isinstance(found, dict)
     }

@@ -11,7 +11,7 @@ from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature, Feat
 from app.errors import InvalidModel
 from app.models.coefficient_errors import UNTESTED, CoefficientErrors
 from app.models.exports import json, safetensors
-from app.models.importing import read
+from app.models.importing import _plain, read
 from app.models.predictor import Loaded, Predictor
 from app.models.statistics import Statistics, Uncertainty
 from tests.unit.models.conftest import TOWN, X1, Add
@@ -115,6 +115,12 @@ def test_statistics_that_cannot_be_are_refused(add: Add, predictor: Predictor, c
         read(orjson.dumps(document | change))
 
     assert [fault.location for fault in refused.value.faults] == [location]
+
+
+def test_metrics_that_are_no_numbers_are_dropped():
+    metrics = {"train": {"loss": 1.5, "mse": float("inf"), "mae": 10**400, "r2": float("nan"), "rmse": "2"}}
+
+    assert _plain({**metrics, "test": 1.0}) == {"train": {"loss": 1.5}}
 
 
 def test_what_is_wrong_is_said_in_our_words(add: Add, predictor: Predictor):
