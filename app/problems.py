@@ -117,7 +117,8 @@ async def _on_http(request: Request, error: Exception) -> Response:
             errors.PageNotFound(f"No route has this path, but one has {meant!r}, without the slash at its end.")
         )
     if "Allow" in headers:
-        headers["Allow"] = ", ".join(sorted(_methods(request) | set(headers["Allow"].split(", "))))
+        allowed = _methods(request) | set(headers["Allow"].split(", "))
+        headers["Allow"] = ", ".join(sorted(allowed | {"HEAD"} if "GET" in allowed else allowed))
     return response(_of_status(error.status_code, request.scope, headers))
 
 
@@ -134,8 +135,7 @@ def _without_slash(request: Request) -> str | None:
 def _methods(request: Request) -> set[str]:
     """Every method of the path. The framework names those of the first route with this path alone."""
     path = getattr(request.scope.get("route"), "path", None)
-    found = {method.upper() for method in request.app.openapi()["paths"].get(path, {})}
-    return found | {"HEAD"} if "GET" in found else found
+    return {method.upper() for method in request.app.openapi()["paths"].get(path, {})}
 
 
 async def _on_gone(request: Request, error: Exception) -> None:
@@ -282,11 +282,10 @@ def _with_error(send: Send) -> Send:
             start = message
         elif start is not None and message["type"] == "http.response.body":
             body, begun, start = message.get("body", b""), start, None
-            if body:  # a reply to HEAD has none
+            if body:
                 found = json.loads(body)
                 body = _written(found | {"error": found["detail"]})
-                begun = {**begun, "headers": _of_length(begun["headers"], len(body))}
-            await send(begun)
+            await send({**begun, "headers": _of_length(begun["headers"], len(body))})
             await send({**message, "body": body})
         else:
             await send(message)
@@ -295,8 +294,9 @@ def _with_error(send: Send) -> Send:
 
 
 def _of_length(headers: Iterable[tuple[bytes, bytes]], length: int) -> list[tuple[bytes, bytes]]:
+    """Headers with this length; with none in a reply to HEAD, whose body is not there to be measured."""
     others = [(name, value) for name, value in headers if name.lower() != b"content-length"]
-    return [*others, (b"content-length", str(length).encode())]
+    return [*others, (b"content-length", str(length).encode())] if length else others
 
 
 def _is_foreign(message: Message) -> bool:

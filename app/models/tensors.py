@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from app.datasets.literal import literal
 from app.errors import Fault, InvalidRequest
@@ -29,7 +29,7 @@ class TensorBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(description="`X`, or a column of the table.", examples=["X"], max_length=1000)
-    shape: list[int] = Field(description="How many rows, and what a row has.", examples=[[1, 2]], max_length=9)
+    shape: list[StrictInt] = Field(description="How many rows, and what a row has.", examples=[[1, 2]], max_length=9)
     datatype: str = Field(description="FP32, FP64, INT64, …; BYTES for categories.", examples=["FP32"], max_length=10)
     parameters: dict[str, Any] = Field(
         default_factory=dict, description="`binary_data_size`: the data follow the JSON as bytes.", examples=[{}]

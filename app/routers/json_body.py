@@ -4,6 +4,7 @@ A deep nesting or a million fields cost the reader little and whoever validates 
 """
 
 import re
+from codecs import BOM_UTF8
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from starlette.responses import Response
 
 from app.errors import Fault, InvalidRequest, TooLarge, UnsupportedMediaType
 from app.routers.guard import GuardedRoute, Handler
+from app.routers.reception import check_plain
 from app.routers.unpacking import unpacked
 
 # A text that never ends is taken until the end: looking again from each of its quotes would take for ever.
@@ -34,6 +36,11 @@ def is_json(content_type: str) -> bool:
     """Whether a Content-Type is one of JSON (RFC 6839: whatever ends in +json is)."""
     essence = content_type.partition(";")[0].strip().lower()
     return essence == "application/json" or (essence.startswith("application/") and essence.endswith("+json"))
+
+
+def loads(body: bytes) -> Any:
+    """A JSON text, which is UTF-8 (RFC 8259, 8.1); a byte order mark before it is passed over."""
+    return orjson.loads(body.removeprefix(BOM_UTF8))
 
 
 def check_media_type(request: Request) -> None:
@@ -76,7 +83,7 @@ class StrictRequest(Request):
 
     async def json(self) -> Any:
         """The body."""
-        return orjson.loads(await self.body())
+        return loads(await self.body())
 
 
 class LimitedRoute(GuardedRoute):
@@ -85,7 +92,8 @@ class LimitedRoute(GuardedRoute):
     def admitted(self) -> Handler:
         """The handler, on a limited request."""
         handle = super().admitted()
-        takes_json = self.body_field is not None and not isinstance(self.body_field.field_info, params.Form)
+        takes_form = self.body_field is not None and isinstance(self.body_field.field_info, params.Form)
+        takes_json = self.body_field is not None and not takes_form
 
         async def answer(request: Request) -> Response:
             strict = StrictRequest(request.scope, request.receive)
@@ -93,6 +101,8 @@ class LimitedRoute(GuardedRoute):
                 check_media_type(strict)
                 settings = request.app.state.services.settings
                 check(await strict.body(), settings.json_limit_bytes, settings.json_depth_limit)
+            if takes_form:
+                check_plain(strict)
             return await handle(strict)
 
         return answer

@@ -11,7 +11,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 
-from app.errors import BadRequest, Fault, InvalidRequest, TooLarge
+from app.errors import BadRequest, Fault, InvalidRequest, TooLarge, UnsupportedMediaType
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -55,6 +55,7 @@ async def receive_body(request: Request, folder: Path, room: Room = _room_for_al
 
 async def receive_multipart(request: Request, folder: Path, room: Room = _room_for_all) -> Received:
     """Write each file part to a file of its own, and keep the other parts as text."""
+    check_plain(request)
     _, options = parse_options_header(request.headers.get("content-type", ""))
     boundary = options.get(b"boundary")
     if not boundary:
@@ -63,13 +64,19 @@ async def receive_multipart(request: Request, folder: Path, room: Room = _room_f
         parts = _Parts(folder, stack)
         try:
             parser = MultipartParser(boundary, parts.callbacks())
-            await _pump(request, parser.write, room)
+            await _pump(request, _AfterPreamble(boundary, parser.write).write, room)
             parser.finalize()
         except FormParserError as error:
             raise BadRequest(f"The multipart body is broken: {error}.") from error
         if not parts.ended:
             raise BadRequest("The multipart body ends before its closing boundary.")
     return parts.received
+
+
+def check_plain(request: Request) -> None:
+    """Refuse a multipart body that is compressed as a whole."""
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMediaType("A multipart body is not read compressed; send it without Content-Encoding.")
 
 
 async def _pump(request: Request, consume: Callable[[bytes], int], room: Room) -> None:
@@ -87,6 +94,28 @@ async def _pump(request: Request, consume: Callable[[bytes], int], room: Room) -
             block.clear()
     if block:
         await run_in_threadpool(keep, bytes(block))
+
+
+class _AfterPreamble:
+    """Hands a multipart body on from its first boundary; what stands before that is nobody's (RFC 2046, 5.1.1)."""
+
+    def __init__(self, boundary: bytes, write: Callable[[bytes], int]) -> None:
+        self._mark = b"\r\n--" + boundary
+        self._held = b"\r\n"  # the body may begin with its boundary
+        self._write = write
+        self._has_begun = False
+
+    def write(self, block: bytes) -> int:
+        """Take the next bytes of the body."""
+        if self._has_begun:
+            return self._write(block)
+        self._held += block
+        at = self._held.find(self._mark)
+        if at < 0:
+            self._held = self._held[1 - len(self._mark) :]
+            return len(block)
+        self._has_begun = True
+        return self._write(self._held[at + len(b"\r\n") :])
 
 
 class _Parts:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from app.errors import Fault, InvalidRequest
 from app.problems import faults_of
-from app.routers.json_body import check_width
+from app.routers.json_body import check_width, loads
 from app.routers.nesting import check_nesting
 
 Asked = TypeVar("Asked", bound=BaseModel)
@@ -27,10 +27,10 @@ def parsed(body: bytes, kind: type[Asked], depth_limit: int) -> Asked:
 
 def _loads(body: bytes) -> Any:
     try:
-        return orjson.loads(body)
+        return loads(body)
     except orjson.JSONDecodeError as error:
         # NaN and Infinity are no JSON, yet many clients write them: read them, so that the reply can name the place.
         try:
-            return json.loads(body)
+            return json.loads(body.decode("utf-8-sig"))
         except (ValueError, RecursionError):
             raise InvalidRequest(Fault("body", f"this is no JSON: {error}")) from error

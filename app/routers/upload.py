@@ -25,7 +25,7 @@ from app.problems import faults_of
 from app.routers.charset import encoding_said
 from app.routers.dependencies import ServicesDep, known_query
 from app.routers.guard import GuardedRoute
-from app.routers.json_body import check, check_width, is_json
+from app.routers.json_body import check, check_width, is_json, loads
 from app.routers.lanes import Lanes
 from app.routers.reception import Received, receive_body, receive_multipart
 from app.routers.unpacking import unpacked
@@ -202,7 +202,7 @@ def _kinds(columns: dict[str, Any] | None) -> dict[str, Kind]:
 
 def _parsed(body: bytes) -> DatasetRequest:
     try:
-        asked = orjson.loads(body)
+        asked = loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(Fault("body", f"this is no JSON: {error}")) from error
     check_width(asked)

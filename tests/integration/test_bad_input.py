@@ -290,7 +290,35 @@ def test_a_path_that_nothing_has_either_way_is_not_called_one_that_is(server: Ru
 def test_a_method_that_a_path_does_not_have_is_a_405_that_names_those_it_has(server: RunningServer) -> None:
     reply = server.client.put("/jobs")
     check(reply, 405, "")
-    assert reply.headers["allow"]
+    assert reply.headers["allow"] == "GET, HEAD, POST"
+    assert server.client.put("/docs").headers["allow"] == "GET, HEAD"
+
+
+JSON_BODIES = {
+    "/predict": {"model": "nobody", "instances": [[1.0]]},
+    "/jobs": {"dataset": "nobody", "model": "linear"},
+    "/datasets": {"source": {"type": "records", "records": [{"a": 1}]}, "target": "nobody"},
+    "/v2/models/nobody/infer": {"inputs": [{"name": "X", "shape": [1, 1], "datatype": "FP32", "data": [1.0]}]},
+}
+
+
+@pytest.mark.parametrize("path", JSON_BODIES)
+def test_json_is_utf_8_with_a_byte_order_mark_or_without(server: RunningServer, path: str) -> None:
+    text, headers = json.dumps(JSON_BODIES[path]), {"Content-Type": "application/json"}
+    plain, marked, wide = (
+        server.client.post(path, content=text.encode(encoding), headers=headers)
+        for encoding in ("utf-8", "utf-8-sig", "utf-16")
+    )
+    assert "nobody" in plain.text
+    assert (marked.status_code, marked.json()["detail"]) == (plain.status_code, plain.json()["detail"])
+    check(wide, 422, "body")
+
+
+@pytest.mark.parametrize("path", ["/datasets", "/models"])
+def test_a_form_is_not_read_compressed(server: RunningServer, path: str) -> None:
+    for content in (gzip.compress(b"--b--"), b"--b--"):
+        headers = {"Content-Type": "multipart/form-data; boundary=b", "Content-Encoding": "gzip"}
+        check(server.client.post(path, content=content, headers=headers), 415, "")
 
 
 @pytest.mark.parametrize("source", [{}, {"type": "web"}, {"type": None}, {"type": ["records"]}, {**LINE, "type": 3}])

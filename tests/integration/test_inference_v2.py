@@ -134,6 +134,8 @@ X = {"name": "X", "shape": [1, 2], "datatype": "FP32", "data": [1.0, 2.0]}
 BAD: dict[str, tuple[Any, int, str]] = {
     "a shape that its data do not fill": ({"inputs": [{**X, "shape": [2, 2]}]}, 422, "inputs[0].data"),
     "an unknown datatype": ({"inputs": [{**X, "datatype": "FP12"}]}, 422, "inputs[0].datatype"),
+    "a shape of truths": ({"inputs": [{**X, "shape": [True, 2]}]}, 422, "inputs[0].shape[0]"),
+    "a shape of fractions": ({"inputs": [{**X, "shape": [1.0, 2]}]}, 422, "inputs[0].shape[0]"),
     "a negative shape": ({"inputs": [{**X, "shape": [-1, 2]}]}, 422, "inputs[0].shape"),
     "a wrong width": ({"inputs": [{**X, "shape": [1, 3], "data": [1, 2, 3]}]}, 422, "row 1"),
     "a text for a number": ({"inputs": [{**X, "data": [1.0, "2"]}]}, 422, "inputs[0].data[1]"),
@@ -234,6 +236,13 @@ def test_what_is_refused_elsewhere_has_no_member_of_another_protocol(server: Run
 def test_tritons_client_reads_what_went_wrong(client: triton.InferenceServerClient) -> None:
     with pytest.raises(InferenceServerException, match="No route has this path"):
         client.get_trace_settings()
+
+
+def test_a_reply_to_head_does_not_announce_the_length_of_another_body(server: RunningServer) -> None:
+    for path in ("/v2/models/nobody/infer", "/v2/models/nobody"):
+        head, got = server.client.head(path), server.client.get(path)
+        assert head.status_code == got.status_code
+        assert head.headers.get("content-length") in (None, got.headers["content-length"])
 
 
 def test_a_model_that_is_not_there_is_a_404_with_an_error(server: RunningServer) -> None:

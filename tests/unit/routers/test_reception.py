@@ -156,6 +156,15 @@ def test_a_body_that_is_cut_off_anywhere_is_refused(tmp_path: Path):
     asyncio.run(cut())
 
 
+@pytest.mark.parametrize("preamble", [b"\r\n", b"This is a message in MIME format.\r\n--b0undar\r\n", b"\r\n" * 500])
+@pytest.mark.usefixtures("at_once")
+def test_what_stands_before_the_first_boundary_is_passed_over(tmp_path: Path, preamble: bytes):
+    body = preamble + BODY
+    for cut in (1, len(preamble), len(preamble) + 3, len(preamble) + 20):
+        (tmp_path / str(cut)).mkdir()
+        check(received(tmp_path / str(cut), body[:cut], body[cut:]))
+
+
 @pytest.mark.parametrize(
     "body", [b"no multipart at all", b"--other\r\n\r\n", b'{"a": 1}', BODY.replace(b": ", b" ", 1)]
 )
