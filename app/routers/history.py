@@ -32,6 +32,7 @@ def get_history(
     job: JobId,
     request: Request,
     services: ServicesDep,
+    known: IfNoneMatch,
     after_epoch: Annotated[
         int, Query(ge=0, le=history.LARGEST_EPOCH, description="Only epochs after this one.", examples=[0])
     ] = 0,
@@ -49,7 +50,6 @@ def get_history(
             examples=[None],
         ),
     ] = None,
-    known: IfNoneMatch = None,
 ) -> Response:
     """The epochs so far, in order; it grows while the job runs."""
     if points is not None and limit is not None:
@@ -75,7 +75,7 @@ def get_history(
     | NOT_MODIFIED
     | {200: {"description": "The curves.", "content": {kind: {} for kind in MEDIA_TYPES}}},
 )
-def get_plot(job: JobId, request: Request, services: ServicesDep, known: IfNoneMatch = None) -> Response:
+def get_plot(job: JobId, request: Request, services: ServicesDep, known: IfNoneMatch) -> Response:
     """The curves of loss and accuracy against the epoch, as SVG or, where `Accept` prefers it, as PNG."""
     media_type = preferred(request, MEDIA_TYPES)
     row = services.queue.get(job)

@@ -81,7 +81,7 @@ def list_jobs(
     | NOT_MODIFIED
     | {202: {"model": JobBody, "description": "Not over yet (with `Prefer: wait`)."}},
 )
-async def get_job(job: JobId, services: ServicesDep, wait: WaitSeconds, known: IfNoneMatch = None) -> Response:
+async def get_job(job: JobId, services: ServicesDep, wait: WaitSeconds, known: IfNoneMatch) -> Response:
     """One job: its state, its progress, its newest metrics. `Prefer: wait=N` holds the reply until it is over."""
     found = await run_in_threadpool(_look, job, services)
     found = await _until_over(found, services, wait)
