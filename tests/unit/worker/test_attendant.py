@@ -1,7 +1,7 @@
 """The attendant: lease, history and cancel, beside a training that never waits."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -309,7 +309,7 @@ def test_api_processes_hear_which_job_moved(roster: Roster, attending: Attendant
 @pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.FAILED, Status.CANCELLED])
 def test_an_end_that_was_committed_though_its_answer_was_lost_is_not_written_again(
     database: Database, queue: Queue, attendant: Attendant, claimed: Claimed, status: Status,
-    monkeypatch: pytest.MonkeyPatch,
+    cut_off: Callable[[], None],
 ):  # fmt: skip
     job, claim = claimed()
     attendant.take(claim)
@@ -321,18 +321,7 @@ def test_an_end_that_was_committed_though_its_answer_was_lost_is_not_written_aga
         queue.finish(session, claim, status)
         written.append(status)
 
-    write: Callable[[], AbstractContextManager[Session]] = database.write
-    faults = [LOCKED]
-
-    @contextmanager
-    def cut_off() -> Iterator[Session]:
-        with write() as session:
-            yield session
-        if faults:
-            raise faults.pop()
-
-    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(database, "write", cut_off)
+    cut_off()
 
     with capture_logs():
         attendant.conclude(status, end)
