@@ -191,7 +191,7 @@ class Storm:
         models = {model["id"]: model for model in self._everything("models")}
         assert set(jobs) == {*self.jobs, *self.batches}, "a job is lost, or there twice"
         others = [job for job in jobs.values() if job["status"] not in ("succeeded", "cancelled")]
-        assert not others, [(job["status"], job["attempt"], job["error"]) for job in others]
+        assert not others, [(job["status"], job["attempt"], job["error"], self._told(job["id"])) for job in others]
         self._check_datasets()
         for batch in self.batches:
             self._check_batch(jobs.pop(batch))
@@ -204,6 +204,10 @@ class Storm:
             f"{killed}; {len(self.datasets)} datasets, {len(jobs)} jobs ({attempts} lost a worker, {resumed} of "
             f"them went on from a checkpoint), {len(models)} models, {len(self.batches)} batch predictions: all whole"
         )
+
+    def _told(self, job_id: str) -> list[str]:
+        """What the log says of a job."""
+        return [line for line in self.server.log.read_text().splitlines() if job_id in line and '"request"' not in line]
 
     def _check_datasets(self) -> None:
         found = {dataset["id"]: dataset for dataset in self._everything("datasets")}

@@ -63,11 +63,14 @@ class BatchPrediction:
                 if now - reported > REPORT_SECONDS:
                     reported = now
                     self._report(done, done / (now - started))
-            stage.publish(key(self.job.id, self.job.attempt))
+            own = key(self.job.id, self.job.attempt)
+            # A worker that handed the job back leaves its file where it does not know whether the end was committed.
+            self.storage.delete(own)
+            stage.publish(own)
             return self._finish(Status.SUCCEEDED, epoch=self.job.epochs)
 
     def _model(self) -> Loaded:
-        row = self.registry.get(str(self.job.spec["model"]))
+        row = self.attendant.insist(lambda: self.registry.get(str(self.job.spec["model"])))
         with self.registry.files(row.id) as folder:
             return Loaded(row, *stored.load(folder))
 

@@ -90,6 +90,8 @@ class Checkpointer:
         self._offered: Checkpoint | None = None
         self._copy_seconds = 0.0
         self._writer: threading.Thread | None = None
+        # A writer that is made and not started yet can be neither joined nor overlooked.
+        self._starting = threading.Lock()
         self.wanted = False
 
     def begin(self, job_id: str) -> None:
@@ -98,11 +100,12 @@ class Checkpointer:
         self._job_id, self._next_at = job_id, time.monotonic() + self._every_seconds
 
     def finish(self) -> None:
-        """Write no further checkpoint of the job."""
-        self.wanted, self._offered = False, None
-        if self._writer is not None:
-            self._writer.join()
-            self._writer = None
+        """Write no further checkpoint of the job; whoever publishes does so in another thread."""
+        with self._starting:
+            self.wanted, self._offered = False, None
+            writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.join()
 
     def look(self) -> None:
         """Ask the training for its state if the time has come."""
@@ -116,14 +119,16 @@ class Checkpointer:
 
     def publish(self, written_epoch: int, wait: bool = False) -> None:
         """Write what was offered, if the history up to its epoch is in the database."""
-        offered = self._offered
-        if offered is None or offered.state.epoch > written_epoch:
-            return
-        self._offered = None
-        self._writer = threading.Thread(target=self._write, args=(self._job_id, offered), name="checkpoint")
-        self._writer.start()
+        with self._starting:
+            offered = self._offered
+            if offered is None or offered.state.epoch > written_epoch:
+                return
+            self._offered = None
+            writer = threading.Thread(target=self._write, args=(self._job_id, offered), name="checkpoint")
+            writer.start()
+            self._writer = writer
         if wait:
-            self._writer.join()
+            writer.join()
 
     def _write(self, job_id: str, checkpoint: Checkpoint) -> None:
         began = time.monotonic()

@@ -1,6 +1,7 @@
 """One batch prediction, from its job's row to its file."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from app.jobs.queue import Claim, LeaseLost, Queue
 from app.models import batch as batches
 from app.models.batch import Batch
 from app.models.registry import Registry, key
-from app.models.results import Results
+from app.models.results import FILE, Results
+from app.models.results import key as result_key
 from app.models.weights import Weights
 from app.storage import Storage
 from app.tables import JobRow
@@ -163,21 +165,37 @@ def test_a_prediction_whose_worker_is_asked_to_stop_waits_for_another(
 def test_a_database_that_others_hold_for_long_costs_no_prediction(
     queue: Queue, database: Database, predict: Predict, claimed: tuple[JobRow, Claim], monkeypatch: pytest.MonkeyPatch
 ):
-    write, faults = database.write, [OperationalError("", {}, Exception("database is locked"))] * 2
+    faults = {kind: [OperationalError("", {}, Exception("database is locked"))] * 2 for kind in ("read", "write")}
 
-    def held() -> Any:
-        if faults:
-            raise faults.pop()
-        return write()
+    def held(kind: str, session: Callable[[], Any]) -> Any:
+        if faults[kind]:
+            raise faults[kind].pop()
+        return session()
 
     monkeypatch.setattr(attendant_module, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(module, "REPORT_SECONDS", 0.0)
-    monkeypatch.setattr(database, "write", held)
+    for kind in faults:
+        monkeypatch.setattr(database, kind, partial(held, kind, getattr(database, kind)))
 
     with capture_logs():
         predict(claimed)
 
     assert queue.get(claimed[0].id).status == "succeeded"
+    assert faults == {"read": [], "write": []}
+
+
+def test_a_file_that_a_worker_left_when_it_handed_the_job_back_is_in_nobodys_way(
+    queue: Queue, storage: Storage, predict: Predict, claimed: tuple[JobRow, Claim]
+):
+    with storage.stage() as stage:
+        (stage.path / FILE).write_bytes(b"of an attempt that came to nothing")
+        stage.publish(result_key(claimed[0].id, claimed[0].attempt))
+
+    predict(claimed)
+
+    job = queue.get(claimed[0].id)
+    assert (job.status, job.error) == ("succeeded", None)
+    assert rows_of(Results(storage).path(job)) == ROWS
 
 
 def test_an_end_that_was_committed_though_the_connection_was_lost_keeps_its_predictions(

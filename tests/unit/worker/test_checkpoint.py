@@ -1,5 +1,9 @@
 """Checkpoints on disk: they come back bit by bit, or not at all."""
 
+import time
+from threading import Event, Thread
+from threading import enumerate as running_threads
+
 import numpy as np
 import pytest
 from structlog.testing import capture_logs
@@ -67,6 +71,32 @@ def test_it_is_written_once_the_history_until_there_is(storage: Storage) -> None
     assert Checkpoint.load(storage, "job", "own") is not None
     keeper.finish()
     assert not keeper.wanted
+
+
+def test_a_job_that_ends_while_a_checkpoint_is_about_to_be_written_waits_for_it(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = Checkpointer(storage, every_seconds=0.0)
+    keeper.begin("job")
+    keeper.offer(checkpoint(epoch=7), 0.0)
+    is_starting, start = Event(), Thread.start
+
+    def start_late(thread: Thread) -> None:
+        if thread.name == "checkpoint":
+            is_starting.set()
+            time.sleep(0.2)  # as a machine does that has other things to do
+        start(thread)
+
+    monkeypatch.setattr(Thread, "start", start_late)
+    publisher = Thread(target=keeper.publish, args=(7,))
+    publisher.start()
+    assert is_starting.wait(10)
+
+    keeper.finish()
+
+    assert Checkpoint.load(storage, "job", "own") is not None
+    assert not [thread for thread in running_threads() if thread.name == "checkpoint"]
+    publisher.join()
 
 
 def test_one_that_cannot_be_written_is_tried_again_in_its_time(
