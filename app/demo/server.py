@@ -1,7 +1,7 @@
 """A server of the demo's own: a free port, a temporary data directory, gone afterwards."""
 
 import os
-import socket
+import re
 import subprocess
 import sys
 import tempfile
@@ -44,10 +44,8 @@ class Server:
         self._stop()
 
     def _start(self) -> None:
-        port = _free_port()
-        self.url = f"http://127.0.0.1:{port}"
         data_dir = Path(self._folder.name) / "data"
-        command = [sys.executable, "-m", "app", "serve", "--host", "127.0.0.1", "--port", str(port)]
+        command = [sys.executable, "-m", "app", "serve", "--host", "127.0.0.1", "--port", "0"]
         with self._log.open("wb") as log:
             # A session of its own: Ctrl-C reaches the demo alone, which then stops the server in order.
             self._process = subprocess.Popen(  # noqa: S603 - the command is the one above
@@ -69,6 +67,11 @@ class Server:
             time.sleep(POLL_SECONDS)
 
     def _ready(self) -> bool:
+        # The port is the system's choice, which the log tells: one looked for beforehand may be another's by then.
+        said = re.search(rb'"url":"(http://[^"]+)"[^\n]*"serving"', self._log.read_bytes())
+        if said is None:
+            return False
+        self.url = said[1].decode()
         try:
             return httpx.get(f"{self.url}/readyz", trust_env=False, timeout=5.0).is_success
         except httpx.TransportError:
@@ -86,12 +89,6 @@ class Server:
 
     def _last_lines(self) -> str:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-LOG_LINES:])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _environment() -> dict[str, str]:

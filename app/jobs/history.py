@@ -42,7 +42,7 @@ _MANY_ROWS = (
 
 def record(session: Session, queue: Queue, claim: Claim, epochs: Sequence[Measurement], **progress: Any) -> JobRow:
     """Add epochs and the job's progress in the caller's transaction, if the job is still the worker's own."""
-    job_id = claim[0]
+    job_id = claim.job_id
     last = {"epoch": epochs[-1].epoch, "metrics": _metrics(epochs[-1])} if epochs else {}
     job = queue.guarded(session, claim, **last, **progress)
     if epochs:
@@ -68,7 +68,7 @@ def _insert(connection: Connection, job_id: str, epochs: Sequence[Measurement]) 
 
 def rewind(session: Session, queue: Queue, claim: Claim, epoch: int) -> int:
     """Take the history back to an epoch from which the job goes on, or to its beginning if it has gaps until there."""
-    job_id = claim[0]
+    job_id = claim.job_id
     until = (EpochRow.job_id == job_id, EpochRow.epoch <= epoch)
     whole = session.scalar(select(func.count(EpochRow.epoch.distinct())).where(*until)) == epoch
     at_the_end = select(EpochRow).where(EpochRow.job_id == job_id, EpochRow.epoch == epoch).limit(1)

@@ -3,7 +3,7 @@
 A worker's writes carry its id and the attempt it claimed: a worker that lost its lease changes nothing any more.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, delete, false, or_, select, update
 from sqlalchemy.exc import IntegrityError
@@ -22,8 +22,13 @@ from app.jobs.room import Room
 from app.jobs.roster import Roster
 from app.tables import JobRow
 
-Claim = tuple[str, str, int]
-"""Job, worker, attempt: what fences a worker's writes."""
+
+class Claim(NamedTuple):
+    """Which attempt of which worker at which job: what fences a worker's writes."""
+
+    job_id: str
+    worker_id: str
+    attempt: int
 
 
 class LeaseLost(Exception):
@@ -177,7 +182,7 @@ class Queue:
 
     def has_ended(self, session: Session, claim: Claim, status: Status) -> bool:
         """Whether this claim has ended its job so: an earlier try was committed, and only the answer was lost."""
-        job = session.get(JobRow, claim[0])
+        job = session.get(JobRow, claim.job_id)
         return job is not None and job.status == status and (job.id, job.worker_id, job.attempt) == claim
 
     def report(self, claim: Claim, done: int, per_second: float) -> None:

@@ -88,7 +88,7 @@ class Attendant:
             self._samples_per_second = 0.0
             self._written_epoch = 0
             self.is_deaf = True
-        self.checkpointer.begin(claim[0])
+        self.checkpointer.begin(claim.job_id)
 
     def listen(self) -> None:
         """The training asks `should_stop` from now on."""
@@ -149,7 +149,7 @@ class Attendant:
                 # Files stay for as long as a commit whose answer was lost may have made them known.
                 cause = cause if cause is not None and is_uncertain(cause) else error
                 log.warning(
-                    "a job waits to be written", job=claim and claim[0], reason=str(getattr(error, "orig", error))
+                    "a job waits to be written", job=claim and claim.job_id, reason=str(getattr(error, "orig", error))
                 )
             if self.stop_requested.wait(RETRY_SECONDS) or self.lease_lost.is_set():
                 self._hand_back_at_last()
@@ -236,7 +236,7 @@ class Attendant:
     def _keep_in_touch(self, claim: Claim | None) -> None:
         if time.monotonic() - self._renewed_at >= self._renew_seconds:
             self._renew()
-        elif claim is not None and self._queue.is_cancelled(claim[0]):
+        elif claim is not None and self._queue.is_cancelled(claim.job_id):
             self.cancel_requested.set()
 
     def _renew(self) -> None:
@@ -256,7 +256,7 @@ class Attendant:
         self._renewed_at = time.monotonic()
         if job.cancel_requested:
             self.cancel_requested.set()
-        self.announce(claim[0])
+        self.announce(claim.job_id)
 
     def _count(self, epochs: int) -> None:
         if epochs:
@@ -277,8 +277,8 @@ class Attendant:
         if self.cancel_requested.is_set() and not self.lease_lost.is_set():
             with self._database.write() as session:
                 self._queue.finish(session, claim, Status.CANCELLED)
-            log.info("a job is over", job=claim[0], attempt=claim[2], status=Status.CANCELLED)
+            log.info("a job is over", job=claim.job_id, attempt=claim.attempt, status=Status.CANCELLED)
         elif not self.lease_lost.is_set():
             self.hand_back()
-        self.announce(claim[0])
+        self.announce(claim.job_id)
         os._exit(0 if self.stop_requested.is_set() else GAVE_UP)

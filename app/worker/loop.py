@@ -16,7 +16,7 @@ from app.disk import Disk
 from app.errors import StorageFull
 from app.jobs import checkpoints
 from app.jobs.bell import Bell
-from app.jobs.queue import LeaseLost, Queue
+from app.jobs.queue import Claim, LeaseLost, Queue
 from app.jobs.roster import Roster
 from app.models.registry import Registry
 from app.settings import Settings
@@ -99,7 +99,7 @@ class Worker:
             return None
 
     def _execute(self, worker_id: str, job: JobRow) -> None:
-        claim, began = (job.id, worker_id, job.attempt), time.perf_counter()
+        claim, began = Claim(job.id, worker_id, job.attempt), time.perf_counter()
         log.info("a job is claimed", kind=job.kind)
         self._attendant.take(claim)
         _give_way()

@@ -108,12 +108,12 @@ class Walk(RuleBasedStateMachine):
             return multiple()
         assert job.id == min(queued, key=lambda row: (row.rank, row.id)).id
         assert job.status == Status.RUNNING
-        return job.id, f"worker {self.workers}", job.attempt
+        return Claim(job.id, f"worker {self.workers}", job.attempt)
 
     @rule(claim=claims, count=strategies.integers(0, 3))
     def record(self, claim: Claim, count: int) -> None:
         """A heartbeat with some epochs."""
-        row = self.rows().get(claim[0])
+        row = self.rows().get(claim.job_id)
         first = row.epoch + 1 if row is not None else 1
         epochs = [measured(number) for number in range(first, first + count)]
 
@@ -129,13 +129,13 @@ class Walk(RuleBasedStateMachine):
             with self.database.write() as session:
                 reached = history.rewind(session, self.queue, claim, kept)
             assert reached in (0, kept)
-            assert self.rows()[claim[0]].epoch == reached
+            assert self.rows()[claim.job_id].epoch == reached
 
         self.fenced(claim, write)
 
     @rule(claim=claims)
     def renew(self, claim: Claim) -> None:
-        self.fenced(claim, lambda: self.queue.renew(claim[1], claim))
+        self.fenced(claim, lambda: self.queue.renew(claim.worker_id, claim))
 
     @rule(claim=claims, status=strategies.sampled_from(sorted(MOVES[Status.RUNNING] & OVER)))
     def finish(self, claim: Claim, status: Status) -> None:
@@ -153,10 +153,10 @@ class Walk(RuleBasedStateMachine):
     def crash(self, claim: Claim) -> None:
         """The worker's process is gone, and its supervisor says so."""
         held = self.holds(claim)
-        before = self.rows().get(claim[0])
-        assert self.queue.abandon(claim[1]) == held
+        before = self.rows().get(claim.job_id)
+        assert self.queue.abandon(claim.worker_id) == held
         if held and before is not None:
-            after = self.rows()[claim[0]]
+            after = self.rows()[claim.job_id]
             expected = Status.QUEUED if before.attempt < ATTEMPTS else Status.FAILED
             assert after.status == (Status.CANCELLED if before.cancel_requested else expected)
             assert after.attempt == before.attempt + (after.status == Status.QUEUED)
@@ -212,8 +212,8 @@ class Walk(RuleBasedStateMachine):
             return {job.id: job for job in session.scalars(select(JobRow))}
 
     def holds(self, claim: Claim) -> bool:
-        job = self.rows().get(claim[0])
-        return job is not None and (job.status, job.worker_id, job.attempt) == (Status.RUNNING, claim[1], claim[2])
+        job = self.rows().get(claim.job_id)
+        return job is not None and job.status == Status.RUNNING and (job.id, job.worker_id, job.attempt) == claim
 
     def fenced(self, claim: Claim, write: Any) -> None:
         """A worker changes its own job, and nothing once it has lost it."""

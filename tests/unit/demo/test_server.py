@@ -1,4 +1,3 @@
-import socket
 import sys
 from pathlib import Path
 
@@ -62,8 +61,3 @@ def test_the_users_own_settings_do_not_reach_the_server(monkeypatch: pytest.Monk
 
     assert "ONELAYER_DATABASE_URL" not in given
     assert given["ONELAYER_CACHE_DIR"] == "/cache"
-
-
-def test_a_free_port_can_be_listened_on() -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", server._free_port()))

@@ -73,7 +73,7 @@ def running(queue: Queue, submit: Submit) -> Running:
         job = queue.claim(worker_id, ["cpu"])
         assert job is not None
         assert job.id == job_id
-        return job.id, worker_id, job.attempt
+        return Claim(job.id, worker_id, job.attempt)
 
     return make
 

@@ -87,14 +87,14 @@ def test_a_machine_that_slept_costs_no_job_its_attempt(
     claim = running("w")
     assert queue.abandon() == 0
 
-    lapse(database, claim[0])
+    lapse(database, claim.job_id)
     passes(3600)
     assert queue.abandon() == 0
     assert not queue.renew("w", claim)
 
     settle(database, roster, own, passes)
     assert queue.abandon() == 0
-    lapse(database, claim[0])
+    lapse(database, claim.job_id)
     assert queue.abandon() == 1
 
 
@@ -108,7 +108,7 @@ def test_a_database_that_nobody_could_write_to_costs_no_job_its_attempt_whoever_
         raise OperationalError("", {}, Exception("the database is down"))
 
     for comes_first in (lambda: None, lambda: stay(database, roster, own)):
-        lapse(database, claim[0])
+        lapse(database, claim.job_id)
         with monkeypatch.context() as outage:
             outage.setattr(database, "write", down)
             for _ in range(4):  # looks that come often enough, but to nothing
@@ -122,7 +122,7 @@ def test_a_database_that_nobody_could_write_to_costs_no_job_its_attempt_whoever_
         queue.renew("w", claim)
         settle(database, roster, own, passes)
 
-    lapse(database, claim[0])
+    lapse(database, claim.job_id)
     assert queue.abandon() == 1
 
 

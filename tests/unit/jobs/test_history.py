@@ -26,7 +26,7 @@ def test_epochs_are_kept_as_they_were_measured(database: Database, queue: Queue,
     record(database, queue, claim, [first])
     record(database, queue, claim, [second])
 
-    rows = history.read(database, claim[0], 0, 10)
+    rows = history.read(database, claim.job_id, 0, 10)
     assert [Measurement(*(getattr(row, name) for name in Measurement._fields)) for row in rows] == [first, second]
 
 
@@ -35,7 +35,7 @@ def test_a_job_shows_its_newest_epoch_and_what_it_measured(database: Database, q
 
     record(database, queue, claim, epochs, samples_per_second=1e6)
 
-    job = queue.get(claim[0])
+    job = queue.get(claim.job_id)
     assert (job.epoch, job.metrics, job.samples_per_second) == (2, {"train_loss": 0.25, "train_accuracy": 0.5}, 1e6)
 
 
@@ -44,14 +44,14 @@ def test_progress_without_an_epoch_leaves_the_measurements(database: Database, q
 
     record(database, queue, claim, [], samples_per_second=5.0)
 
-    job = queue.get(claim[0])
+    job = queue.get(claim.job_id)
     assert (job.epoch, job.metrics, job.samples_per_second) == (1, {"train_loss": 1.0}, 5.0)
 
 
 def test_nothing_at_all_may_be_recorded(database: Database, queue: Queue, claim: Claim):
     record(database, queue, claim, [])
 
-    assert queue.get(claim[0]).epoch == 0
+    assert queue.get(claim.job_id).epoch == 0
 
 
 def test_a_worker_that_lost_its_lease_adds_nothing(database: Database, queue: Queue, claim: Claim):
@@ -60,8 +60,8 @@ def test_a_worker_that_lost_its_lease_adds_nothing(database: Database, queue: Qu
     with pytest.raises(LeaseLost):
         record(database, queue, claim, [measured(1)])
 
-    assert history.read(database, claim[0], 0, 10) == []
-    assert queue.get(claim[0]).epoch == 0
+    assert history.read(database, claim.job_id, 0, 10) == []
+    assert queue.get(claim.job_id).epoch == 0
 
 
 def test_an_epoch_is_recorded_once_and_a_second_time_undoes_its_batch(database: Database, queue: Queue, claim: Claim):
@@ -70,8 +70,8 @@ def test_an_epoch_is_recorded_once_and_a_second_time_undoes_its_batch(database: 
     with pytest.raises(IntegrityError):
         record(database, queue, claim, [measured(2), measured(1)])
 
-    assert [row.epoch for row in history.read(database, claim[0], 0, 10)] == [1]
-    assert queue.get(claim[0]).epoch == 1
+    assert [row.epoch for row in history.read(database, claim.job_id, 0, 10)] == [1]
+    assert queue.get(claim.job_id).epoch == 1
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_history_is_read_on_from_where_one_stopped(
 ):
     record(database, queue, claim, [measured(epoch) for epoch in (3, 1, 2, 5, 4)])
 
-    assert [row.epoch for row in history.read(database, claim[0], after_epoch, limit)] == epochs
+    assert [row.epoch for row in history.read(database, claim.job_id, after_epoch, limit)] == epochs
 
 
 def test_histories_of_other_jobs_are_not_mixed_in(database: Database, queue: Queue, running: Running):
@@ -103,7 +103,7 @@ def curve(database: Database, queue: Queue, claim: Claim) -> str:
     """A thousand epochs of a wavy loss with one spike up and one down."""
     losses = {epoch: 1 / epoch + 0.01 * math.sin(epoch) for epoch in range(1, 1001)} | {333: 9.0, 777: -9.0}
     record(database, queue, claim, [measured(epoch, train_loss=loss) for epoch, loss in losses.items()])
-    return claim[0]
+    return claim.job_id
 
 
 @pytest.mark.parametrize("points", [2, 3, 4, 5, 10, 99, 100, 999])
@@ -132,7 +132,7 @@ def test_a_sample_keeps_the_spikes_of_all_that_was_measured(database: Database, 
     epochs = [measured(epoch, **{**usual, **spikes.get(epoch, {})}) for epoch in range(1, 1001)]
     record(database, queue, claim, epochs)
 
-    assert {333, 444, 555, 666} < {row.epoch for row in history.sample(database, claim[0], 0, 10)}
+    assert {333, 444, 555, 666} < {row.epoch for row in history.sample(database, claim.job_id, 0, 10)}
 
 
 def test_a_sample_is_spread_over_the_whole_curve(database: Database, curve: str):
@@ -158,7 +158,7 @@ def test_epochs_without_a_finite_loss_are_no_extremes(database: Database, queue:
     losses = [None] * 50 + [3.0] + [None] * 49
     record(database, queue, claim, [measured(epoch, train_loss=loss) for epoch, loss in enumerate(losses, 1)])
 
-    epochs = [row.epoch for row in history.sample(database, claim[0], 0, 4)]
+    epochs = [row.epoch for row in history.sample(database, claim.job_id, 0, 4)]
     assert {1, 51, 100} < set(epochs)
     assert len(epochs) == 4
 
@@ -166,20 +166,20 @@ def test_epochs_without_a_finite_loss_are_no_extremes(database: Database, queue:
 def test_a_smooth_curve_has_as_many_points_as_asked(database: Database, queue: Queue, claim: Claim):
     record(database, queue, claim, [measured(epoch, train_loss=1 / epoch) for epoch in range(1, 38)])
 
-    assert [row.epoch for row in history.sample(database, claim[0], 0, 5)] == [1, 7, 19, 31, 37]
-    assert len(history.sample(database, claim[0], 0, 20)) == 20
+    assert [row.epoch for row in history.sample(database, claim.job_id, 0, 5)] == [1, 7, 19, 31, 37]
+    assert len(history.sample(database, claim.job_id, 0, 20)) == 20
 
 
 def test_a_sample_of_a_sweep_counts_epochs_and_has_every_candidate(database: Database, queue: Queue, claim: Claim):
     of_sweep = [measured(epoch, candidate=candidate) for epoch in range(1, 101) for candidate in (2, 0, 1)]
     record(database, queue, claim, of_sweep)
 
-    rows = history.sample(database, claim[0], 0, 10)
+    rows = history.sample(database, claim.job_id, 0, 10)
 
     epochs = sorted({row.epoch for row in rows})
     assert 2 <= len(epochs) <= 10
     assert [(row.epoch, row.candidate) for row in rows] == [(epoch, c) for epoch in epochs for c in range(3)]
-    assert len(history.sample(database, claim[0], 0, 100)) == 300
+    assert len(history.sample(database, claim.job_id, 0, 100)) == 300
 
 
 @pytest.mark.parametrize("after_epoch", [history.LARGEST_EPOCH, 10**15 - 1])
@@ -191,6 +191,6 @@ def test_no_number_beyond_the_column_is_compared_with_it(database: Database, cla
 
     event.listen(database.engine, "before_cursor_execute", note)
 
-    assert history.read(database, claim[0], after_epoch, 1000) == []
+    assert history.read(database, claim.job_id, after_epoch, 1000) == []
     assert compared
     assert max(compared) <= 2**31 - 1

@@ -15,7 +15,7 @@ def claimed(database: Database) -> tuple[Queue, Claim]:
     queue.submit(Order({}, "softmax", None, None, 10, "cpu"))
     job = queue.claim("worker", ["cpu"])
     assert job is not None
-    return queue, (job.id, "worker", job.attempt)
+    return queue, Claim(job.id, "worker", job.attempt)
 
 
 def record(database: Database, queue: Queue, claim: Claim, *epochs: Measurement) -> None:
@@ -30,17 +30,17 @@ def measured(number: int, loss: float = 0.5) -> Measurement:
 def test_every_value_comes_back_from_its_own_column(database: Database) -> None:
     queue, claim = claimed(database)
     record(database, queue, claim, measured(1), measured(2, 0.125))
-    rows = history.read(database, claim[0], 0, 10)
+    rows = history.read(database, claim.job_id, 0, 10)
     names = Measurement._fields
     assert [tuple(getattr(row, name) for name in names) for row in rows] == [measured(1), measured(2, 0.125)]
-    assert queue.get(claim[0]).metrics == {"train_loss": 0.125, "train_accuracy": 0.25, "validation_accuracy": 0.75}
+    assert queue.get(claim.job_id).metrics == {"train_loss": 0.125, "train_accuracy": 0.25, "validation_accuracy": 0.75}
 
 
 def test_a_worker_that_lost_its_job_records_nothing(database: Database) -> None:
     queue, claim = claimed(database)
     with pytest.raises(LeaseLost):
-        record(database, queue, (claim[0], claim[1], claim[2] + 1), measured(1))
-    assert history.read(database, claim[0], 0, 10) == []
+        record(database, queue, claim._replace(attempt=claim.attempt + 1), measured(1))
+    assert history.read(database, claim.job_id, 0, 10) == []
 
 
 def test_a_sample_keeps_the_ends_and_the_extremes(database: Database) -> None:
@@ -48,10 +48,10 @@ def test_a_sample_keeps_the_ends_and_the_extremes(database: Database) -> None:
     losses = [1.0] * 1000
     losses[333], losses[700] = 9.0, 0.001
     record(database, queue, claim, *(measured(place + 1, loss) for place, loss in enumerate(losses)))
-    chosen = [row.epoch for row in history.sample(database, claim[0], 0, 20)]
+    chosen = [row.epoch for row in history.sample(database, claim.job_id, 0, 20)]
     assert len(chosen) <= 20
     assert {1, 334, 701, 1000} <= set(chosen)
-    assert len(history.sample(database, claim[0], 990, 20)) == 10
+    assert len(history.sample(database, claim.job_id, 990, 20)) == 10
 
 
 @pytest.mark.parametrize(("wanted", "reached"), [(3, 3), (0, 0), (6, 0)])
@@ -60,7 +60,7 @@ def test_a_history_is_taken_back_to_a_checkpoint_or_begun_anew(database: Databas
     record(database, queue, claim, *(measured(number, 1 / number) for number in range(1, 6)))
     with database.write() as session:
         assert history.rewind(session, queue, claim, wanted) == reached
-    assert [row.epoch for row in history.read(database, claim[0], 0, 10)] == list(range(1, reached + 1))
-    job = queue.get(claim[0])
+    assert [row.epoch for row in history.read(database, claim.job_id, 0, 10)] == list(range(1, reached + 1))
+    job = queue.get(claim.job_id)
     assert (job.epoch, job.resumed_epoch) == (reached, reached or None)
     assert (job.metrics or {}).get("train_loss") == (1 / reached if reached else None)

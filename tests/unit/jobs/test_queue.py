@@ -164,19 +164,19 @@ def test_a_job_that_is_over_cannot_be_cancelled(database: Database, queue: Queue
     finish(database, queue, claim, status)
 
     with pytest.raises(JobOver, match=status):
-        queue.cancel(claim[0])
+        queue.cancel(claim.job_id)
 
 
 def test_a_running_job_cannot_be_deleted(database: Database, queue: Queue, running: Running):
     claim = running()
     with pytest.raises(JobStillRunning):
-        queue.delete(claim[0])
+        queue.delete(claim.job_id)
 
     finish(database, queue, claim, Status.SUCCEEDED)
-    queue.delete(claim[0])
+    queue.delete(claim.job_id)
 
     with pytest.raises(JobNotFound):
-        queue.get(claim[0])
+        queue.get(claim.job_id)
 
 
 def test_a_job_that_is_claimed_while_it_is_deleted_stays(
@@ -199,7 +199,7 @@ def test_a_deleted_jobs_history_goes_along(database: Database, queue: Queue, run
     record(database, queue, claim, [measured(1)])
     finish(database, queue, claim, Status.SUCCEEDED)
 
-    queue.delete(claim[0])
+    queue.delete(claim.job_id)
 
     with database.read() as session:
         assert session.query(EpochRow).count() == 0

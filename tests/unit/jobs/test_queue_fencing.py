@@ -16,7 +16,7 @@ from tests.unit.jobs.conftest import Running, columns, finish, lapse, measured, 
 Operation = Callable[[Database, Queue, Claim], object]
 
 WRITES: dict[str, Operation] = {
-    "renew": lambda _, queue, claim: queue.renew(claim[1], claim),
+    "renew": lambda _, queue, claim: queue.renew(claim.worker_id, claim),
     "record": lambda database, queue, claim: record(database, queue, claim, [measured(1)]),
     "finish": lambda database, queue, claim: finish(database, queue, claim, Status.SUCCEEDED, model_id="m"),
     "hand back": lambda _, queue, claim: queue.hand_back(claim),
@@ -36,11 +36,11 @@ def test_only_the_worker_and_attempt_that_hold_a_job_change_it(
     before = columns(queue.get(job_id))
 
     with pytest.raises(LeaseLost):
-        WRITES[write](database, queue, (job_id, *stranger))
+        WRITES[write](database, queue, Claim(job_id, *stranger))
 
     assert columns(queue.get(job_id)) == before
     assert history.read(database, job_id, 0, 10) == []
-    WRITES[write](database, queue, (job_id, "w", 2))
+    WRITES[write](database, queue, Claim(job_id, "w", 2))
     assert columns(queue.get(job_id)) != before
 
 
@@ -48,7 +48,7 @@ def test_only_the_worker_and_attempt_that_hold_a_job_change_it(
 def test_a_job_that_was_deleted_is_lost_too(database: Database, queue: Queue, running: Running, write: str):
     claim = running()
     finish(database, queue, claim, Status.FAILED)
-    queue.delete(claim[0])
+    queue.delete(claim.job_id)
 
     with pytest.raises(LeaseLost):
         WRITES[write](database, queue, claim)
@@ -70,23 +70,23 @@ def test_renewing_prolongs_the_lease_and_the_place_on_the_roster(database: Datab
 
 def test_a_renewed_job_does_not_lapse(database: Database, queue: Queue, running: Running):
     claim = running()
-    lapse(database, claim[0])
+    lapse(database, claim.job_id)
 
     queue.renew("w", claim)
 
     assert queue.abandon() == 0
-    assert queue.get(claim[0]).status == "running"
+    assert queue.get(claim.job_id).status == "running"
 
 
 def test_who_renews_learns_that_the_job_is_to_stop(queue: Queue, running: Running):
     claim = running()
     assert queue.renew("w", claim) is False
-    assert not queue.is_cancelled(claim[0])
+    assert not queue.is_cancelled(claim.job_id)
 
-    queue.cancel(claim[0])
+    queue.cancel(claim.job_id)
 
     assert queue.renew("w", claim) is True
-    assert queue.is_cancelled(claim[0])
+    assert queue.is_cancelled(claim.job_id)
 
 
 def test_a_finished_job_says_when_and_holds_no_lease(database: Database, queue: Queue, running: Running):
@@ -94,7 +94,7 @@ def test_a_finished_job_says_when_and_holds_no_lease(database: Database, queue: 
 
     finish(database, queue, claim, Status.DIVERGED, model_id="m", error={"code": "diverged"}, device="cpu")
 
-    job = queue.get(claim[0])
+    job = queue.get(claim.job_id)
     assert (job.status, job.model_id, job.error, job.device) == ("diverged", "m", {"code": "diverged"}, "cpu")
     assert job.lease_until is None
     assert job.started_at is not None
@@ -119,4 +119,4 @@ def test_a_finish_that_fails_with_its_transaction_did_not_happen(database: Datab
     with pytest.raises(RuntimeError):
         fail()
 
-    assert queue.get(claim[0]).status == "running"
+    assert queue.get(claim.job_id).status == "running"

@@ -29,20 +29,20 @@ Operation = Callable[[Database, Queue, Claim], object]
 
 OPERATIONS: dict[str, Operation] = {
     "claim": lambda _, queue, claim: queue.claim("w", ["cpu"]),
-    "cancel": lambda _, queue, claim: queue.cancel(claim[0]),
+    "cancel": lambda _, queue, claim: queue.cancel(claim.job_id),
     "hand back": lambda _, queue, claim: queue.hand_back(claim),
     "renew": lambda _, queue, claim: queue.renew("w", claim),
     "record": lambda database, queue, claim: record(database, queue, claim, [measured(1)]),
     "abandon a dead worker's": lambda _, queue, claim: queue.abandon("w"),
     "abandon another worker's": lambda _, queue, claim: queue.abandon("v"),
-    "abandon a lapsed": lambda database, queue, claim: (lapse(database, claim[0]), queue.abandon()),
+    "abandon a lapsed": lambda database, queue, claim: (lapse(database, claim.job_id), queue.abandon()),
     "abandon a held": lambda _, queue, claim: queue.abandon(),
     "abandon the last attempt": lambda database, queue, claim: (
-        put(database, claim[0], attempt=ATTEMPTS),
+        put(database, claim.job_id, attempt=ATTEMPTS),
         queue.abandon("w"),
     ),
     "abandon what is asked to stop": lambda database, queue, claim: (
-        put(database, claim[0], cancel_requested=True),
+        put(database, claim.job_id, cancel_requested=True),
         queue.abandon("w"),
     ),
     **{
@@ -73,7 +73,7 @@ def test_every_operation_moves_a_job_along_its_arrow_or_not_at_all(
         put(database, job_id, status=source, **held)
 
         try:
-            operation(database, queue, (job_id, "w", 1))
+            operation(database, queue, Claim(job_id, "w", 1))
             refused = False
         except (JobOver, LeaseLost, ValueError):
             refused = True
@@ -176,13 +176,13 @@ def test_a_job_that_is_handed_back_has_lost_no_attempt(queue: Queue, running: Ru
 
     job = queue.claim("v", ["cpu"])
     assert job is not None
-    assert (job.id, job.attempt, job.worker_id) == (claim[0], 1, "v")
+    assert (job.id, job.attempt, job.worker_id) == (claim.job_id, 1, "v")
 
 
 def test_a_job_that_is_asked_to_stop_is_not_handed_back_to_wait_again(queue: Queue, running: Running):
     claim = running()
-    queue.cancel(claim[0])
+    queue.cancel(claim.job_id)
 
     queue.hand_back(claim)
 
-    assert queue.get(claim[0]).status == "cancelled"
+    assert queue.get(claim.job_id).status == "cancelled"

@@ -97,7 +97,7 @@ def claimed(queue: Queue, catalogue: Catalogue, registry: Registry) -> Claimed:
         queue.submit(order(spec, catalogue, {"cpu"}, registry))
         job = queue.claim(worker_id, ["cpu"])
         assert job is not None
-        return job, (job.id, worker_id, job.attempt)
+        return job, Claim(job.id, worker_id, job.attempt)
 
     return make
 
@@ -148,7 +148,7 @@ def is_held(database: Database, job_id: str) -> bool:
         return session.scalar(held) is not None
 
 
-def keep(queue: Queue, claim: tuple[str, str, int]) -> Callable[[Session, list[Measurement], float], None]:
+def keep(queue: Queue, claim: Claim) -> Callable[[Session, list[Measurement], float], None]:
     """What a worker writes last."""
 
     def write(session: Session, rest: list[Measurement], samples_per_second: float) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from app.database import Database
 from app.job_status import Status
-from app.jobs.queue import LeaseLost, Queue
+from app.jobs.queue import Claim, LeaseLost, Queue
 from app.jobs.roster import Roster
 from app.worker.attendant import Attendant
 from app.worker.parent import is_orphan_of
@@ -87,7 +87,7 @@ def test_a_job_that_is_taken_while_the_loss_of_another_is_noticed_stays_the_work
 
     again = queue.claim(worker_id, ["cpu"])
     assert again is not None
-    hasty.take((again.id, worker_id, again.attempt))
+    hasty.take(Claim(again.id, worker_id, again.attempt))
     taken.set()
     hasty.listen()
     hasty.record([measured(1)], 1.0, 10)

@@ -65,7 +65,7 @@ def claimed(queue: Queue, catalogue: Catalogue, model: str) -> tuple[JobRow, Cla
 def claim(queue: Queue, worker_id: str) -> tuple[JobRow, Claim]:
     job = queue.claim(worker_id, ["cpu"])
     assert job is not None
-    return job, (job.id, worker_id, job.attempt)
+    return job, Claim(job.id, worker_id, job.attempt)
 
 
 @pytest.fixture
