@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import ORMExecuteState, Session
 
 from app.database import Database
 from app.jobs.bell import Bell
@@ -38,6 +41,19 @@ def database(tmp_path: Path) -> Iterator[Database]:
     migrate(made)
     yield made
     made.dispose()
+
+
+@pytest.fixture
+def asked() -> Iterator[list[str]]:
+    """Every statement of a session from now on, as PostgreSQL would be asked it."""
+    found: list[str] = []
+
+    def note(state: ORMExecuteState) -> None:
+        found.append(str(state.statement.compile(dialect=postgresql.dialect())))
+
+    event.listen(Session, "do_orm_execute", note)
+    yield found
+    event.remove(Session, "do_orm_execute", note)
 
 
 @pytest.fixture

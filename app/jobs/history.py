@@ -41,8 +41,14 @@ _MANY_ROWS = (
 
 
 def record(session: Session, queue: Queue, claim: Claim, epochs: Sequence[Measurement], **progress: Any) -> JobRow:
-    """Add epochs and the job's progress in the caller's transaction, if the job is still the worker's own."""
+    """Add epochs and the job's progress in the caller's transaction, if the job is still the worker's own.
+
+    Those that are there already are left out: a commit may have been made whose answer was lost.
+    """
     job_id = claim.job_id
+    written = session.scalar(select(JobRow.epoch).where(JobRow.id == job_id).with_for_update()) or 0
+    if epochs and epochs[0].epoch <= written:
+        epochs = [epoch for epoch in epochs if epoch.epoch > written]
     last = {"epoch": epochs[-1].epoch, "metrics": _metrics(epochs[-1])} if epochs else {}
     job = queue.guarded(session, claim, **last, **progress)
     if epochs:

@@ -146,6 +146,12 @@ class Queue:
         with self._database.write() as session:
             return session.scalar(taken, execution_options={"populate_existing": True})
 
+    def held_by(self, worker_id: str) -> JobRow | None:
+        """The job in a worker's hands, which it does not know of where the answer to its claim was lost."""
+        with self._database.read() as session:
+            held = (JobRow.status == Status.RUNNING) & (JobRow.worker_id == worker_id)
+            return session.scalar(select(JobRow).where(held).limit(1))
+
     def renew(self, worker_id: str, claim: Claim | None) -> bool:
         """Say that the worker lives, and prolong its lease. Returns whether its job is asked to stop."""
         with self._database.write() as session:
@@ -211,8 +217,9 @@ class Queue:
             if session.scalar(select(JobRow.id).where(lost).limit(1)) is None:
                 return 0
         with self._database.write() as session:
-            # Once, since more leases may run out between one statement and the next.
-            jobs = JobRow.id.in_(session.scalars(select(JobRow.id).where(lost)).all())
+            # Once, since more leases may run out between one statement and the next; and locked, since a worker may
+            # renew its lease meanwhile: one that is at it is alive.
+            jobs = JobRow.id.in_(session.scalars(select(JobRow.id).where(lost).with_for_update(skip_locked=True)).all())
             if worker_id is None and not self._roster.may_judge(session):
                 return 0  # they ran out while their workers could not renew them
             living = and_(jobs, JobRow.status == Status.RUNNING)

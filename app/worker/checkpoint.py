@@ -118,19 +118,22 @@ class Checkpointer:
         self._offered, self._copy_seconds, self.wanted = checkpoint, copy_seconds, False
 
     def publish(self, written_epoch: int, wait: bool = False) -> None:
-        """Write what was offered, if the history up to its epoch is in the database."""
+        """Write what was offered, if the history up to its epoch is in the database; wait until all is written."""
         with self._starting:
             offered = self._offered
-            if offered is None or offered.state.epoch > written_epoch:
-                return
-            self._offered = None
-            writer = threading.Thread(target=self._write, args=(self._job_id, offered), name="checkpoint")
-            writer.start()
-            self._writer = writer
-        if wait:
-            writer.join()
+            if offered is not None and offered.state.epoch <= written_epoch:
+                self._offered = None
+                about = self._job_id, offered, self._writer
+                writer = threading.Thread(target=self._write, args=about, name="checkpoint")
+                writer.start()
+                self._writer = writer
+            last = self._writer
+        if wait and last is not None:
+            last.join()
 
-    def _write(self, job_id: str, checkpoint: Checkpoint) -> None:
+    def _write(self, job_id: str, checkpoint: Checkpoint, before: threading.Thread | None) -> None:
+        if before is not None:
+            before.join()  # a worker that leaves keeps every epoch, and the newest is to stay
         began = time.monotonic()
         try:
             self._storage.write(key(job_id), checkpoint.to_bytes())

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import logs, memory
-from app.database import Database, is_passing
+from app.database import Database, is_passing, is_uncertain
 from app.datasets.catalogue import Catalogue
 from app.disk import Disk
 from app.errors import StorageFull
@@ -59,6 +59,7 @@ class Worker:
             Tally(settings.data_dir),
         )  # fmt: skip
         self._is_orphan = is_orphan_of(supervisor)
+        self._is_in_doubt = False  # whether the last claim was committed
         tempfile.tempdir = str(self._storage.scratch)  # where training puts a matrix that exceeds the memory
 
     def run(self) -> int:
@@ -91,8 +92,11 @@ class Worker:
     def _next(self, worker_id: str, offered: list[str]) -> JobRow | None:
         try:
             self._queue.abandon()
-            return self._queue.claim(worker_id, offered)
+            held = self._queue.held_by(worker_id) if self._is_in_doubt else None
+            self._is_in_doubt = False
+            return held or self._queue.claim(worker_id, offered)
         except (SQLAlchemyError, StorageFull) as error:
+            self._is_in_doubt = self._is_in_doubt or is_uncertain(error)
             if not (is_passing(error) or isinstance(error, StorageFull)):
                 raise
             log.warning("no job can be claimed now", reason=str(error.__cause__ or error))

@@ -54,6 +54,18 @@ def test_nothing_at_all_may_be_recorded(database: Database, queue: Queue, claim:
     assert queue.get(claim.job_id).epoch == 0
 
 
+def test_epochs_that_are_there_already_are_not_added_again(database: Database, queue: Queue, claim: Claim):
+    first = [measured(1, candidate=0), measured(1, candidate=1), measured(2)]
+    record(database, queue, claim, first)
+
+    record(database, queue, claim, [*first, measured(3)])
+    record(database, queue, claim, [measured(3)], samples_per_second=5.0)
+
+    assert [row.epoch for row in history.read(database, claim.job_id, 0, 10)] == [1, 1, 2, 3]
+    job = queue.get(claim.job_id)
+    assert (job.epoch, job.metrics, job.samples_per_second) == (3, {"train_loss": 1 / 3}, 5.0)
+
+
 def test_a_worker_that_lost_its_lease_adds_nothing(database: Database, queue: Queue, claim: Claim):
     queue.abandon("w")
 

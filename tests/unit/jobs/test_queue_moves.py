@@ -92,6 +92,20 @@ def test_every_arrow_is_one_that_the_table_of_moves_allows():
 # ── abandon and hand back ────────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_a_lease_that_ran_out_is_locked_before_its_job_is_given_back(
+    database: Database, queue: Queue, running: Running, asked: list[str]
+):
+    lapse(database, running().job_id)
+    asked.clear()
+
+    assert queue.abandon() == 1
+
+    moves = [statement for statement in asked if statement.startswith("UPDATE jobs")]
+    locks = [statement for statement in asked if statement.endswith("FOR UPDATE SKIP LOCKED")]
+    assert asked.index(locks[0]) < asked.index(moves[0])
+    assert "jobs.lease_until" in locks[0]
+
+
 def test_a_job_is_tried_three_times_and_then_fails_with_the_reason(queue: Queue, submit: Submit):
     job_id = submit().id
     attempts = []

@@ -306,6 +306,21 @@ def test_api_processes_hear_which_job_moved(roster: Roster, attending: Attendant
     api.close()
 
 
+def test_epochs_that_were_committed_though_the_answer_was_lost_are_not_written_again(
+    database: Database, attending: Attendant, worker_id: str, claimed: Claimed, cut_off: Callable[[], None]
+):
+    job, claim = claimed(worker_id)
+    attending.take(claim)
+    attending.listen()
+    cut_off()
+
+    with capture_logs():
+        attending.record([measured(1)], 1.0, 10)
+        until(lambda: epochs(database, job.id) == [1])
+        attending.record([measured(2)], 1.0, 10)
+        until(lambda: epochs(database, job.id) == [1, 2])
+
+
 @pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.FAILED, Status.CANCELLED])
 def test_an_end_that_was_committed_though_its_answer_was_lost_is_not_written_again(
     database: Database, queue: Queue, attendant: Attendant, claimed: Claimed, status: Status,

@@ -99,6 +99,32 @@ def test_a_job_that_ends_while_a_checkpoint_is_about_to_be_written_waits_for_it(
     publisher.join()
 
 
+def test_whoever_waits_waits_for_all_that_is_being_written_and_the_newest_stays(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, goes_on = storage.write, Event()
+
+    def held_up(key: str, data: bytes) -> None:
+        if not goes_on.is_set():
+            goes_on.wait(10)
+            time.sleep(0.1)
+        write(key, data)
+
+    monkeypatch.setattr(storage, "write", held_up)
+    keeper = Checkpointer(storage, every_seconds=0.0)
+    keeper.begin("job")
+    for number in (7, 8):
+        keeper.offer(checkpoint(epoch=number), 0.0)
+        keeper.publish(written_epoch=number)
+
+    goes_on.set()
+    keeper.publish(written_epoch=8, wait=True)
+
+    kept = Checkpoint.load(storage, "job", "own")
+    assert kept is not None
+    assert kept.state.epoch == 8
+
+
 def test_one_that_cannot_be_written_is_tried_again_in_its_time(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

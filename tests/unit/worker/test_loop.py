@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from app.database import Database
 from app.errors import StorageFull
 from app.job_status import Status
+from app.jobs.order import Order
 from app.jobs.queue import LeaseLost
 from app.settings import Settings
 from app.training import devices
@@ -52,6 +53,27 @@ def test_a_worker_waits_where_nothing_can_be_claimed_for_a_while(
     with capture_logs() as logged:
         assert worker._next("w", ["cpu"]) is None
     assert [line["event"] for line in logged] == ["no job can be claimed now"]
+
+
+def test_a_claim_that_was_committed_though_its_answer_was_lost_is_carried_out(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+):
+    job, _ = worker._queue.submit(Order({}, "linear", None, None, 1, "auto"))
+    claim = worker._queue.claim
+    lost = OperationalError("", {}, Exception("the server closed the connection"), connection_invalidated=True)
+
+    def cut_off(worker_id: str, devices: list[str]) -> None:
+        claim(worker_id, devices)
+        raise lost
+
+    with monkeypatch.context() as outage, capture_logs():
+        outage.setattr(worker._queue, "claim", cut_off)
+        assert worker._next("w", ["cpu"]) is None
+    found, nothing = worker._next("w", ["cpu"]), worker._next("w", ["cpu"])
+
+    assert found is not None
+    assert (found.id, found.worker_id, found.attempt) == (job.id, "w", 1)
+    assert nothing is None
 
 
 def test_a_worker_whose_database_is_unfit_does_not_go_on(worker: Worker, monkeypatch: pytest.MonkeyPatch):
