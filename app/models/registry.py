@@ -197,7 +197,9 @@ def _meaning(reference: str) -> Select[ModelRow]:
 
 
 def _check_name(name: str) -> None:
-    """An alias belongs to a name: the path of its calls says no version."""
+    """An alias belongs to a name: the path of its calls says no version, and no id."""
+    if is_id(name):
+        raise InvalidRequest(Fault("name", f"{name!r} is a model's id; give its name, since aliases belong to names"))
     if versioned := _VERSIONED.fullmatch(name) or _ALIASED.fullmatch(name):
         message = f"{name!r} says a version; give the name alone, {versioned['name']!r}"
         raise InvalidRequest(Fault("name", message))

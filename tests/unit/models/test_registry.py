@@ -42,6 +42,15 @@ def test_an_alias_is_given_to_a_name_and_not_to_a_version(add: Add, registry: Re
         registry.remove_alias(name, "champion")
 
 
+def test_an_alias_is_given_to_a_name_and_not_to_an_id(add: Add, registry: Registry):
+    model = add("fashion").id
+
+    with pytest.raises(InvalidRequest, match="is a model's id; give its name"):
+        registry.set_alias(model, "champion", 1)
+    with pytest.raises(InvalidRequest, match="is a model's id; give its name"):
+        registry.remove_alias(model, "champion")
+
+
 def test_an_alias_that_two_give_at_one_time_is_theirs_who_came_last(add: Add, registry: Registry, database: Database):
     first, second = add("fashion"), add("fashion")
     registry.set_alias("fashion", "champion", 1)
