@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.training import applicability
+from app.training.bounds import LearningRate, Momentum, Penalty, Seed
 from app.training.early_stopping import EarlyStopping
 from app.training.initialisation import Init, NormalInit
 from app.training.schedules import ConstantSchedule, LearningRateSchedule, LinearSchedule
@@ -18,9 +19,6 @@ LBFGS_ITERATIONS, LBFGS_ITERATIONS_KINKED = 200, 1000
 """By default the most: with l1 and huber, whose curvature comes in pieces, more."""
 
 ClassWeight = Annotated[float, Field(gt=0, le=1e6)]
-
-LARGEST_SEED = 2**53 - 1
-"""The largest integer that JSON carries unharmed everywhere."""
 
 
 class Hyperparameters(BaseModel):
@@ -53,15 +51,13 @@ class Hyperparameters(BaseModel):
         description="Rows of a step. Default: the power of two nearest to √rows, from 8 to 256.",
         examples=[256],
     )
-    learning_rate: Annotated[float, Field(gt=0, le=1e6)] | Literal["auto"] = Field(
+    learning_rate: LearningRate | Literal["auto"] = Field(
         "auto",
         description="Length of a step along the gradient. `auto`: safe for the data; what was chosen is echoed.",
         examples=[0.1],
     )
-    momentum: float | None = Field(
+    momentum: Momentum | None = Field(
         None,
-        ge=0,
-        lt=1,
         description="Share of the last step that is added to the next. Default: 0, but 0.9 where the learning rate is "
         "`auto` and nothing is preconditioned.",
         examples=[0.9],
@@ -82,16 +78,12 @@ class Hyperparameters(BaseModel):
         "learning rate or l1 is given, or classes are learnt by sgd without l2, or by lbfgs with it.",
         examples=["auto"],
     )
-    l1: float = Field(
+    l1: Penalty = Field(
         0.0,
-        ge=0,
-        le=1e6,
         description="Weight of Σ|w| in the objective, not on the bias: by proximal steps, or orthant-wise in `lbfgs`.",
         examples=[0.0],
     )
-    l2: float = Field(
-        0.0, ge=0, le=1e6, description="Weight of ½Σw² in the objective; not on the bias.", examples=[0.0]
-    )
+    l2: Penalty = Field(0.0, description="Weight of ½Σw² in the objective; not on the bias.", examples=[0.0])
     loss: Literal["squared", "mse", "absolute", "huber", "cross_entropy"] | None = Field(
         None,
         description="`squared` ½(ŷ−y)² (default for linear), `mse` (ŷ−y)², `absolute` |ŷ−y|, `huber`: `squared` up to "
@@ -127,10 +119,8 @@ class Hyperparameters(BaseModel):
         "`running` accumulates over the minibatches as they are trained (default for softmax).",
         examples=["running"],
     )
-    seed: int = Field(
+    seed: Seed = Field(
         0,
-        ge=0,
-        le=LARGEST_SEED,
         description="Seed of the first weights and of each epoch's permutation.",
         examples=[0],
     )

@@ -2,10 +2,12 @@
 
 import itertools
 import math
-from typing import Annotated, Self
+from typing import Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from app.training.bounds import LearningRate, Momentum, Penalty, Seed
 
 MOST_CANDIDATES = 256
 MOST_COMBINATIONS = 1_000_000
@@ -27,16 +29,16 @@ class Sweep(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    learning_rate: list[Annotated[float, Field(gt=0, le=1e6)]] | None = Field(
+    learning_rate: list[LearningRate] | None = Field(
         None, min_length=1, max_length=1000, description="Learning rates to try.", examples=[[0.01, 0.1, 1.0]]
     )
-    l2: list[Annotated[float, Field(ge=0, le=1e6)]] | None = Field(
+    l2: list[Penalty] | None = Field(
         None, min_length=1, max_length=1000, description="Weights of the l2 penalty to try.", examples=[[0.0, 0.001]]
     )
-    momentum: list[Annotated[float, Field(ge=0, lt=1)]] | None = Field(
+    momentum: list[Momentum] | None = Field(
         None, min_length=1, max_length=1000, description="Momenta to try.", examples=[[0.0, 0.9]]
     )
-    seed: list[Annotated[int, Field(ge=0, le=2**53 - 1)]] | None = Field(
+    seed: list[Seed] | None = Field(
         None,
         min_length=1,
         max_length=1000,
