@@ -76,7 +76,7 @@ def backup(database: Database, storage: Storage, file: Path) -> Written:
         raise BackupError(f"{file} exists already; give another name.")
     partial = file.with_name(f"{file.name}.partial")
     try:
-        with partial.open("wb") as raw:
+        with open(partial, "wb", opener=_for_the_owner) as raw:
             with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as archive:
                 writer = _Writer(archive, storage, database)
                 writer.write()
@@ -86,6 +86,11 @@ def backup(database: Database, storage: Storage, file: Path) -> Written:
     finally:
         partial.unlink(missing_ok=True)
     return Written(file.stat().st_size, writer.missing)
+
+
+def _for_the_owner(path: str, flags: int) -> int:
+    """Open a file that nobody else may read: all data are in it."""
+    return os.open(path, flags, 0o600)
 
 
 class _Writer:

@@ -109,6 +109,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         # Anybody can write the headers of a proxy; a client is the address that it comes from.
         "proxy_headers": False,
         "ws": "none",
+        "timeout_keep_alive": settings.keep_alive_seconds,
         "timeout_graceful_shutdown": grace.REPLIES_SECONDS,
     }
 

@@ -105,6 +105,11 @@ class Settings(BaseSettings):
     body_rate: float = Field(
         1024.0, ge=0.0, description="Bytes a second; a client that sends its body slower for too long is cut off."
     )
+    keep_alive_seconds: int = Field(
+        75,
+        ge=1,
+        description="How long a connection without a request stays open: longer than a proxy in front keeps it.",
+    )
     connections_limit: int = Field(4096, ge=1, description="Open connections at most; a further one is refused.")
     disk_budget_mib: int | None = Field(
         None, ge=1, description="What the data directory may hold, in MiB; what goes beyond it is refused with 507."

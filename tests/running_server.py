@@ -77,7 +77,8 @@ class RunningServer:
     def _listens(self, said: int) -> bool:
         """Whether its log says where it listens, after what was said before."""
         *lines, _ = self.log.read_bytes()[said:].split(b"\n")
-        found = next((re.search(rb'http://[^"\s]+:(\d+)', line) for line in lines if b"serving" in line), None)
+        own = (re.search(rb'http://[^"\s]+:(\d+)', line) for line in lines if b"serving" in line)
+        found = next(filter(None, own), None)
         if found is not None:
             self.port = int(found[1])
             self.client.base_url = httpx.URL(self.url)

@@ -187,6 +187,8 @@ class Storm:
     def check(self) -> str:
         """Nothing that was acknowledged is lost, nothing is there twice, nothing is left over; a line about it."""
         assert self.faults == []
+        for line in self.server.log.read_text().splitlines():
+            json.loads(line)
         jobs = {job["id"]: job for job in self._everything("jobs")}
         models = {model["id"]: model for model in self._everything("models")}
         assert set(jobs) == {*self.jobs, *self.batches}, "a job is lost, or there twice"

@@ -9,13 +9,14 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.types import Message, Receive, Scope, Send
 
 from app.edge.headers import REQUEST_ID, completed
+from app.edge.probes import PROBES
 from app.identifiers import new_id
 from app.metrics.requests import GONE, OTHER, UNMATCHED, RequestMetrics
 from app.problems import ProblemDocuments
 
 log = structlog.get_logger("app.requests")
 
-QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
+QUIET_ROUTES = PROBES | {"/metrics"}
 """What machines ask every few seconds is counted, and logged only if it fails."""
 
 _SANE = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")

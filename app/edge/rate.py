@@ -7,6 +7,7 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import problems
+from app.edge.probes import PROBES
 from app.errors import TooManyRequests
 
 BURST_SECONDS = 2.0
@@ -54,8 +55,16 @@ class RateLimit:
         self._identify = identify
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or say when to come again."""
-        if scope["type"] == "http" and (wait := self._buckets.take(self._identify(scope))):
+        """Pass a request on, or say when to come again.
+
+        Probes pass always: behind a proxy all that have no key share one address, and any of them could have the
+        service taken for dead.
+        """
+        if (
+            scope["type"] == "http"
+            and scope["path"] not in PROBES
+            and (wait := self._buckets.take(self._identify(scope)))
+        ):
             error = TooManyRequests(self._buckets.rate, math.ceil(wait))
             await problems.response(error)(scope, receive, send)
             return

@@ -12,6 +12,9 @@ OTHER = "other"
 GONE = 499
 """The status, in metrics and log alone, of a request whose client left before there was a reply."""
 
+REASONS = ("too many", "large head", "no HTTP", "slow head", "slow body", "long work", "unread reply")
+"""Why connections are cut."""
+
 
 class RequestMetrics:
     """The counters of one API process."""
@@ -28,6 +31,8 @@ class RequestMetrics:
             "onelayer_http_connections_cut", "Connections that were ended because of their client.", ("reason",),
             registry=registry,
         )  # fmt: skip
+        for reason in REASONS:
+            self._cut.labels(reason)  # from the start, or a rate would miss the first of each
         self.in_progress = Gauge("onelayer_http_requests_in_progress", "Requests being answered.", registry=registry)
         self.connections = Gauge("onelayer_http_connections", "Open connections.", registry=registry)
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}

@@ -2,11 +2,13 @@
 
 import sys
 
-from app import memory
+from app import logs, memory
 from app.settings import Settings
 
 if __name__ == "__main__":
     memory.spare()
+    settings = Settings()
+    logs.configure(settings.log_level, settings.log_format)
     from app.worker.supervisor import Supervisor
 
-    sys.exit(Supervisor(Settings(), lifeline=sys.stdin.buffer).run())
+    sys.exit(Supervisor(settings, lifeline=sys.stdin.buffer).run())

@@ -48,6 +48,11 @@ def restored(database: Database, storage: Storage, tmp_path: Path) -> Iterator[R
         one.dispose()
 
 
+def test_a_backup_is_its_owners_alone(restored: Restored, tmp_path: Path) -> None:
+    restored()
+    assert (tmp_path / "kept.tar").stat().st_mode & 0o777 == 0o600
+
+
 def test_an_alias_goes_with_its_model_if_that_is_deleted_meanwhile(
     registry: Registry,
     add: Add,

@@ -41,6 +41,11 @@ def test_what_the_start_has_made_is_no_longer_looked_through_for_garbage() -> No
     assert said(SETTLED) == "True 0"
 
 
+def test_an_idle_connection_outlives_that_of_a_proxy_in_front() -> None:
+    assert uvicorn.Config("app", **_options(Settings())).timeout_keep_alive == 75
+    assert uvicorn.Config("app", **_options(Settings(keep_alive_seconds=7))).timeout_keep_alive == 7
+
+
 def test_a_client_is_the_address_it_comes_from_whatever_its_headers_say() -> None:
     seen: list[Scope] = []
 

@@ -7,6 +7,7 @@ from app.access import scope
 from app.access.viewer import NOBODY, Viewer
 from app.edge import rate
 from app.edge.principal import principal
+from app.edge.probes import PROBES
 from app.edge.rate import RateLimit, TokenBuckets
 from tests.unit.asgi import call, problem
 
@@ -58,17 +59,26 @@ def test_keys_that_were_quiet_are_forgotten_and_the_others_are_not(monkeypatch: 
     assert len(buckets._buckets) == 2
 
 
-def test_who_asks_too_often_is_told_when_to_come_again():
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body"})
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body"})
 
+
+def test_who_asks_too_often_is_told_when_to_come_again():
     limited = RateLimit(app, 1, principal)
 
     assert [call(limited, "GET", "/").status_code for _ in range(2)] == [204, 204]
     reply = call(limited, "GET", "/")
     problem(reply, 429, "too-many-requests")
     assert reply.headers["retry-after"] == "1"
+
+
+def test_no_client_can_have_the_service_taken_for_dead():
+    limited = RateLimit(app, 1, principal)
+
+    for path in PROBES:
+        assert [call(limited, "GET", path).status_code for _ in range(3)] == [204] * 3
+    assert [call(limited, "GET", "/").status_code for _ in range(3)] == [204, 204, 429]
 
 
 def test_a_request_counts_for_its_key_else_for_its_address():
