@@ -16,6 +16,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -103,7 +104,7 @@ class Storage:
                 raise
             finally:
                 if not stays:
-                    shutil.rmtree(stage.path, ignore_errors=True)
+                    _remove_held(stage.path, lock)
                 os.close(lock)
 
     def adopt(self, folder: Path, collection: str) -> None:
@@ -236,6 +237,16 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def _remove_held(path: Path, lock: int) -> None:
+    """Remove what is held open, but not what another process may have put in its place since."""
+    if not stat.S_ISDIR(os.fstat(lock).st_mode):
+        path.unlink(missing_ok=True)
+        return
+    shutil.rmtree(".", ignore_errors=True, dir_fd=lock)  # its files; the folder itself has no such name
+    with suppress(OSError):
+        path.rmdir()  # if it is another's by now it is not empty, and stays
+
+
 def _rename(folder: Path, target: Path) -> None:
     try:
         folder.rename(target)
@@ -258,7 +269,7 @@ def _remove_abandoned(path: Path, is_orphan: Callable[[], bool] = lambda: True) 
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not is_orphan():
             return False
-        _remove(path)
+        _remove_held(path, lock)
     except BlockingIOError:
         return False
     finally:

@@ -146,6 +146,43 @@ def test_a_sync_that_fails_after_the_rename_leaves_nothing(storage: Storage, mon
     assert left(storage) == []
 
 
+def test_a_stage_that_fails_late_spares_what_another_has_published_under_its_key(storage: Storage):
+    def fail() -> None:
+        with storage.stage() as stage:
+            (stage.path / "x").write_text("first")
+            stage.publish("models/m")
+            storage.delete("models/m")
+            publish(storage, "models/m", "second")
+            raise RuntimeError("the row could not be written")
+
+    with pytest.raises(RuntimeError):
+        fail()
+
+    assert (storage.path("models/m") / "x").read_text() == "second"
+    assert left(storage) == ["models/m/x"]
+
+
+def test_the_sweep_spares_what_is_published_while_it_asks_for_the_row(storage: Storage):
+    publish(storage, "models/m", "first")
+
+    def replaced(_: str) -> bool:
+        storage.delete("models/m")
+        publish(storage, "models/m", "second")
+        return False
+
+    storage.sweep("models", replaced)
+
+    assert (storage.path("models/m") / "x").read_text() == "second"
+
+
+def test_a_stage_with_folders_in_it_vanishes_too(storage: Storage):
+    with storage.stage() as stage:
+        (stage.path / "inner").mkdir()
+        (stage.path / "inner" / "x").write_text("")
+
+    assert not list((storage.root / "staging").iterdir())
+
+
 def test_a_key_is_never_published_over_another(storage: Storage):
     publish(storage, "models/m", "first")
 
