@@ -101,7 +101,8 @@ class MatrixCache:
         return mapped
 
     def _make_room(self, size: int) -> None:
-        entries = sorted(self._entries("*"))
+        datasets = _names(self._storage.root / COLLECTION)
+        entries = sorted(entry for dataset_id in datasets for entry in self._entries(dataset_id))
         excess = sum(stored for _, stored, _ in entries) + size - self._budget_bytes
         for _, stored, key in entries:
             if excess <= 0:
@@ -112,13 +113,22 @@ class MatrixCache:
     def _entries(self, dataset_id: str) -> list[tuple[float, int, str]]:
         """When each matrix was used last, its size, and its key."""
         entries = []
-        for file in self._storage.root.glob(f"{COLLECTION}/{dataset_id}/*/{MATRIX_FILE}"):
+        for name in _names(self._storage.root / COLLECTION / dataset_id):
+            key = f"{COLLECTION}/{dataset_id}/{name}"
+            folder = self._storage.root / key
             try:
-                key = str(file.parent.relative_to(self._storage.root))
-                entries.append((file.parent.stat().st_mtime, file.stat().st_size, key))
-            except FileNotFoundError:
-                continue  # another worker has just freed it
+                entries.append((folder.stat().st_mtime, (folder / MATRIX_FILE).stat().st_size, key))
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # another worker has just freed it, or it is no matrix
         return entries
+
+
+def _names(folder: Path) -> list[str]:
+    """What a folder holds: nothing if it was removed meanwhile, where `Path.glob` raises before Python 3.13."""
+    try:
+        return [path.name for path in folder.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _mapped(folder: Path) -> Mapped:

@@ -1,4 +1,5 @@
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,6 +136,44 @@ def test_the_size_of_a_datasets_matrices_is_told(storage: Storage, dataset: Data
 
     assert cache.bytes(dataset.folder.name) == MATRIX_BYTES
     assert cache.bytes("another") == 0
+
+
+@pytest.mark.parametrize("depth", ["dataset", "matrix"])
+def test_what_is_deleted_while_matrices_are_counted_is_left_out(
+    storage: Storage, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, depth: str
+):
+    cache = MatrixCache(storage, 1 << 20)
+    cache.design(encoding_of(dataset), everything(dataset))
+    own = files(storage)[0].parent
+    other = storage.root / "matrices" / "other"
+    (other / "digest").mkdir(parents=True)
+    (other / "digest" / "matrix.npy").write_bytes(b"x")
+
+    def just_deleted(look: Callable[..., object]) -> Callable[..., object]:
+        def late(folder: object, *arguments: object, **options: object) -> object:
+            if str(folder) == str(other if depth == "dataset" else other / "digest"):
+                shutil.rmtree(str(folder), ignore_errors=True)
+            return look(folder, *arguments, **options)
+
+        return late
+
+    for name in ("listdir", "scandir", "stat"):
+        monkeypatch.setattr(os, name, just_deleted(getattr(os, name)))
+    cache.design(encoding_of(dataset, standardize=False), everything(dataset))
+
+    assert len(files(storage)) == 2
+    assert own in {file.parent for file in files(storage)}
+    assert cache.bytes("other") == 0
+
+
+def test_what_is_no_matrix_does_not_count(storage: Storage, dataset: Dataset):
+    cache = MatrixCache(storage, 1 << 20)
+    cache.design(encoding_of(dataset), everything(dataset))
+    (storage.root / "matrices" / "stray").touch()
+    (files(storage)[0].parents[1] / "stray").touch()
+
+    assert cache.bytes(dataset.folder.name) == MATRIX_BYTES
+    assert cache.bytes("stray") == 0
 
 
 def test_a_full_disk_leaves_no_half_of_a_matrix(storage: Storage, dataset: Dataset, monkeypatch: pytest.MonkeyPatch):
