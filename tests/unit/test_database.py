@@ -1,11 +1,16 @@
 """Sessions that read or write, and the database's clock."""
 
+import itertools
 import socket
+import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import select, text
@@ -106,6 +111,54 @@ def test_sqlite_logs_ahead_and_waits_for_its_turn(database: Database):
     with database.read() as session:
         assert session.scalar(text("PRAGMA journal_mode")) == "wal"
         assert session.scalar(text("PRAGMA busy_timeout")) >= 1000
+
+
+@pytest.fixture
+def writing(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """Another process that writes to a database which is new, and does not log ahead yet."""
+    connection = sqlite3.connect(tmp_path / "new.db", isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("CREATE TABLE t (x)")
+    yield connection
+    connection.close()
+
+
+def mode(file: Path) -> str:
+    new = Database(f"sqlite:///{file}")
+    try:
+        with new.read() as session:
+            return str(session.scalar(text("PRAGMA journal_mode")))
+    finally:
+        new.dispose()
+
+
+def test_a_new_database_that_another_writes_to_is_waited_for(
+    tmp_path: Path, writing: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+):
+    pauses = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            writing.execute("COMMIT")
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pause))
+
+    assert mode(tmp_path / "new.db") == "wal"
+    assert len(pauses) == 3
+
+
+def test_a_new_database_is_not_waited_for_longer_than_any_other(
+    tmp_path: Path, writing: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+):
+    clock = itertools.count()
+    pauses = []
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=pauses.append))
+
+    with pytest.raises(OperationalError, match="locked"):
+        mode(tmp_path / "new.db")
+
+    assert len(pauses) == module.BUSY_TIMEOUT_MILLISECONDS // 1000 - 1
 
 
 def test_a_full_disk_is_named_as_such(database: Database):
