@@ -1,8 +1,9 @@
 """How the loops are compiled: one decorator and one array type, so that each loop is compiled once.
 
 Numba keeps the machine code in NUMBA_CACHE_DIR, which the caller sets before this module is imported, in a folder for
-each state of these sources: numba itself looks at the file of a loop alone, and not at those that the loop takes its
-functions from, so that after an upgrade it would go on with what has changed. NaN and infinity keep their meaning
+each state of these sources and each processor: numba itself looks at the file of a loop alone, and not at those that
+the loop takes its functions from, so that after an upgrade it would go on with what has changed; and its list of what
+is kept cannot be written by several machines at once, which may share the folder. NaN and infinity keep their meaning
 (`fastmath` without nnan and ninf), since divergence is seen by them. Never `parallel=True`: that would be a
 second pool of threads beside that of NumPy's products (see `team`).
 """
@@ -30,12 +31,22 @@ APART_BYTES = 1 << 16
 _HERE = Path(__file__).parent
 
 
+@cache
+def processor() -> str:
+    """The processor that loops are compiled for, on which bits depend: LLVM's name, and a digest of what it can."""
+    name, features = numba.config.CPU_NAME, numba.config.CPU_FEATURES  # type: ignore[attr-defined]
+    told = binding.get_host_cpu_features().flatten() if features is None else features
+    return f"{name or binding.get_host_cpu_name()}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+
+
 def _cache_dir() -> str:
     """Where machine code of these very sources is kept; where nothing can be written it is left to numba."""
     base = Path(numba.config.CACHE_DIR or _HERE / "__pycache__")  # type: ignore[attr-defined]
-    sources = hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(_HERE.glob("*.py")))).hexdigest()
     existing = next(folder for folder in (base, *base.parents) if folder.exists())
-    return str(base / sources[:16]) if os.access(existing, os.W_OK) else str(numba.config.CACHE_DIR)  # type: ignore[attr-defined]
+    if not os.access(existing, os.W_OK):
+        return str(numba.config.CACHE_DIR)  # type: ignore[attr-defined]
+    sources = hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(_HERE.glob("*.py")))).hexdigest()
+    return str(base / f"{sources[:16]}-{processor()}")
 
 
 numba.config.CACHE_DIR = _cache_dir()  # type: ignore[attr-defined]
@@ -49,14 +60,6 @@ compiled: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(  # ty
 
 
 inlined: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(inline="always", error_model="numpy")
-
-
-@cache
-def processor() -> str:
-    """The processor that loops are compiled for, on which bits depend: LLVM's name, and a digest of what it can."""
-    name, features = numba.config.CPU_NAME, numba.config.CPU_FEATURES  # type: ignore[attr-defined]
-    told = binding.get_host_cpu_features().flatten() if features is None else features
-    return f"{name or binding.get_host_cpu_name()}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
 
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:
