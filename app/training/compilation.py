@@ -9,9 +9,11 @@ second pool of threads beside that of NumPy's products (see `team`).
 """
 
 import hashlib
+import logging
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,11 @@ import numba
 import numpy as np
 from llvmlite import binding, ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
+from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
 
 LINE_BYTES = 64
 """Of a cache line."""
@@ -45,8 +50,10 @@ def _cache_dir() -> str:
     existing = next(folder for folder in (base, *base.parents) if folder.exists())
     if not os.access(existing, os.W_OK):
         return str(numba.config.CACHE_DIR)  # type: ignore[attr-defined]
-    sources = hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(_HERE.glob("*.py")))).hexdigest()
-    return str(base / f"{sources[:16]}-{processor()}")
+    sources = [path.read_bytes() for path in sorted(_HERE.glob("*.py"))]
+    # Another numba would take the files of this one where it has listed its own, and then had no room for them.
+    digest = hashlib.sha256(b"\0".join([numba.__version__.encode(), *sources])).hexdigest()
+    return str(base / f"{digest[:16]}-{processor()}")
 
 
 numba.config.CACHE_DIR = _cache_dir()  # type: ignore[attr-defined]
@@ -54,9 +61,46 @@ numba.config.CACHE_DIR = _cache_dir()  # type: ignore[attr-defined]
 REORDERED_SUMS = {"reassoc", "contract", "arcp", "nsz"}
 
 # No counts of references (`_nrt`): loops allocate nothing, and their arrays are the caller's. Counting takes 2 %.
-compiled: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(  # type: ignore[call-overload]
-    cache=True, nogil=True, fastmath=REORDERED_SUMS, error_model="numpy", _nrt=False
+_loop: Callable[[Callable[..., Any]], Any] = numba.njit(  # type: ignore[call-overload]
+    nogil=True, fastmath=REORDERED_SUMS, error_model="numpy", _nrt=False
 )
+
+
+class _Kept(FunctionCache):
+    """Numba's files of machine code; where they cannot be read or written, numba itself would fail the training."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The code for these types, if it is there."""
+        with _if_possible():
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep the code for these types, if there is room."""
+        with _if_possible():
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a loop at its first call, or load what is kept of it: `cache=True`, but for what fails."""
+    loop = _loop(function)
+    try:
+        loop._cache = _Kept(function)  # type: ignore[no-untyped-call]  # noqa: SLF001  there is no public way
+    except RuntimeError:
+        _say_once("there is no folder that can be written")
+    return loop  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _if_possible() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        _say_once(error.strerror or str(error))
+
+
+@cache
+def _say_once(reason: str) -> None:
+    log.warning("compiled loops cannot be kept, and are compiled again at the next start: %s", reason)
 
 
 inlined: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(inline="always", error_model="numpy")
