@@ -72,7 +72,13 @@ class _Kept(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The code for these types, if it is there."""
         with _if_possible():
-            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+            try:
+                return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+            except OSError:
+                raise
+            except Exception:  # noqa: BLE001  there are as many as there are ways to damage a file
+                # A loss of power may have cut it off. Forget it, so that it can be kept anew.
+                self.flush()  # type: ignore[no-untyped-call]
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep the code for these types, if there is room."""

@@ -78,6 +78,18 @@ def test_what_a_full_disk_left_half_kept_is_compiled_again(folder: Path) -> None
     assert sum(later.stats.cache_hits.values()) == 1
 
 
+@pytest.mark.parametrize("kept", ["*.nbi", "*.nbc"])
+@pytest.mark.parametrize("left", [b"", b"\x80\x05", b"no code at all"])
+def test_what_a_loss_of_power_has_cut_off_is_compiled_again(folder: Path, kept: str, left: bytes) -> None:
+    compilation.compiled(loop)(1)
+    next(folder.rglob(kept)).write_bytes(left)
+
+    again, later = compilation.compiled(loop), compilation.compiled(loop)
+
+    assert (again(1), later(1)) == (2, 2)
+    assert sum(later.stats.cache_hits.values()) == 1
+
+
 def test_code_that_was_compiled_from_other_sources_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilation, "_HERE", tmp_path)
     monkeypatch.setattr(compilation.numba.config, "CACHE_DIR", str(tmp_path / "cache"))
