@@ -140,7 +140,8 @@ class Keys:
     def _take(self, sender: str, key: str, fingerprint: Fingerprint) -> Held | Known | None:
         with self._database.write() as session:
             self._expire(session, IdempotencyRow.sender == sender, IdempotencyRow.key == key)
-            row = session.get(IdempotencyRow, (sender, key))
+            # Locked: whoever works on it notes what it made, or frees the key, before this look or after this take.
+            row = session.get(IdempotencyRow, (sender, key), with_for_update=True)
             if row is None:
                 row = IdempotencyRow(sender=sender, key=key, created_at=DatabaseTime())
                 session.add(row)

@@ -4,12 +4,15 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy.orm import Session
+from sqlalchemy import event
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import ORMExecuteState, Session
 
 from app import idempotency
 from app.database import Database
 from app.errors import RequestInProgress
 from app.idempotency import Fingerprint, Held, Keys, Known
+from app.tables import IdempotencyRow
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +79,32 @@ def test_a_key_is_held_by_one_request_until_it_is_answered(database: Database) -
     assert isinstance(known, Known)
     assert (known.status, known.headers, known.body) == (202, [["location", "/jobs/1"]], b"{}")
     assert known.fingerprint == body().hex()
+
+
+def test_a_key_is_locked_while_somebody_finds_out_who_holds_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, asked = keys(database, "one", Alive()), []
+    own.take("key", body())
+
+    def note(state: ORMExecuteState) -> None:
+        asked.append(str(state.statement.compile(dialect=postgresql.dialect())))
+
+    def ask(session: Session, row: IdempotencyRow) -> bool:
+        asked.append("who holds it?")
+        return True
+
+    monkeypatch.setattr(own, "_is_held", ask)
+    event.listen(Session, "do_orm_execute", note)
+    try:
+        assert own.take("key", body()) is None
+    finally:
+        event.remove(Session, "do_orm_execute", note)
+
+    *_, read, question = asked
+    assert question == "who holds it?"
+    assert "FROM idempotency_keys" in read
+    assert read.endswith("FOR UPDATE")
 
 
 def test_a_key_of_a_process_that_died_is_taken_over_and_the_dead_changes_nothing_any_more(database: Database) -> None:
