@@ -132,18 +132,24 @@ class Keys:
 
         Each key of the API has its own: whoever sends another's idempotency key learns nothing by it.
         """
+        held = Held(viewer().key_id, key, new_id(), fingerprint)
         try:
-            return self._take(viewer().key_id, key, fingerprint)
+            return self._take(held)
         except IntegrityError:
+            self.let_go(held)
             return None  # another request was first, at the same moment
+        except BaseException:
+            # Perhaps it is in the database all the same, its answer lost: nobody works on it, so the next may take it.
+            self.let_go(held)
+            raise
 
-    def _take(self, sender: str, key: str, fingerprint: Fingerprint) -> Held | Known | None:
+    def _take(self, held: Held) -> Held | Known | None:
         with self._database.write() as session:
-            self._expire(session, IdempotencyRow.sender == sender, IdempotencyRow.key == key)
+            self._expire(session, IdempotencyRow.sender == held.sender, IdempotencyRow.key == held.key)
             # Locked: whoever works on it notes what it made, or frees the key, before this look or after this take.
-            row = session.get(IdempotencyRow, (sender, key), with_for_update=True)
+            row = session.get(IdempotencyRow, (held.sender, held.key), with_for_update=True)
             if row is None:
-                row = IdempotencyRow(sender=sender, key=key, created_at=DatabaseTime())
+                row = IdempotencyRow(sender=held.sender, key=held.key, created_at=DatabaseTime())
                 session.add(row)
             elif row.status is not None:
                 return _known(row)
@@ -151,9 +157,9 @@ class Keys:
                 return None
             elif row.location is not None:
                 return _known(row)
-            row.holder, row.process_id = new_id(), self.process_id
-            self._at_work.add(row.holder)
-            return Held(sender, key, row.holder, fingerprint)
+            row.holder, row.process_id = held.holder, self.process_id
+            self._at_work.add(held.holder)
+            return held
 
     def _is_held(self, session: Session, row: IdempotencyRow) -> bool:
         """Whether somebody works on it. Of this process's own, those that it could not release count no more."""

@@ -1,12 +1,14 @@
 """What tests share: a real server with a real worker process, a database built by the migrations, the real data."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import ORMExecuteState, Session
 
 from app.database import Database
@@ -54,6 +56,25 @@ def asked() -> Iterator[list[str]]:
     event.listen(Session, "do_orm_execute", note)
     yield found
     event.remove(Session, "do_orm_execute", note)
+
+
+@pytest.fixture
+def cut_off(database: Database, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Let the next write lose its connection just after it was committed."""
+
+    def later() -> None:
+        write, faults = database.write, [OperationalError("", {}, Exception("the server closed the connection"))]
+
+        @contextmanager
+        def losing() -> Iterator[Session]:
+            with write() as session:
+                yield session
+            if faults:
+                raise faults.pop()
+
+        monkeypatch.setattr(database, "write", losing)
+
+    return later
 
 
 @pytest.fixture

@@ -1,11 +1,12 @@
 """The fingerprint of a request, and who holds a key."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import ORMExecuteState, Session
 
 from app import idempotency
@@ -126,6 +127,17 @@ def test_a_key_of_a_process_that_died_is_taken_over_and_the_dead_changes_nothing
     known = keys(database, "three", alive).take("key", body())
     assert isinstance(known, Known)
     assert (known.location, known.status) == ("/jobs/1", None)
+
+
+def test_a_key_whose_holder_never_heard_that_it_was_taken_is_free(
+    database: Database, cut_off: Callable[[], None]
+) -> None:
+    own = keys(database, "one", Alive())
+    cut_off()
+    with pytest.raises(OperationalError):
+        own.take("key", body())
+
+    assert isinstance(own.take("key", body()), Held)
 
 
 def test_a_refused_request_frees_its_key_and_old_keys_are_forgotten(database: Database) -> None:
