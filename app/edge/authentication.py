@@ -6,6 +6,7 @@ counts is nobody's, and sees nothing.
 
 import asyncio
 
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -30,7 +31,8 @@ class Authentication:
         self._is_off = settings.auth == "off"
         self._needs_key = needs_key(settings)
         self._turn = asyncio.Lock()
-        self._readings = 0
+        self._begun = self._ended = 0  # readings of the keys, by their numbers
+        self._is_away = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Find out, and pass on."""
@@ -70,11 +72,24 @@ class Authentication:
         """Have the keys in memory as they are by now; of all requests that wait for them, one reads them."""
         if self._keyring.is_fresh():
             return
-        arrived = self._readings
+        arrived = self._begun
         async with self._turn:
-            if self._readings == arrived and not self._keyring.is_fresh():
-                self._readings += 1
-                await run_in_threadpool(self._keyring.refresh)
+            if self._keyring.is_fresh():
+                return
+            if self._ended <= arrived:
+                await self._read()
+            elif self._is_away:  # each of them would wait for it as long again, one after the other
+                raise DatabaseBusy(problems.RETRY_SECONDS)
+
+    async def _read(self) -> None:
+        """Read the keys for all who have come by now; a reading that is broken off counts for nobody."""
+        self._begun += 1
+        try:
+            await run_in_threadpool(self._keyring.refresh)
+        except SQLAlchemyError:
+            self._ended, self._is_away = self._begun, True
+            raise
+        self._ended, self._is_away = self._begun, False
 
     def _without_key(self, scope: Scope) -> Viewer | Unauthorized:
         if self._needs_key:

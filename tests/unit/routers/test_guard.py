@@ -180,44 +180,87 @@ def test_while_the_database_is_away_the_keys_last_read_count_on_and_others_are_t
 class SlowRing(Ring):
     """A keyring on a database that does not tell of its commits: every request has to see the keys as they are."""
 
-    def __init__(self) -> None:
+    def __init__(self, fault: Exception | None = None) -> None:
         self.readings = 0
-        self.reads = threading.Event()
-        self.may_end = threading.Event()
+        self.begun = threading.Semaphore(0)
+        self.may_end = threading.Semaphore(0)
+        self._fault = fault
 
     def is_fresh(self) -> bool:
         return False
 
     def refresh(self) -> None:
         self.readings += 1
-        self.reads.set()
-        assert self.may_end.wait(60)
+        self.begun.release()
+        assert self.may_end.acquire(timeout=60)
+        if self._fault is not None:
+            raise self._fault
 
 
-def test_of_all_requests_that_wait_for_the_keys_one_reads_them_and_none_gets_older_ones() -> None:
-    ring, answered = SlowRing(), 0
+class Crowd:
+    """Requests to one layer; no reading ends before it may."""
 
-    async def handler(scope: Any, receive: Any, send: Any) -> None:
-        nonlocal answered
-        assert scope["viewer"].owner == "ann"
-        assert ring.readings > scope["readings"]  # one began after this request came
-        answered += 1
+    def __init__(self, ring: SlowRing) -> None:
+        self._ring = ring
+        self._layer = Authentication(self._handle, ring, Settings(auth="required"))  # type: ignore[arg-type]
+
+    async def come(self, *keys: bytes) -> list[asyncio.Task[Any]]:
+        """Requests with these keys, each of which will say who the layer says it is."""
+        tasks = [asyncio.create_task(self._ask(key)) for key in keys]
+        await asyncio.sleep(0)  # all of them come
+        return tasks
+
+    async def reading(self) -> None:
+        """Until the next reading has begun."""
+        assert await asyncio.to_thread(self._ring.begun.acquire, timeout=60)
+
+    async def _ask(self, key: bytes) -> Any:
+        before = self._ring.readings
+        scope: Any = {"type": "http", "path": "/jobs", "headers": [(b"authorization", b"Bearer " + key)]}
+        await self._layer(scope, None, None)  # type: ignore[arg-type]
+        assert self._ring.readings > before  # one began after this request came
+        return scope["viewer"]
+
+    async def _handle(self, scope: Any, receive: Any, send: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("fault", [None, OperationalError("", {}, Exception("no answer within 8 seconds"))])
+def test_of_all_requests_that_wait_for_the_keys_one_reads_them_and_none_gets_older_ones(
+    fault: Exception | None,
+) -> None:
+    ring = SlowRing(fault)
+
+    async def many() -> list[Any]:
+        crowd = Crowd(ring)
+        first = await crowd.come(b"good")
+        await crowd.reading()
+        others = await crowd.come(*[b"good", b"new"] * 20)
+        ring.may_end.release(100)
+        return await asyncio.gather(*first, *others)
+
+    with capture_logs():
+        _, *said = asyncio.run(many())
+
+    known, unknown = said[::2], said[1::2]
+    assert {found.owner for found in known} == {"ann"}
+    assert {type(found) for found in unknown} == {Unauthorized if fault is None else DatabaseBusy}
+    assert ring.readings == 2
+
+
+def test_a_reading_whose_request_is_cancelled_counts_for_no_other() -> None:
+    ring = SlowRing()
 
     async def many() -> None:
-        layer = Authentication(handler, ring, Settings(auth="required"))  # type: ignore[arg-type]
-
-        async def ask() -> None:
-            given = [(b"authorization", b"Bearer good")]
-            scope = {"type": "http", "path": "/jobs", "headers": given, "readings": ring.readings}
-            await layer(scope, None, None)  # type: ignore[arg-type]
-
-        first = asyncio.create_task(ask())
-        await asyncio.to_thread(ring.reads.wait, 60)
-        others = [asyncio.create_task(ask()) for _ in range(39)]
-        await asyncio.sleep(0)  # all of them come, while the first reading goes on
-        ring.may_end.set()
-        await asyncio.gather(first, *others)
+        crowd = Crowd(ring)
+        (first,) = await crowd.come(b"good")
+        await crowd.reading()
+        doomed, other = await crowd.come(b"good", b"good")
+        ring.may_end.release()
+        await crowd.reading()
+        doomed.cancel()
+        ring.may_end.release(2)
+        await asyncio.gather(first, other)
 
     asyncio.run(many())
-    assert answered == 40
-    assert ring.readings == 2
+    assert ring.readings == 3
