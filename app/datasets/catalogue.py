@@ -19,7 +19,7 @@ from app.datasets.dataset import COLLECTION, Dataset, Description, key
 from app.datasets.ingest import Choices, ingest
 from app.datasets.matrix_cache import MEMORY_BYTES, MatrixCache
 from app.datasets.readers.content import Content
-from app.errors import DamagedFiles, DatasetInUse, DatasetNotFound, Fault, InvalidRequest, NameTaken
+from app.errors import DatasetInUse, DatasetNotFound, Fault, InvalidRequest, NameTaken
 from app.identifiers import can_be_called, is_id, is_name, new_id
 from app.job_status import LIVING
 from app.storage import Storage
@@ -85,12 +85,7 @@ class Catalogue:
 
         Raises:  DatasetNotFound if it was deleted since; DamagedFiles
         """
-        try:
-            return Dataset.open(self._storage.path(key(dataset_id)))
-        except DamagedFiles as error:
-            if self._is_known(dataset_id):
-                raise
-            raise DatasetNotFound(dataset_id) from error
+        return Dataset.open(self._storage.path(key(dataset_id)), self._is_known)
 
     def page(self, limit: int, before: str | None = None) -> list[DatasetRow]:
         """Datasets, newest first, older than the dataset `before`."""

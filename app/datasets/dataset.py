@@ -6,8 +6,8 @@ datasets/<id>/dataset.json      the description below
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from app.datasets.chunks import chunked
 from app.datasets.kinds import Kind
+from app.errors import DamagedFiles, DatasetNotFound
 from app.storage import intact
 
 COLLECTION = "datasets"
@@ -31,6 +32,10 @@ DESCRIPTION_FILE = "dataset.json"
 def key(dataset_id: str) -> str:
     """Where a dataset's files lie in the storage."""
     return f"{COLLECTION}/{dataset_id}"
+
+
+def _always(dataset_id: str) -> bool:
+    return True
 
 
 @dataclass(frozen=True)
@@ -62,16 +67,21 @@ class Description:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset's description and the folder of its files."""
+    """A dataset's description and the folder of its files.
+
+    They are opened as they are asked for, and it may be deleted before: then whoever asks gets DatasetNotFound.
+    """
 
     folder: Path
     description: Description
+    is_known: Callable[[str], bool] = field(default=_always, repr=False)
+    """Whether the dataset of an id is still there, or was deleted."""
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
+    def open(cls, folder: Path, is_known: Callable[[str], bool] = _always) -> Self:
         """The dataset that lies in a folder."""
-        with intact(key(folder.name)):
-            return cls(folder, Description.read(folder))
+        with _intact(folder.name, is_known):
+            return cls(folder, Description.read(folder), is_known)
 
     @cached_property
     def kinds(self) -> Mapping[str, Kind]:
@@ -94,13 +104,13 @@ class Dataset:
 
     def array(self, column: str) -> NDArray[Any]:
         """The values of an array column, memory-mapped."""
-        with intact(key(self.folder.name)):
+        with self._intact():
             values: NDArray[Any] = np.load(self.folder / self.description.array_files[column], mmap_mode="r")
         return values
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The scalar columns (or some of them), whole."""
-        with intact(key(self.folder.name)):
+        with self._intact():
             return self._file.read(columns)
 
     def column(self, name: str) -> pa.ChunkedArray:
@@ -110,7 +120,7 @@ class Dataset:
     @cached_property
     def _file(self) -> pq.ParquetFile:
         """The table's file, opened once: a wide table's metadata takes longer to read than a column."""
-        with intact(key(self.folder.name)):
+        with self._intact():
             return pq.ParquetFile(self.folder / TABLE_FILE, memory_map=True, page_checksum_verification=True)
 
     @contextmanager
@@ -118,7 +128,7 @@ class Dataset:
         """The table's file, to be read in pieces, for a block that does nothing else."""
         # Not mapped: pages that are mapped and read once would count as this process's memory.
         how = {"pre_buffer": False, "page_checksum_verification": True}
-        with intact(key(self.folder.name)), pq.ParquetFile(self.folder / TABLE_FILE, **how) as file:
+        with self._intact(), pq.ParquetFile(self.folder / TABLE_FILE, **how) as file:
             yield file
 
     def read(self, split: str = "all", offset: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
@@ -161,7 +171,25 @@ class Dataset:
         ends = np.cumsum(sizes).tolist()
         return list(pairwise([0, *ends]))
 
+    def _intact(self) -> AbstractContextManager[None]:
+        return _intact(self.folder.name, self.is_known)
+
     def _slice(self, start: int, stop: int) -> pa.Table:
         """Rows of the table, from the row groups that hold them alone."""
         tables = [table for _, table in self.blocks(None, slice(start, stop), max(1, stop - start))]
         return pa.concat_tables(tables) if tables else self._file.schema_arrow.empty_table()
+
+
+@contextmanager
+def _intact(dataset_id: str, is_known: Callable[[str], bool]) -> Iterator[None]:
+    """Read files of a dataset, in a block that does nothing else.
+
+    Raises:  DatasetNotFound if it was deleted since; DamagedFiles
+    """
+    try:
+        with intact(key(dataset_id)):
+            yield
+    except DamagedFiles as error:
+        if is_known(dataset_id):
+            raise
+        raise DatasetNotFound(dataset_id) from error

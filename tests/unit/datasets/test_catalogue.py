@@ -1,4 +1,5 @@
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -6,6 +7,8 @@ import pytest
 
 from app.database import Database
 from app.datasets.catalogue import COLLECTION, Catalogue
+from app.datasets.dataset import Dataset
+from app.datasets.export import csv_of
 from app.datasets.ingest import Choices
 from app.datasets.readers import csv
 from app.datasets.readers.upload import Upload
@@ -159,6 +162,26 @@ def test_a_dataset_that_is_there_but_not_its_files_says_what_to_do(catalogue: Ca
         catalogue.files(new_id())
 
     catalogue.delete("line")
+
+
+READS: dict[str, Callable[[Dataset], object]] = {
+    "a column": lambda dataset: dataset.column("y"),
+    "rows": lambda dataset: dataset.read(limit=5),
+    "blocks": lambda dataset: list(dataset.blocks(["y"], dataset.split("all"), 7)),
+    "a download": lambda dataset: list(csv_of(dataset, dataset.split("all"))),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+def test_a_dataset_that_is_deleted_before_it_is_read_is_not_found(catalogue: Catalogue, storage: Storage, read: str):
+    deleted, damaged = (catalogue.open(catalogue.create(LINE.content(), Choices()).id) for _ in range(2))
+    catalogue.delete(deleted.folder.name)
+    shutil.rmtree(damaged.folder)
+
+    with pytest.raises(DatasetNotFound):
+        READS[read](deleted)
+    with pytest.raises(DamagedFiles):
+        READS[read](damaged)
 
 
 def test_the_sweep_removes_orphans_and_keeps_datasets(catalogue: Catalogue, storage: Storage):
