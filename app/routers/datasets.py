@@ -10,6 +10,7 @@ from app.datasets.export import csv_of, parquet_of
 from app.datasets.plot import Plot, plotted
 from app.drawing import MEDIA_TYPES
 from app.routers.dependencies import Cursor, Limit, ServicesDep, known_query
+from app.routers.download import streamed
 from app.routers.json_body import LimitedRoute
 from app.routers.negotiation import CSV, JSON, PARQUET, VARIES, preferred
 from app.schemas.dataset import DatasetBody, PlotOptions, Rows
@@ -80,8 +81,8 @@ def get_data(
     found = services.catalogue.files(row.id)
     headers = {"Content-Disposition": f'attachment; filename="{row.name or row.id}.{form}"'}
     if form == "csv":
-        return StreamingResponse(csv_of(found, found.split("all")), media_type=CSV, headers=headers)
-    return StreamingResponse(parquet_of(found), media_type=PARQUET, headers=headers)
+        return streamed(csv_of(found, found.split("all")), CSV, headers)
+    return streamed(parquet_of(found), PARQUET, headers)
 
 
 @router.get(

@@ -1,9 +1,11 @@
-"""A file as a reply: whole, or the part of it that `Range` asks for (RFC 9110, §14)."""
+"""A file as a reply: whole, or the part of it that `Range` asks for (RFC 9110, §14); or made while it is sent."""
 
 import re
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.schemas.problem import problems
@@ -35,6 +37,15 @@ class Download(FileResponse):
         """Send it."""
         headers = [(name, value) for name, value in scope["headers"] if name != b"range" or _is_of_bytes(value)]
         await super().__call__({**scope, "headers": headers}, receive, send)
+
+
+def streamed(pieces: Iterator[bytes], media_type: str, headers: Mapping[str, str]) -> StreamingResponse:
+    """A file that is made while it is sent, but for its first piece: what goes wrong until then is a problem document.
+
+    From then on all that it is made of is open, and may be deleted by others.
+    """
+    first = next(pieces, b"")
+    return StreamingResponse(chain([first], pieces), media_type=media_type, headers=headers)
 
 
 def _is_of_bytes(value: bytes) -> bool:
