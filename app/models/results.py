@@ -1,7 +1,8 @@
 """Results: the predictions that batch jobs have left, one Parquet file for each job."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import suppress
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,18 +29,18 @@ class Results:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def path(self, job: JobRow) -> Path:
-        """The file that the last attempt at a job has left."""
-        path = self._storage.path(key(job.id, job.attempt)) / FILE
-        if job.status != Status.SUCCEEDED or not path.is_file():
-            raise ResultNotFound(
-                f"The job {job.id!r} has no predictions: it is not over, has failed, or trained a model."
-            )
-        return path
+    def open(self, job: JobRow) -> BinaryIO:
+        """The file that the last attempt at a job has left, open: others may delete it while it is read."""
+        with suppress(FileNotFoundError):
+            if job.status == Status.SUCCEEDED:
+                return (self._storage.path(key(job.id, job.attempt)) / FILE).open("rb")
+        raise ResultNotFound(
+            f"The job {job.id!r} has no predictions: it is not over, has failed, trained a model, or was just deleted."
+        )
 
     def csv(self, job: JobRow) -> Iterator[bytes]:
         """The predictions as CSV, some rows at a time."""
-        return _csv(self.path(job))
+        return _csv(self.open(job))
 
     def delete(self, job_id: str) -> None:
         """Remove the predictions of a job, if it has any."""
@@ -56,9 +57,9 @@ class Results:
         return self._storage.sweep(COLLECTION, is_known)
 
 
-def _csv(path: Path) -> Iterator[bytes]:
+def _csv(source: BinaryIO) -> Iterator[bytes]:
     # Buffered in advance, the file would be in memory as a whole.
-    with pq.ParquetFile(path, pre_buffer=False) as file:
+    with source, pq.ParquetFile(source, pre_buffer=False) as file:
         header = True
         for batch in file.iter_batches(BLOCK_ROWS):
             sink = pa.BufferOutputStream()

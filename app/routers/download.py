@@ -1,10 +1,13 @@
 """A file as a reply: whole, or the part of it that `Range` asks for (RFC 9110, §14); or made while it is sent."""
 
+import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from itertools import chain
-from typing import Any
+from typing import Any, BinaryIO
 
+import anyio
 from starlette.responses import FileResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -31,12 +34,22 @@ def parts(*media_types: str) -> dict[int | str, dict[str, Any]]:
 
 
 class Download(FileResponse):
-    """A file. A `Range` that is none of bytes counts as if it was not there, as §14.2 has it."""
+    """An open file. A `Range` that is none of bytes counts as if it was not there, as §14.2 has it."""
+
+    def __init__(self, file: BinaryIO, **about: Any) -> None:
+        super().__init__(file.name, stat_result=os.fstat(file.fileno()), **about)
+        self._file = file
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
         headers = [(name, value) for name, value in scope["headers"] if name != b"range" or _is_of_bytes(value)]
-        await super().__call__({**scope, "headers": headers}, receive, send)
+        with self._file:
+            await super().__call__({**scope, "headers": headers}, receive, send)
+
+    @asynccontextmanager
+    async def _open_file(self) -> AsyncIterator[anyio.AsyncFile[bytes]]:
+        # The base would open it by its name, after the head was sent: it may have been deleted since.
+        yield anyio.wrap_file(self._file)
 
 
 def streamed(pieces: Iterator[bytes], media_type: str, headers: Mapping[str, str]) -> StreamingResponse:

@@ -4,13 +4,13 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from app.jobs.batch import order_batch
 from app.models.batch import Batch
 from app.models.prediction import check_level
 from app.routers.dependencies import JobId, ModelPath, ServicesDep, WaitSeconds, known_query
-from app.routers.download import RANGE, Download, parts
+from app.routers.download import RANGE, Download, parts, streamed
 from app.routers.jobs import hold
 from app.routers.json_body import LimitedRoute
 from app.routers.negotiation import CSV, PARQUET, VARIES, preferred
@@ -63,9 +63,9 @@ def get_predictions(
     headers = VARIES if format is None else {}
     name = f"predictions-{job}.{'csv' if as_csv else 'parquet'}"
     if not as_csv:
-        return Download(services.results.path(found), media_type=PARQUET, filename=name, headers=headers)
+        return Download(services.results.open(found), media_type=PARQUET, filename=name, headers=headers)
     headers = {**headers, "Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingResponse(services.results.csv(found), media_type=CSV, headers=headers)
+    return streamed(services.results.csv(found), CSV, headers)
 
 
 def _submit(model: str, asked: BatchRequest, services: Services) -> tuple[JobBody, list[int]]:

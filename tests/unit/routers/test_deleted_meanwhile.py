@@ -4,19 +4,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from starlette.responses import StreamingResponse
+from starlette.responses import FileResponse, StreamingResponse
 
+from app.database import DatabaseTime
 from app.datasets import export
 from app.datasets.catalogue import Catalogue
 from app.datasets.dataset import Dataset
 from app.datasets.ingest import Choices
 from app.datasets.synthetic import SyntheticLinear
 from app.edge.gate import Gate
+from app.identifiers import new_id
 from app.main import create_app
 from app.migrate import migrate
+from app.models import results
 from app.services import Services
 from app.settings import Settings
+from app.tables import JobRow
 from tests.unit.asgi import call, problem
 
 
@@ -92,3 +98,50 @@ def test_a_download_that_was_let_in_comes_whole_though_its_dataset_is_deleted(
 
     assert (reply.status_code, reply.content) == (200, whole.content)
     assert call(app, "GET", path).status_code == 404
+
+
+@pytest.fixture
+def job(app: Gate) -> str:
+    """A batch prediction that is over."""
+    services: Services = app.api.state.services
+    about = {"id": new_id(), "spec": {}, "model": "linear", "requested_device": "cpu", "epochs": 1, "attempt": 1}
+    with services.storage.stage() as stage, services.database.write() as session:
+        pq.write_table(pa.table({"prediction": [1.0, 2.0]}), stage.path / results.FILE)
+        stage.publish(results.key(str(about["id"]), 1))
+        session.add(JobRow(**about, kind="predict", status="succeeded", created_at=DatabaseTime()))
+    return str(about["id"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "headers"),
+    [
+        (StreamingResponse, {"Accept": "text/csv"}),
+        (FileResponse, {}),
+        (FileResponse, {"Range": "bytes=0-3"}),
+        (FileResponse, {"Range": "bytes=0-3,-4"}),
+    ],
+)
+def test_predictions_whose_download_was_let_in_come_though_their_job_is_deleted(
+    app: Gate, job: str, before: Callable[..., None], kind: type[Any], headers: dict[str, str]
+):
+    def delete() -> None:
+        app.api.state.services.queue.delete(job)
+        app.api.state.services.results.delete(job)
+
+    path = f"/jobs/{job}/predictions"
+    first = call(app, "GET", path, headers=headers)
+    before(kind, delete)
+
+    reply = call(app, "GET", path, headers=headers)
+
+    assert (reply.status_code, len(reply.content)) == (first.status_code, len(first.content))
+    assert reply.is_success
+    problem(call(app, "GET", path, headers=headers), 404, "job-not-found")
+
+
+def test_predictions_of_a_job_that_is_deleted_before_they_are_opened_are_not_found(app: Gate, job: str):
+    services: Services = app.api.state.services
+    services.results.delete(job)
+
+    for form in "csv", "parquet":
+        problem(call(app, "GET", f"/jobs/{job}/predictions?format={form}"), 404, "result-not-found")

@@ -16,7 +16,7 @@ def app(tmp_path: Path) -> ProblemDocuments:
     path = tmp_path / "file"
     path.write_bytes(b"0123456789")
     api = FastAPI()
-    api.get("/file")(lambda: Download(path))
+    api.get("/file")(lambda: Download(path.open("rb")))
     return ProblemDocuments(api)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,8 +99,9 @@ def folders(storage: Storage) -> list[str]:
     return sorted(path.name for name in ("predictions", "staging") for path in (storage.root / name).glob("*"))
 
 
-def rows_of(path: Path) -> int:
-    return pq.read_metadata(path).num_rows
+def rows_of(storage: Storage, job: JobRow) -> int:
+    with Results(storage).open(job) as file:
+        return pq.read_metadata(file).num_rows
 
 
 def test_a_prediction_has_its_rows_and_a_job_that_says_so(
@@ -111,7 +111,7 @@ def test_a_prediction_has_its_rows_and_a_job_that_says_so(
 
     job = queue.get(claimed[0].id)
     assert (job.status, job.epoch, job.error) == ("succeeded", ROWS, None)
-    assert rows_of(Results(storage).path(job)) == ROWS
+    assert rows_of(storage, job) == ROWS
 
 
 def test_a_worker_that_wakes_up_late_leaves_the_predictions_of_the_next_attempt_alone(
@@ -130,7 +130,7 @@ def test_a_worker_that_wakes_up_late_leaves_the_predictions_of_the_next_attempt_
 
     job = queue.get(claimed[0].id)
     assert (job.status, job.attempt) == ("succeeded", 2)
-    assert rows_of(Results(storage).path(job)) == ROWS
+    assert rows_of(storage, job) == ROWS
     assert folders(storage) == [f"{job.id}.2"]
 
 
@@ -146,7 +146,7 @@ def test_a_cancelled_prediction_leaves_nothing(
     assert (job.status, job.error) == ("cancelled", None)
     assert folders(storage) == []
     with pytest.raises(ResultNotFound):
-        Results(storage).path(job)
+        Results(storage).open(job)
 
 
 def test_a_prediction_whose_worker_is_asked_to_stop_waits_for_another(
@@ -195,7 +195,7 @@ def test_a_file_that_a_worker_left_when_it_handed_the_job_back_is_in_nobodys_way
 
     job = queue.get(claimed[0].id)
     assert (job.status, job.error) == ("succeeded", None)
-    assert rows_of(Results(storage).path(job)) == ROWS
+    assert rows_of(storage, job) == ROWS
 
 
 def test_an_end_that_was_committed_though_the_connection_was_lost_keeps_its_predictions(
@@ -208,7 +208,7 @@ def test_an_end_that_was_committed_though_the_connection_was_lost_keeps_its_pred
 
     job = queue.get(claimed[0].id)
     assert job.status == "succeeded"
-    assert rows_of(Results(storage).path(job)) == ROWS
+    assert rows_of(storage, job) == ROWS
 
 
 @pytest.mark.parametrize(("gone", "code"), [("row", "model-not-found"), ("files", "damaged-files")])
