@@ -65,6 +65,7 @@ class Worker:
     def run(self) -> int:
         """Work until a signal, or until the supervisor is gone; returns the exit status."""
         signal.signal(signal.SIGTERM, lambda *_: self._stop())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # a stop that came earlier has waited for this
         offered = devices.available()
         memory.settle()
         memory.collect_seldom()

@@ -99,16 +99,28 @@ class Supervisor:
     def _start_missing(self) -> None:
         while len(self._children) < self._settings.workers and time.monotonic() >= self._next_start:
             try:
-                process = os.fork()
+                process = self._fork()
             except OSError:
                 log.exception("no worker can be started now; it is tried again")
                 self._next_start = time.monotonic() + RETRY_SECONDS
                 return
-            if process == 0:
-                self._become_worker()
             self._children[process] = time.monotonic()
 
-    def _become_worker(self) -> None:
+    def _fork(self) -> int:
+        """Start a worker; returns its process."""
+        supervisor = os.getpid()  # the worker's parent may be another by the time that it asks
+        # A worker has the supervisor's handler at first, to which its own stop would be lost: until it has another
+        # one, and lets the signal through again, the signal waits.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            process = os.fork()
+            if process == 0:
+                self._become_worker(supervisor)
+            return process
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+    def _become_worker(self, supervisor: int) -> None:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -117,7 +129,7 @@ class Supervisor:
             self._selector.close()
             from app.worker.loop import Worker
 
-            status = Worker(self._settings, supervisor=os.getppid()).run()
+            status = Worker(self._settings, supervisor).run()
         except BaseException:
             log.exception("a worker died")
         finally:

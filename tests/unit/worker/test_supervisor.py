@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +26,53 @@ from tests.unit.worker.conftest import Claimed
 
 Spawn = Callable[[str], int]
 NOW = 1000.0
+
+STOPPED_AT_BIRTH = """
+import os, signal
+from app.settings import Settings
+from app.worker.loop import Worker
+from app.worker.supervisor import Supervisor
+
+begin = Worker.__init__
+
+def stopped(worker, *arguments):
+    os.kill(os.getpid(), signal.SIGTERM)
+    begin(worker, *arguments)
+
+Worker.__init__ = stopped
+supervisor = Supervisor(Settings(workers=1))
+supervisor._listen()
+supervisor._start_missing()
+_, status = os.waitpid(*supervisor._children, 0)
+os.kill(os.getpid(), signal.SIGTERM)
+print(os.waitstatus_to_exitcode(status), supervisor._stopping)
+"""
+ORPHANED_AT_BIRTH = """
+import os, signal, time
+from app.settings import Settings
+from app.worker import loop
+from app.worker.parent import is_orphan_of
+from app.worker.supervisor import Supervisor
+
+class Worker:
+    def __init__(self, _, supervisor):
+        self.is_orphan = is_orphan_of(supervisor)
+
+    def run(self):
+        print(self.is_orphan(), flush=True)
+        return 0
+
+def fork_and_die():
+    parent, process = os.getpid(), fork()
+    if process:
+        os.kill(parent, signal.SIGKILL)
+    while os.getppid() == parent:
+        time.sleep(0.001)
+    return process
+
+loop.Worker, fork, os.fork = Worker, os.fork, fork_and_die
+Supervisor(Settings(workers=1))._start_missing()
+"""
 
 
 @pytest.fixture
@@ -152,6 +201,26 @@ def test_a_system_without_room_for_a_worker_is_asked_again(supervisor: Superviso
     assert not supervisor._children
     assert len(logged) == 1
     assert backoff(supervisor) == module.RETRY_SECONDS
+
+
+# ── children that have just been forked ──────────────────────────────────────────────────────────────────────────
+
+
+def said(code: str, folder: Path) -> str:
+    environment = {**os.environ, "ONELAYER_DATA_DIR": str(folder)}
+    program = subprocess.run(
+        [sys.executable, "-c", code], check=False, env=environment, stdout=subprocess.PIPE, text=True, timeout=60
+    )
+    return program.stdout.strip()
+
+
+@pytest.mark.usefixtures("database")
+def test_a_worker_that_is_told_to_stop_before_it_can_hear_it_stops_when_it_can(tmp_path: Path):
+    assert said(STOPPED_AT_BIRTH, tmp_path) == "0 True"
+
+
+def test_a_worker_whose_supervisor_dies_while_it_is_forked_knows_that_it_is_an_orphan(tmp_path: Path):
+    assert said(ORPHANED_AT_BIRTH, tmp_path) == "True"
 
 
 # ── the jobs of the dead ─────────────────────────────────────────────────────────────────────────────────────────
