@@ -27,6 +27,7 @@ from app.jobs.queue import Claim, LeaseLost, Queue
 from app.jobs.roster import Roster
 from app.tally import Tally
 from app.worker.checkpoint import Checkpointer
+from app.worker.flag import Flag
 from app.worker.parent import GAVE_UP
 
 log = structlog.get_logger(__name__)
@@ -64,7 +65,7 @@ class Attendant:
         self.checkpointer = checkpointer
         self.worker_id = ""
         self.is_deaf = False
-        self.stop_requested = threading.Event()
+        self.stop_requested = Flag()
         self.cancel_requested = threading.Event()
         self.lease_lost = threading.Event()
 

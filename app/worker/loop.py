@@ -126,6 +126,7 @@ class Worker:
             self._attendant.announce(job.id)
 
     def _stop(self) -> None:
+        # A signal comes in the middle of anything, of this as well: no lock may be taken here.
         self._attendant.stop_requested.set()
         # Ring our own bell, should the loop be asleep.
         self._bell.ring([self._bell.port])

@@ -1,10 +1,13 @@
 """The loop of a worker, between two jobs."""
 
 import sqlite3
+import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import structlog
@@ -142,3 +145,25 @@ def test_a_worker_whose_gpu_has_failed_makes_place_for_another(worker: Worker, m
         assert worker._serve("w", ["cpu", "cuda"]) == GAVE_UP
     assert done == ["j", "j"]
     assert [line["log_level"] for line in logged] == ["error"]
+
+
+@pytest.mark.parametrize(
+    "interrupted",
+    [Worker._stop, lambda worker: worker._attendant.stop_requested.wait(0.1)],
+    ids=["the answer to another", "a wait for it"],
+)
+def test_the_signal_to_stop_may_come_in_the_middle_of_anything(worker: Worker, interrupted: Callable[[Worker], None]):
+    def stop(*_: object) -> Any:
+        worker._stop()
+        return stop
+
+    def be_stopped_at_each_line() -> None:
+        sys.settrace(stop)
+        interrupted(worker)
+
+    main = threading.Thread(target=be_stopped_at_each_line, daemon=True)
+    main.start()
+    main.join(10.0)
+
+    assert not main.is_alive()
+    assert worker._attendant.stop_requested.is_set()
