@@ -83,10 +83,12 @@ def run(app: Gate, settings: Settings, listeners: list[socket.socket]) -> None:
         connections=min(settings.connections_limit, _more_files() - SPARE_FILES),
     )  # fmt: skip
     config = uvicorn.Config(app, http=protocol(patience, app.metrics), **_options(settings))
-    # uvicorn raises the signal anew once it has stopped; by then it has done its work, and the exit status is 0.
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    server = Server(config, app)
+    # Before uvicorn takes the signal itself, it stops what has hardly begun. uvicorn raises it anew once it has
+    # stopped; by then it has done its work, and the exit status is 0.
+    signal.signal(signal.SIGTERM, server.handle_exit)
     with suppress(KeyboardInterrupt):
-        Server(config, app).run(listeners)
+        server.run(listeners)
 
 
 def develop(settings: Settings, listeners: list[socket.socket]) -> None:

@@ -1,8 +1,10 @@
 """The server's start: what has to happen before NumPy is there, and after everything is."""
 
 import asyncio
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
@@ -27,6 +29,22 @@ made = [[] for _ in range(1000)]
 memory.settle()
 print(gc.get_freeze_count() > 1000, gc.get_count()[2])
 """
+STOPPED_EARLY = """
+import os, signal
+import uvicorn
+from app import server
+from app.edge.listeners import listen
+from app.settings import Settings
+
+run = uvicorn.Server.run
+
+def stopped(*arguments):
+    os.kill(os.getpid(), signal.SIGTERM)
+    run(*arguments)
+
+uvicorn.Server.run = stopped
+server.serve(Settings(workers=0), listen("127.0.0.1", 0))
+"""
 
 
 def said(code: str) -> str:
@@ -44,6 +62,12 @@ def test_what_the_start_has_made_is_no_longer_looked_through_for_garbage() -> No
 def test_an_idle_connection_outlives_that_of_a_proxy_in_front() -> None:
     assert uvicorn.Config("app", **_options(Settings())).timeout_keep_alive == 75
     assert uvicorn.Config("app", **_options(Settings(keep_alive_seconds=7))).timeout_keep_alive == 7
+
+
+def test_a_signal_to_stop_that_comes_before_uvicorn_takes_signals_stops_the_server(tmp_path: Path) -> None:
+    environment = {**os.environ, "ONELAYER_DATA_DIR": str(tmp_path)}
+
+    subprocess.run([sys.executable, "-c", STOPPED_EARLY], env=environment, check=True, timeout=60)
 
 
 def test_a_client_is_the_address_it_comes_from_whatever_its_headers_say() -> None:
