@@ -92,7 +92,7 @@ class Attendant:
         self.checkpointer.begin(claim.job_id)
 
     def listen(self) -> None:
-        """The training asks `should_stop` from now on."""
+        """The training asks `should_stop` from now on, or is over."""
         with self._writing:
             self.is_deaf = False
 
@@ -273,13 +273,18 @@ class Attendant:
     def _give_up(self) -> None:
         """End what cannot be stopped in time; what is recorded and kept is all that would be left of it anyway."""
         claim = self._claim
-        if claim is None:
+        if claim is not None:
+            self._end_job(claim)
+        elif not (self.is_deaf and self.lease_lost.is_set()):
             return
+        os._exit(0 if self.stop_requested.is_set() else GAVE_UP)
+
+    def _end_job(self, claim: Claim) -> None:
         if self.cancel_requested.is_set() and not self.lease_lost.is_set():
             with self._database.write() as session:
                 self._queue.finish(session, claim, Status.CANCELLED)
             log.info("a job is over", job=claim.job_id, attempt=claim.attempt, status=Status.CANCELLED)
         elif not self.lease_lost.is_set():
             self.hand_back()
-        self.announce(claim.job_id)
-        os._exit(0 if self.stop_requested.is_set() else GAVE_UP)
+        with suppress(SQLAlchemyError):  # whoever waits looks by himself now and then
+            self.announce(claim.job_id)

@@ -122,6 +122,8 @@ class Worker:
             log.info("a job is over", **outcome.line(), seconds=round(time.perf_counter() - began, 6))
             if not self._settings.keep_checkpoints_days:
                 self._storage.delete(checkpoints.key(job.id))
+        # Otherwise the process might be ended for this job's sake while it claims another one.
+        self._attendant.listen()
         with suppress(SQLAlchemyError):  # whoever waits looks by himself now and then
             self._attendant.announce(job.id)
 

@@ -7,13 +7,14 @@ import threading
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from app.database import Database
 from app.job_status import Status
 from app.jobs.queue import Claim, LeaseLost, Queue
 from app.jobs.roster import Roster
 from app.worker.attendant import Attendant
-from app.worker.parent import is_orphan_of
+from app.worker.parent import GAVE_UP, is_orphan_of
 from tests.patience import until
 from tests.unit.worker.conftest import Claimed, epochs, keep, measured, silence
 
@@ -82,6 +83,7 @@ def test_a_job_that_is_taken_while_the_loss_of_another_is_noticed_stays_the_work
 
     monkeypatch.setattr(hasty, "_let_go", let_go_late)
     hasty.take(lost)
+    hasty.listen()
     queue.abandon(worker_id)
     assert noticed.wait(60.0)
 
@@ -124,6 +126,70 @@ def test_a_worker_that_lost_its_lease_has_nothing_left_to_conclude(
         attending.conclude(Status.SUCCEEDED, keep(queue, claim))
 
     assert queue.get(job.id).status == "queued"
+
+
+class Exited(BaseException):
+    """The process is over."""
+
+
+@pytest.fixture
+def exiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attendant that ends the process raises instead."""
+
+    def leave(status: int) -> None:
+        raise Exited(status)
+
+    monkeypatch.setattr(os, "_exit", leave)
+
+
+@pytest.mark.usefixtures("exiting")
+@pytest.mark.parametrize(("why", "exit_status", "status"), [("stop", 0, "queued"), ("cancel", GAVE_UP, "cancelled")])
+def test_a_job_that_cannot_hear_is_ended_with_its_process_though_nobody_can_be_told(
+    queue: Queue, attendant: Attendant, claimed: Claimed, why: str, exit_status: int, status: str,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    def fail(job_id: str) -> None:
+        raise OperationalError("", {}, Exception("the server closed the connection"))
+
+    job, claim = claimed()
+    monkeypatch.setattr(attendant, "announce", fail)
+    attendant.take(claim)
+    getattr(attendant, f"{why}_requested").set()
+
+    with pytest.raises(Exited, match=str(exit_status)):
+        attendant._attend_once()
+
+    assert queue.get(job.id).status == status
+
+
+@pytest.mark.usefixtures("exiting")
+def test_a_job_that_is_anothers_and_cannot_hear_it_is_ended_with_its_process(
+    queue: Queue, attendant: Attendant, worker_id: str, claimed: Claimed
+):
+    _, claim = claimed(worker_id)
+    attendant.take(claim)
+    attendant._renew_seconds = 0.0
+    queue.abandon(worker_id)
+    attendant._attend_once()
+
+    with pytest.raises(Exited, match=str(GAVE_UP)):
+        attendant._attend_once()
+
+
+@pytest.mark.usefixtures("exiting")
+def test_a_job_that_is_anothers_and_hears_it_ends_by_itself(
+    queue: Queue, attendant: Attendant, worker_id: str, claimed: Claimed
+):
+    _, claim = claimed(worker_id)
+    attendant.take(claim)
+    attendant.listen()
+    attendant._renew_seconds = 0.0
+    queue.abandon(worker_id)
+
+    attendant._attend_once()
+    attendant._attend_once()
+
+    assert attendant.should_stop()
 
 
 def test_what_was_said_of_one_job_is_not_said_of_the_next(

@@ -112,6 +112,7 @@ def test_a_job_is_a_line_of_the_log_when_it_is_claimed_and_one_when_it_ends(
     worker: Worker, ending: Outcome | LeaseLost, line: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ):
     def run(_: object) -> Outcome:
+        assert worker._attendant.is_deaf
         worker._attendant.stop_requested.set()
         if isinstance(ending, LeaseLost):
             raise ending
@@ -128,6 +129,7 @@ def test_a_job_is_a_line_of_the_log_when_it_is_claimed_and_one_when_it_ends(
     assert logged[0] == {**own, "event": "a job is claimed", "log_level": "info", "kind": "train"}
     assert isinstance(logged[1].pop("seconds", 0.0), float)
     assert logged[1:] == [{**own, **line}]
+    assert not worker._attendant.is_deaf, "or the process would be ended while it claims the next job"
 
 
 def test_a_worker_whose_gpu_has_failed_makes_place_for_another(worker: Worker, monkeypatch: pytest.MonkeyPatch):
