@@ -4,9 +4,12 @@ A worker counts what it does here, and the API process shows the sums in its met
 small file. A process that dies takes nothing along, and no count has to be sent anywhere.
 """
 
+import errno
 import fcntl
 import os
 import struct
+import time
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 
@@ -15,6 +18,8 @@ import structlog
 log = structlog.get_logger(__name__)
 
 FILE = "tally"
+TRIES = 200
+PAUSE_SECONDS = 0.001
 
 
 class Count(StrEnum):
@@ -42,7 +47,7 @@ class Tally:
             # Opened each time: a lock belongs to the open file, which a fork would share.
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
-                fcntl.flock(file, fcntl.LOCK_EX)
+                self._lock(file)
                 sums = self._read(file)
                 for name, number in counts.items():
                     sums[Count(name)] += number
@@ -59,10 +64,22 @@ class Tally:
         except FileNotFoundError:
             return dict.fromkeys(Count, 0)
         try:
-            fcntl.flock(file, fcntl.LOCK_SH)
+            # The lock may be long in coming, and so few bytes are in one piece without it.
             return self._read(file)
         finally:
             os.close(file)
+
+    def _lock(self, file: int) -> None:
+        """Take the lock of a file, unless its holder is held up, which may be for hours.
+
+        Raises:  BlockingIOError in that case
+        """
+        for _ in range(TRIES):
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            time.sleep(PAUSE_SECONDS)
+        raise BlockingIOError(errno.EAGAIN, "another process holds the lock for long")
 
     def _read(self, file: int) -> dict[Count, int]:
         # A file of an earlier version is shorter.

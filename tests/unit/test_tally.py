@@ -1,12 +1,31 @@
 """The tally: counters that processes share."""
 
+import fcntl
 import multiprocessing
 import os
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
 from structlog.testing import capture_logs
 
 from app.tally import FILE, Count, Tally
+
+
+@pytest.fixture
+def held_up(tmp_path: Path) -> Iterator[None]:
+    """Another process has the lock, and does nothing with it."""
+    Tally(tmp_path).add(epochs=7)
+    with (tmp_path / FILE).open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def soon(do: Callable[[], object]) -> bool:
+    done = threading.Event()
+    threading.Thread(target=lambda: (do(), done.set()), daemon=True).start()
+    return done.wait(10.0)
 
 
 def count(folder: Path) -> None:
@@ -53,3 +72,19 @@ def test_where_nothing_can_be_written_the_count_is_lost_and_nothing_else(tmp_pat
         Tally(tmp_path / "gone").add(epochs=1)
 
     assert [line["epochs"] for line in logged] == [1]
+
+
+@pytest.mark.usefixtures("held_up")
+def test_where_another_process_is_held_up_while_it_counts_the_count_is_lost_and_nothing_else(tmp_path: Path):
+    with capture_logs() as logged:
+        assert soon(lambda: Tally(tmp_path).add(epochs=1))
+
+    assert [line["epochs"] for line in logged] == [1]
+
+
+@pytest.mark.usefixtures("held_up")
+def test_where_another_process_is_held_up_while_it_counts_the_sums_are_read(tmp_path: Path):
+    sums: list[dict[Count, int]] = []
+
+    assert soon(lambda: sums.append(Tally(tmp_path).sums()))
+    assert sums[0][Count.EPOCHS] == 7
