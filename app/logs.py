@@ -7,6 +7,7 @@ libraries go through the same rendering, so that every line of a log can be read
 import logging
 import sys
 from contextlib import suppress
+from io import RawIOBase
 from typing import Any
 
 import orjson
@@ -17,11 +18,24 @@ TERMINAL, JSON = "console", "json"
 
 
 class _Patient:
-    """Standard error; a line that cannot be written, on a full disk say, is lost, and nothing else is."""
+    """Standard error; a line that cannot be written, on a full disk say, is lost, and nothing else is.
+
+    A line is one write to the system, however long: several processes have the same standard error, and what is
+    written in pieces would be mixed.
+    """
 
     def write(self, text: str) -> None:
         with suppress(OSError):
-            sys.stderr.write(text)
+            raw = getattr(getattr(sys.stderr, "buffer", None), "raw", None)
+            if raw is None:  # something else is in its place
+                sys.stderr.write(text)
+            else:
+                self._write_whole(raw, text.encode(errors="backslashreplace"))
+
+    def _write_whole(self, raw: RawIOBase, line: bytes) -> None:
+        sys.stderr.flush()
+        while line and (written := raw.write(line)):
+            line = line[written:]
 
     def flush(self) -> None:
         with suppress(OSError):
@@ -44,7 +58,7 @@ def configure(level: str, form: str = "auto") -> None:
     structlog.configure(
         processors=[*preparing, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(_Patient()),  # type: ignore[arg-type]
+        logger_factory=structlog.WriteLoggerFactory(_Patient()),  # type: ignore[arg-type]
     )
     _take_over([structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering], preparing)
 

@@ -1,8 +1,11 @@
 """Logs: one form for every line."""
 
+import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
@@ -36,6 +39,37 @@ def test_beside_a_terminal_every_line_is_json_with_the_ids_of_what_it_belongs_to
     assert line["event"].strip("'") == "hello"  # type: ignore[attr-defined]
     assert "r-1" in str(line["request_id"])
     assert "j-1" in str(line["job"])
+
+
+class Pieces(io.RawIOBase):
+    """What the system is asked to write, each time at most so much."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.written: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.written.append(bytes(data[: self.most]))
+        return len(self.written[-1])
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own", "a library's"])
+@pytest.mark.parametrize(("most", "pieces"), [(100_000, 1), (7000, 3)])
+def test_a_line_is_written_in_one_piece_if_the_system_takes_it_so(
+    own: bool, most: int, pieces: int, monkeypatch: pytest.MonkeyPatch
+):
+    system = Pieces(most)
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BufferedWriter(system), line_buffering=True))
+    logs.configure("info", "json")
+
+    (structlog.get_logger() if own else logging.getLogger("uvicorn")).error("long " * 4000)
+
+    assert len(system.written) == pieces
+    (line,) = lines(b"".join(system.written).decode())
+    assert line["event"] == "long " * 4000
 
 
 def test_an_exception_is_one_line_with_its_traceback(capsys: pytest.CaptureFixture[str]):
