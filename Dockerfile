@@ -47,8 +47,9 @@ WORKDIR /data
 VOLUME /data
 EXPOSE 8000
 
+# By http.client, which knows no proxy: Docker may put http_proxy into the environment.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['ONELAYER_PORT'] + '/readyz', timeout=4)"]
+    CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['ONELAYER_PORT']), timeout=4); c.request('GET', '/readyz'); sys.exit(c.getresponse().status != 200)"]
 
 ENTRYPOINT ["onelayer"]
 CMD ["serve"]
