@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
 
@@ -53,21 +52,6 @@ def test_where_the_data_of_the_audit_cannot_be_had_it_is_skipped_with_the_reason
 
     assert audit.audit() == 0
     assert "skipped" in capsys.readouterr().out
-
-
-def test_the_unit_of_systemd_names_settings_that_exist_and_gives_no_rights_away() -> None:
-    text = (ROOT / "deploy" / "onelayer.service").read_text()
-    unit = ConfigParser(strict=False, interpolation=None)
-    unit.optionxform = str  # type: ignore[assignment, method-assign]
-    unit.read_string(text)
-    service = unit["Service"]
-
-    named = set(re.findall(r"ONELAYER_([A-Z_]+)=", text)) - {"…"}
-    assert {name.lower() for name in named} <= set(Settings.model_fields)
-    assert service["DynamicUser"] == service["NoNewPrivileges"] == "yes"
-    assert service["ProtectSystem"] == "strict"
-    assert service["CapabilityBoundingSet"] == ""
-    assert service["ExecStart"].endswith("/onelayer serve")
 
 
 def test_the_unit_of_systemd_says_how_to_install_as_the_image_does() -> None:
