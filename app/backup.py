@@ -154,7 +154,7 @@ class _Writer:
 
     def _table(self, connection: Connection, table: Table) -> None:
         rows = connection.execution_options(yield_per=_AT_A_TIME).execute(select(table)).mappings()
-        with tempfile.TemporaryFile() as lines:
+        with tempfile.TemporaryFile(dir=self._storage.scratch) as lines:  # /tmp may be memory
             for row in rows:
                 if row.get("id") not in self._gone and row.get(_OWNERS.get(table.name, "")) not in self._gone:
                     lines.write(

@@ -99,10 +99,13 @@ class Feed:
             with self._watch.on(self._job_id) as rung:
                 job = await run_in_threadpool(self._queue.get, self._job_id)
                 self._job, self._epoch = job, job.epoch
+                self._wake()
                 while not (self._job.status in OVER or self._watch.stopping):
-                    self._wake()
                     await self._watch.next(rung, QUIET_SECONDS)
+                    number = self._next_number
                     await self._catch_up()
+                    if self._next_number != number:  # a watcher that is woken for nothing would never find it quiet
+                        self._wake()
         except JobNotFound:
             self._append(self._epoch, self._rendering.gone(self._job_id))
         except SQLAlchemyError:
