@@ -7,6 +7,7 @@ import os
 import selectors
 import signal
 import time
+from contextlib import suppress
 from typing import IO
 
 import structlog
@@ -185,7 +186,8 @@ class Supervisor:
 
 def _load(settings: Settings) -> None:
     cache = settings.resolved_cache_dir / "numba"
-    cache.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # then the loops are compiled again at each start
+        cache.mkdir(parents=True, exist_ok=True)
     os.environ["NUMBA_CACHE_DIR"] = str(cache)
     # Read when the libraries are loaded, hence before the imports below. The bits of a result depend on it.
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):

@@ -19,6 +19,7 @@ from app.jobs.queue import Queue
 from app.jobs.roster import Roster, _birth
 from app.settings import Settings
 from app.tables import ProcessRow
+from app.training import kernels
 from app.worker import supervisor as module
 from app.worker.supervisor import Supervisor
 from tests.patience import until
@@ -318,6 +319,19 @@ def run(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, event: Callable
     assert supervisor.run() == 0
     supervisor._selector.close()
     return woken
+
+
+def test_where_nothing_can_be_kept_of_what_is_compiled_the_workers_start_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    warmed: list[bool] = []
+    monkeypatch.setattr(kernels, "warm", lambda: warmed.append(True))
+    (tmp_path / "file").touch()
+
+    module._load(Settings(data_dir=tmp_path, cache_dir=tmp_path / "file" / "cache"))
+
+    assert warmed
 
 
 @pytest.mark.usefixtures("handlers")
