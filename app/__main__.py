@@ -1,6 +1,7 @@
 """The command line: serve, worker, migrate, backup, restore, keys, demo."""
 
 import os
+import signal
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -36,6 +37,10 @@ def serve(
     reload: Annotated[bool, typer.Option(help="Start again whenever the code changes (for development).")] = False,
 ) -> None:
     """Serve the API, with its training workers, until a signal."""
+    # Until the server takes it. The first process of a container, for which nothing is done by default, would not hear
+    # it. There is nothing to put in order yet: the workers end with this process. An exception instead would end in
+    # whatever it interrupts.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     auth = "off" if no_auth else None
     settings = _settings(host=host, port=port, data_dir=data_dir, workers=workers, auth=auth)
     from app import server

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
@@ -30,20 +31,21 @@ memory.settle()
 print(gc.get_freeze_count() > 1000, gc.get_count()[2])
 """
 STOPPED_EARLY = """
-import os, signal
+import os, signal, sys
 import uvicorn
-from app import server
-from app.edge.listeners import listen
-from app.settings import Settings
+from app import main, server
+from app.__main__ import main as command
 
-run = uvicorn.Server.run
+when = sys.argv.pop()
+where, name = (main, "create_app") if when == "while it is made" else (uvicorn.Server, "run")
+go_on = getattr(where, name)
 
 def stopped(*arguments):
     os.kill(os.getpid(), signal.SIGTERM)
-    run(*arguments)
+    return go_on(*arguments)
 
-uvicorn.Server.run = stopped
-server.serve(Settings(workers=0), listen("127.0.0.1", 0))
+setattr(where, name, stopped)
+command(["serve", "--port", "0", "--workers", "0"])
 """
 
 
@@ -64,10 +66,12 @@ def test_an_idle_connection_outlives_that_of_a_proxy_in_front() -> None:
     assert uvicorn.Config("app", **_options(Settings(keep_alive_seconds=7))).timeout_keep_alive == 7
 
 
-def test_a_signal_to_stop_that_comes_before_uvicorn_takes_signals_stops_the_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize("when", ["while it is made", "before uvicorn takes signals"])
+def test_a_signal_to_stop_that_comes_early_stops_the_server(tmp_path: Path, when: str) -> None:
     environment = {**os.environ, "ONELAYER_DATA_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", STOPPED_EARLY, when]
 
-    subprocess.run([sys.executable, "-c", STOPPED_EARLY], env=environment, check=True, timeout=60)
+    subprocess.run(command, env=environment, check=True, timeout=60)
 
 
 def test_a_client_is_the_address_it_comes_from_whatever_its_headers_say() -> None:
