@@ -59,7 +59,7 @@ def evaluate(loaded: Loaded, dataset: Dataset, split: str) -> dict[str, Any]:
             tally.rows += int(present.sum())
     if not tally.rows:
         raise InvalidRequest(Fault("dataset", "the target is missing in every row"))
-    metrics = _class_metrics(loaded, tally) if target.classes is not None else _number_metrics(tally)
+    metrics = _class_metrics(loaded, tally) if target.classes is not None else _number_metrics(loaded, tally)
     return {
         "rows": tally.rows, "rows_without_target": tally.dropped, **metrics,
         "most_wrong": [about for _, _, about in tally.worst],
@@ -133,8 +133,14 @@ def _add_classes(loaded: Loaded, block: Block, present: NDArray[np.bool_], tally
     tally.keep_worst(confidence, positions, about)
 
 
-def _number_metrics(tally: Tally) -> dict[str, Any]:
+def _number_metrics(loaded: Loaded, tally: Tally) -> dict[str, Any]:
     y, y_hat = np.vstack(tally.y), np.vstack(tally.outputs)
+    names = loaded.encoding.target.columns
+    each = {name: _of_numbers(y[:, [i]], y_hat[:, [i]]) for i, name in enumerate(names)} if len(names) > 1 else None
+    return {**_of_numbers(y, y_hat), "per_target": each}
+
+
+def _of_numbers(y: Matrix, y_hat: Matrix) -> dict[str, Any]:
     errors = y_hat - y
     mse = float((errors**2).mean())
     total = float(((y - y.mean(axis=0)) ** 2).sum())

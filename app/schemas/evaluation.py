@@ -27,11 +27,14 @@ class Evaluation(BaseModel):
     rows: int = Field(description="How many rows were measured.", examples=[10000])
     rows_without_target: int = Field(description="How many rows were left out, their target missing.", examples=[0])
     split: str = Field(description="The split that was measured.", examples=["test"])
-    mse: float | None = Field(None, description="Mean squared error.", examples=[None])
+    mse: float | None = Field(
+        None, description="Mean squared error; this and the next three of several targets together.", examples=[None]
+    )
     rmse: float | None = Field(None, description="Root of the mean squared error, in target units.", examples=[None])
     mae: float | None = Field(None, description="Mean absolute error.", examples=[None])
-    r2: float | None = Field(
-        None, description="Share of the variance explained; of several targets together.", examples=[None]
+    r2: float | None = Field(None, description="Share of the variance explained.", examples=[None])
+    per_target: dict[str, Any] | None = Field(
+        None, description="Of several targets, by name: mse, rmse, mae and r2 of each.", examples=[None]
     )
     cross_entropy: float | None = Field(None, description="Mean of −log(probability of the class).", examples=[0.47])
     accuracy: float | None = Field(None, description="Share of rows predicted right.", examples=[0.84])

@@ -55,7 +55,9 @@ class OptimalityBody(BaseModel):
     """
 
     gradient_norm: float = Field(
-        description="Norm of the objective's gradient over all training rows.", examples=[0.0021]
+        description="Norm of the objective's gradient over all training rows, by the weights as they are trained: of "
+        "encoded columns, standardised where `standardize` is.",
+        examples=[0.0021],
     )
     converged: bool | None = Field(
         None,
@@ -87,7 +89,8 @@ class JobBody(BaseModel):
     )
     progress: Progress = Field(description="How far the training is.")
     metrics: dict[str, float] | None = Field(
-        description="The newest measurements; once it is over, those of `best_epoch` if there is one.",
+        description="The newest measurements; once it is over, those of `best_epoch` if there is one. Losses count the "
+        "rows by `class_weights`, where the model's own `metrics` count each row once.",
         examples=[{"train_loss": 5.2e-05}],
     )
     attempt: int = Field(description="1, or more if a worker was lost on the way.", examples=[1])

@@ -80,10 +80,15 @@ class Hyperparameters(BaseModel):
     )
     l1: Penalty = Field(
         0.0,
-        description="Weight of Σ|w| in the objective, not on the bias: by proximal steps, or orthant-wise in `lbfgs`.",
+        description="Weight of Σ|w| in the objective, not on the bias: by proximal steps, or orthant-wise in `lbfgs`. "
+        "The weights are those of the columns as they are trained, standardised where `standardize` is.",
         examples=[0.0],
     )
-    l2: Penalty = Field(0.0, description="Weight of ½Σw² in the objective; not on the bias.", examples=[0.0])
+    l2: Penalty = Field(
+        0.0,
+        description="Weight of ½Σw² in the objective, not on the bias; of the same weights as `l1`.",
+        examples=[0.0],
+    )
     loss: Literal["squared", "mse", "absolute", "huber", "cross_entropy"] | None = Field(
         None,
         description="`squared` ½(ŷ−y)² (default for linear), `mse` (ŷ−y)², `absolute` |ŷ−y|, `huber`: `squared` up to "
@@ -103,8 +108,8 @@ class Hyperparameters(BaseModel):
     )
     class_weights: Literal["balanced"] | dict[str, ClassWeight] | None = Field(
         None,
-        description="Softmax: how much a row of each class counts; classes left out count 1. `balanced`: rows / "
-        "(classes · rows of the class).",
+        description="Softmax: how much a row of each class counts, in the losses too; classes left out count 1. "
+        "`balanced`: rows / (classes · rows of the class).",
         examples=[None],
         max_length=1000,
     )

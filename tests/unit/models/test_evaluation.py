@@ -56,7 +56,19 @@ def test_a_constant_target_has_no_variance_to_explain(add: Add, predictor: Predi
 
     found = evaluate(predictor.load("line"), build({"a": [1] * 1000, "y": [0.1] * 1000}), "all")
 
-    assert (found["r2"], found["mae"]) == (None, pytest.approx(0.1))
+    assert (found["r2"], found["mae"], found["per_target"]) == (None, pytest.approx(0.1), None)
+
+
+def test_of_several_targets_each_is_measured_too(add: Add, predictor: Predictor, build: Build) -> None:
+    add("two", weights=[[1.0, 100.0]], bias=[0.0, 0.0], features=[ONE], target=("y", "z"))
+
+    found = evaluate(predictor.load("two"), build({"a": [1, 2], "y": [1, 3], "z": [100, 300]}), "all")
+
+    assert found["per_target"] == {
+        "y": {"mse": 0.5, "rmse": 0.5**0.5, "mae": 0.5, "r2": 0.5},
+        "z": {"mse": 5000.0, "rmse": 5000**0.5, "mae": 50.0, "r2": 0.5},
+    }
+    assert (found["mse"], found["mae"], found["r2"]) == (2500.25, 25.25, 0.5)
 
 
 def test_a_class_that_the_model_holds_for_impossible_costs_its_logits(
