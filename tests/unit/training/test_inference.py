@@ -55,6 +55,14 @@ def test_p_values_and_quantiles_are_those_of_scipy(statistic: float, degrees: in
     assert quantile(0.95, degrees) == pytest.approx(law.ppf(0.975), rel=1e-9)
 
 
+@pytest.mark.parametrize("statistic", [0.0, 1e-3, 1.7, 30.0, np.inf])
+@pytest.mark.parametrize("degrees", [10, 10_000, 10_001, 1e6, 1e7, 1e9])
+def test_of_many_degrees_of_freedom_ten_digits_hold_too(statistic: float, degrees: float) -> None:
+    law = scipy.stats.t(degrees)
+    assert two_sided_p(statistic, degrees) == pytest.approx(2 * law.sf(statistic), rel=1e-10, abs=0)
+    assert quantile(0.95, degrees) == pytest.approx(law.ppf(0.975), rel=1e-10)
+
+
 @pytest.mark.parametrize("degrees", [1e10, 1e18, 1e308])
 def test_of_very_many_degrees_of_freedom_students_t_is_the_normal_distribution(degrees: float) -> None:
     assert two_sided_p(1.7, degrees) == pytest.approx(two_sided_p(1.7, None), rel=1e-9)
