@@ -117,7 +117,7 @@ def _chosen(options: Hyperparameters, problem: Problem) -> Hyperparameters:
 def _frame(options: Hyperparameters, problem: Problem, weights: NDArray[np.float32] | None) -> Frame:
     of_rows = None if weights is None else weights[problem.train.y]
     ridge = options.l2 / learning_rate.curvature(options, problem.train)
-    return Frame.of(problem.train, of_rows, ridge, problem.outputs)
+    return Frame.of(problem.train, of_rows, ridge, problem.outputs, str(options.loss))
 
 
 def _start(

@@ -9,8 +9,9 @@ penalty together, are c at most. C then keeps the features' units, in which a di
 as much as any; dropped are those that the penalty all but fixes, or whose variance is rounding. Rows count with the
 weight of their class.
 
-The targets of a linear model are centred too: y − ȳ; `fold` puts it all back, w = A v, b = β + ȳ − mean·w,
-in float64, since w may be large where features are nearly dependent.
+The targets of a linear model are centred too: y − ȳ, or y − their median where the loss is huber or absolute, whose
+optimum lies amid most rows: beside a few targets of 1e9 float32 would round all others to the spacing of ȳ. `fold` puts
+it all back, w = A v, b = β + ȳ − mean·w, in float64, since w may be large where features are nearly dependent.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,8 @@ from app.training.problem import Parameters, Problem, Rows
 
 NEGLIGIBLE = 1e-10
 """Share of the largest variance, or of the penalty, below which a direction is none."""
+BOUNDED = ("huber", "absolute")
+"""Losses that rise no more than linearly, so that a far row pulls no harder than any other."""
 BLOCK_ENTRIES = 1_000_000
 PREFIX = "frame_"
 
@@ -35,7 +38,7 @@ Matrix = NDArray[np.float64]
 class Frame:
     """The coordinates in which a preconditioned problem is trained.
 
-    Shapes:  mean (d,), axes A (d, r) float64, decay (r,) = 1 / (λᵢ + μ), target_mean (k,)
+    Shapes:  mean (d,), axes A (d, r) float64, decay (r,) = 1 / (λᵢ + μ), target_mean (k,), which may be the median
     """
 
     mean: Matrix
@@ -44,7 +47,9 @@ class Frame:
     target_mean: Matrix
 
     @classmethod
-    def of(cls, rows: Rows, weights: NDArray[np.float32] | None, ridge: float, outputs: int) -> Self:
+    def of(
+        cls, rows: Rows, weights: NDArray[np.float32] | None, ridge: float, outputs: int, loss: str = "squared"
+    ) -> Self:
         """The frame of training rows; `ridge` is the μ of the module, `weights` those of the rows, or None."""
         mean, covariance = moments(rows, weights)
         scale = np.ones_like(mean) if ridge else _inverse_roots(np.diag(covariance))
@@ -53,7 +58,7 @@ class Frame:
         if ridge:
             least = max(NEGLIGIBLE * ridge, np.finfo(float).eps * len(values) * values[-1])
         kept = values > least
-        target_mean = rows.y.mean(axis=0, dtype=np.float64) if rows.y.ndim == 2 else np.zeros(outputs)
+        target_mean = _middle(rows.y, loss) if rows.y.ndim == 2 else np.zeros(outputs)
         if not kept.any():
             # No feature varies: one direction stays for the shapes' sake, along which nothing is.
             return cls(mean, np.zeros((len(mean), 1)), np.ones(1), target_mean)
@@ -114,6 +119,13 @@ def moments(rows: Rows, weights: NDArray[np.float32] | None = None) -> tuple[Mat
             centred *= np.sqrt(weights[chosen, None].astype(np.float64))
         covariance += centred.T @ centred
     return mean, covariance / total
+
+
+def _middle(y: NDArray[np.float32], loss: str) -> Matrix:
+    """What the targets are centred by. Shapes: (n, k) → (k,). A median is the lower one, which lies amid rows."""
+    if loss in BOUNDED:
+        return np.quantile(y, 0.5, axis=0, method="lower").astype(np.float64)
+    return np.asarray(y.mean(axis=0, dtype=np.float64))
 
 
 def _inverse_roots(variances: Matrix) -> Matrix:

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from app.training.epoch import Epoch
+from app.training.fit import fit
 from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Parameters, Problem, Rows
 from app.training.whitening import Frame
@@ -115,3 +117,42 @@ def test_a_direction_without_variance_is_dropped_with_a_penalty_too() -> None:
     levels = np.eye(3, dtype=np.float32)[np.arange(300) % 3]
     frame = Frame.of(Rows(levels, np.zeros((300, 1), np.float32)), None, 0.01, 1)
     assert frame.axes.shape == (3, 2)
+
+
+def with_sentinels(share: float, value: float = 1e9) -> Problem:
+    """A line with heavy tails; a share of the targets is not known, and was written as one large number."""
+    generator = np.random.default_rng(9)
+    X = generator.normal(size=(500, 3))
+    y = X @ [2, -1, 0.5] + 3 + generator.standard_t(3, size=500)
+    y[: int(500 * share)] = value
+    return Problem(Rows(X.astype(np.float32), y.astype(np.float32)[:, None]), None, 1)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.4])
+def test_a_few_huge_targets_cost_the_others_no_digit_where_the_loss_is_bounded(share: float) -> None:
+    problem, options = with_sentinels(share), {"model": "linear", "solver": "lbfgs", "loss": "huber"}
+    plain, framed = (
+        epochs(problem, Hyperparameters(**options, precondition=precondition))[-1]
+        for precondition in ("none", "whiten")
+    )
+    assert framed.converged
+    np.testing.assert_allclose(framed.parameters.weights, plain.parameters.weights, rtol=1e-3)
+    np.testing.assert_allclose(framed.parameters.weights[:, 0], [2, -1, 0.5], atol=0.25)
+
+
+@pytest.mark.parametrize("loss", ["squared", "mse", "huber", "absolute"])
+def test_targets_are_centred_by_what_the_loss_is_drawn_to(loss: str) -> None:
+    rows = with_sentinels(0.5).train
+    centre = Frame.of(rows, None, 0.0, 1, loss).target_mean
+    drawn_to = np.sort(rows.y, axis=0)[249, 0] if loss in ("huber", "absolute") else rows.y.mean(dtype=np.float64)
+    assert centre.tolist() == [drawn_to]
+
+
+def test_a_training_by_a_bounded_loss_goes_on_to_the_same_bits() -> None:
+    problem, options = (
+        with_sentinels(0.2),
+        Hyperparameters(model="linear", solver="lbfgs", loss="huber", standardize=True),
+    )
+    done = epochs(problem, options)
+    rest = [step for step in fit(problem, done[-1].options, resume=done[9].state) if isinstance(step, Epoch)]
+    assert rest[-1].parameters.weights.tobytes() == done[-1].parameters.weights.tobytes()
