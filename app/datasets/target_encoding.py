@@ -1,7 +1,8 @@
 """Target encoding: how the target becomes y. Numbers for linear, class indices for softmax regression.
 
 Numbers are centred in float64 before they become float32 (see `offsets`): 100000001 and 100000003 are the same float32.
-Whoever folds the weights adds the centre to the bias.
+The centre is the median, which a few far rows do not draw away from the others. Whoever folds the weights adds it to
+the bias.
 
 The classes are those of the whole dataset, not of the training rows alone, so that a rare class that falls
 into the validation rows still has an output. They stand in natural order: 2 before 10, "class 2" before
@@ -78,16 +79,19 @@ class TargetEncoding:
         """The same with the centre of the training rows, none of which misses its target; see `offsets`."""
         if self.classes is not None:
             return self
-        moments, low, high = Moments(len(self.columns)), np.inf, -np.inf
-        for _, columns in self._blocks(part):
+        moments, values = Moments(len(self.columns)), np.empty((len(part), len(self.columns)))
+        for start, columns in self._blocks(part):
             numbers = _numbers(columns)
             moments.add(numbers)
-            low, high = np.minimum(low, numbers.min(axis=0)), np.maximum(high, numbers.max(axis=0))
+            values[start : start + len(numbers)] = numbers
+        low, high = values.min(axis=0), values.max(axis=0)
         std = np.where(low == high, 0.0, moments.std())
         for name, spread in zip(self.columns, std.tolist(), strict=True):
             if 0 < spread < LEAST_SPREAD:
                 raise _out_of_range(f"the column {name!r} has a spread of {spread:.0e}; {LEAST_SPREAD:g} is the least")
-        centre = np.where(low == high, low, offsets(moments.mean, std, always))
+        median = _lower_median(values)
+        distance = _lower_median(np.abs(np.subtract(values, median, out=values), out=values))
+        centre = np.where(low == high, low, offsets(median, std, always, distance))
         return replace(self, centre=tuple(centre.tolist()))
 
     def encode(self, part: Part) -> NDArray[Any]:
@@ -147,6 +151,11 @@ class TargetEncoding:
 
 def _numbers(columns: Sequence[pa.ChunkedArray]) -> NDArray[np.float64]:
     return np.column_stack([as_numbers(column).to_numpy() for column in columns])
+
+
+def _lower_median(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """That of each column, in place: the value of a row, also where half the rows lie far from the other half."""
+    return np.asarray(np.quantile(values, 0.5, axis=0, method="lower", overwrite_input=True))
 
 
 def _out_of_range(message: str) -> InvalidSpec:

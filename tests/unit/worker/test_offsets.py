@@ -127,6 +127,39 @@ def test_centring_costs_no_bit(job: Job):
     assert (prepared.problem.train.y[:, 0].astype(float) + centre).tolist() == y
 
 
+ROBUST = {"solver": "lbfgs", "loss": "huber"}
+
+
+@pytest.mark.parametrize("options", [{}, {"precondition": "none"}, {"standardize": False}], ids=str)
+@pytest.mark.parametrize(("offset", "unknown"), [(0.0, 1e9), (37.0, -1e9), (1e8, 1e9), (1e8, 1e12)])
+def test_a_few_huge_targets_cost_the_others_no_digit(job: Job, options: dict[str, Any], offset: float, unknown: float):
+    """A row pulls no harder for being farther off: the optimum is that of rows which are off by a thousand."""
+    a, y = noise()
+    a = np.append(a, a[: ROWS // 4])
+    runs = [
+        job({"a": a, "y": np.append(y + start, np.full(ROWS // 4, far))}, **ROBUST, **options)
+        for start, far in [(offset, unknown), (0.0, np.copysign(1000, unknown))]
+    ]
+    prepared, last, _ = runs[0]
+
+    centre = prepared.encoding.target.centre[0]
+    kept = prepared.problem.train.y[:ROWS, 0].astype(float) + centre
+    np.testing.assert_allclose(kept, offset + y, rtol=0, atol=1e-5)
+    found, theirs = (folded(prepared, last) for prepared, last, _ in runs)
+    assert last.converged
+    assert found.weights[0, 0] == pytest.approx(theirs.weights[0, 0], abs=0.01)
+    assert found.bias[0] - offset == pytest.approx(theirs.bias[0], abs=0.01)
+
+
+def test_a_category_that_tells_the_huge_targets_leaves_the_others_their_line(job: Job):
+    a, y = noise()
+    is_known = np.arange(ROWS) % 5 > 0
+    columns = {"a": a, "known": np.where(is_known, "yes", "no"), "y": np.where(is_known, y, 1e9)}
+    prepared, last, _ = job(columns, solver="exact")
+    assert prepared.problem.train.y[is_known, 0].tolist() == y[is_known].astype(np.float32).tolist()
+    assert folded(prepared, last).weights[0, 0] == pytest.approx(1.2, abs=0.1)
+
+
 def test_a_training_goes_on_from_a_model_with_another_centre(job: Job, storage: Storage, registry: Registry):
     a, y = noise()
     prepared, last, _ = job({"a": a, "y": 1e8 + y}, solver="exact")
