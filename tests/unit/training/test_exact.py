@@ -1,5 +1,7 @@
 """The exact solver against NumPy's least squares, scikit-learn's Ridge, and data that is short of full rank."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression, Ridge
@@ -69,3 +71,31 @@ def test_losses_are_those_of_the_solution() -> None:
     residuals = rows.X @ done.parameters.weights + done.parameters.bias - rows.y
     assert done.train_loss == pytest.approx((residuals**2).sum() / 400, rel=1e-6)
     assert done.validation_loss == done.train_loss
+
+
+@pytest.mark.parametrize(("difference", "is_kept"), [(5e-6, False), (3e-5, True)])
+@pytest.mark.parametrize("solver", ["exact", "lbfgs"])
+def test_columns_depend_on_each_other_below_a_ten_billionth_of_their_variance(
+    solver: str, difference: float, is_kept: bool
+) -> None:
+    generator = np.random.default_rng(9)
+    x, other, noise = generator.normal(size=(3, 500))
+    X = np.column_stack([x, x + difference * other]).astype(np.float32)
+    problem = Problem(Rows(X, (x + noise).astype(np.float32)[:, None]), None, 1)
+    weights = epochs(problem, Hyperparameters(model="linear", solver=solver, standardize=True))[-1].parameters.weights
+    assert bool(abs(weights[0, 0] - weights[1, 0]) > 1) == is_kept
+
+
+@pytest.mark.parametrize(
+    ("options", "is_least"),
+    [({"precondition": "whiten"}, True), ({"init": {"type": "zeros"}}, True), ({}, False)],
+    ids=str,
+)
+def test_a_search_among_dependent_columns_ends_at_the_least_norm_in_a_frame_or_from_zeros(
+    options: dict[str, Any], is_least: bool
+) -> None:
+    x = np.random.default_rng(9).normal(size=(500, 1)).astype(np.float32)
+    problem = Problem(Rows(np.hstack([x, x]), x + x**2), None, 1)
+    given = {"model": "linear", "solver": "lbfgs", "precondition": "none", **options}
+    weights = epochs(problem, Hyperparameters(**given))[-1].parameters.weights
+    assert (weights[0, 0] == pytest.approx(weights[1, 0], rel=1e-6)) == is_least
