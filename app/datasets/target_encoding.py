@@ -31,6 +31,8 @@ MOST_CLASSES = 1000
 _EXACT_INTEGERS = 2.0**53
 LARGEST, LEAST_SPREAD = 1e30, 1e-30
 """What float32 holds with room for a gradient: the largest distance from the centre, and the least spread."""
+MEDIAN_ROWS = 1_000_000
+"""Evenly spaced rows whose median is taken where there are more: a centre has only to be near it."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +81,18 @@ class TargetEncoding:
         """The same with the centre of the training rows, none of which misses its target; see `offsets`."""
         if self.classes is not None:
             return self
-        moments, values = Moments(len(self.columns)), np.empty((len(part), len(self.columns)))
+        moments, low, high = Moments(len(self.columns)), np.inf, -np.inf
+        drawn, stride = [], -(-len(part) // MEDIAN_ROWS)
         for start, columns in self._blocks(part):
             numbers = _numbers(columns)
             moments.add(numbers)
-            values[start : start + len(numbers)] = numbers
-        low, high = values.min(axis=0), values.max(axis=0)
+            low, high = np.minimum(low, numbers.min(axis=0)), np.maximum(high, numbers.max(axis=0))
+            drawn.append(numbers[-start % stride :: stride])
         std = np.where(low == high, 0.0, moments.std())
         for name, spread in zip(self.columns, std.tolist(), strict=True):
             if 0 < spread < LEAST_SPREAD:
                 raise _out_of_range(f"the column {name!r} has a spread of {spread:.0e}; {LEAST_SPREAD:g} is the least")
+        values = np.concatenate(drawn)
         median = _lower_median(values)
         distance = _lower_median(np.abs(np.subtract(values, median, out=values), out=values))
         centre = np.where(low == high, low, offsets(median, std, always, distance))

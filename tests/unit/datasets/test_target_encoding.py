@@ -3,6 +3,8 @@ from datetime import date
 import numpy as np
 import pytest
 
+from app.datasets import splitting
+from app.datasets import target_encoding as module
 from app.datasets.splitting import Part
 from app.datasets.target_encoding import TargetEncoding, natural_order
 from app.errors import InvalidSpec
@@ -49,6 +51,17 @@ def test_class_names_of_an_image_set_keep_their_order_and_all_have_an_output(bui
 
     assert target.classes == ("shirt", "coat", "bag", "boot")
     assert target.encode(everything(dataset)).tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_the_centre_of_a_long_table_is_that_of_evenly_spaced_rows(build: Build, monkeypatch: pytest.MonkeyPatch):
+    rows = [1000.0 if row % 10 else row / 100 for row in range(1000)]
+    dataset = build({"y": rows})
+    monkeypatch.setattr(splitting, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(module, "MEDIAN_ROWS", 100)  # every tenth row, which is that of small numbers
+
+    target = TargetEncoding(("y",), None).centred(everything(dataset), always=True)
+
+    assert target.centre == pytest.approx((5.0,), abs=2.0)
 
 
 def test_rows_without_a_target_are_dropped_and_counted(build: Build):
