@@ -16,9 +16,10 @@ The slopes of cross_entropy are bounded, so that one far row throws a step back 
 mean of ‖x̃ᵢ‖² weighted by itself, Σ‖x̃ᵢ‖⁴ / Σ‖x̃ᵢ‖², which a few far rows move less.
 
 The curvature c bounds the second derivative of the loss in its outputs: 1 for squared, 2 for mse, ½ for
-cross_entropy (Böhning, 1992). The absolute loss has no curvature; there c = 10 / (mean distance of the
-targets from their median), so that its steps, which never shrink, are those of squared at a tenth of that
-distance. The huber loss is the absolute one for targets far apart: there c is the smaller of the two.
+cross_entropy (Böhning, 1992). The absolute loss has no curvature; there c = 6 / (mean distance from the median of
+the three quarters of targets nearest to it), so that its steps, which never shrink, are those of squared at a sixth
+of that distance, whatever a few targets of 1e9 are. The huber loss is the absolute one for targets far apart: there c
+is the smaller of the two.
 """
 
 from collections.abc import Iterator
@@ -31,6 +32,9 @@ from app.training.hyperparameters import Hyperparameters
 from app.training.problem import Rows
 
 CURVATURES = {"squared": 1.0, "mse": 2.0, "cross_entropy": 0.5}
+
+ABSOLUTE, NEAREST = 6.0, 0.75
+"""Of the absolute loss: its curvature times a distance, and the share of the targets that this is taken from."""
 
 Weights = NDArray[np.float32] | None
 """Those of the classes, (k,); None where all are 1."""
@@ -66,9 +70,17 @@ def curvature(options: Hyperparameters, rows: Rows) -> float:
     """Bound c of the second derivative of the loss in its outputs."""
     if str(options.loss) in CURVATURES:
         return CURVATURES[str(options.loss)]
-    spread = float(np.abs(rows.y - np.median(rows.y, axis=0)).mean(dtype=np.float64))
-    bounded = 10 / spread if spread > 0 else 1.0
+    distance = spread(rows.y)
+    bounded = ABSOLUTE / distance if distance > 0 else 1.0
     return min(bounded, 1.0) if options.loss == "huber" else bounded
+
+
+def spread(y: NDArray[Any]) -> float:
+    """Mean distance from the median of the targets nearest to it; of all where those are equal. Shapes: (n, k)."""
+    distances = np.abs(y - np.median(y, axis=0)).ravel()
+    count = max(1, int(NEAREST * len(distances)))
+    nearest = float(np.partition(distances, count - 1)[:count].mean(dtype=np.float64))
+    return nearest or float(distances.mean(dtype=np.float64))
 
 
 def largest_row(rows: Rows, weights: Weights = None) -> float:

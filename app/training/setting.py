@@ -12,7 +12,7 @@ from app.training.hyperparameters import Hyperparameters
 from app.training.preconditioning import conditioned
 from app.training.problem import Parameters, Problem
 from app.training.state import State
-from app.training.whitening import Frame
+from app.training.whitening import BOUNDED, Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,5 +129,6 @@ def _start(
         return problem.start, None
     weights = options.init.draw(problem.train.features, problem.outputs, options.seed)
     if (is_framed or options.solver == "lbfgs") and problem.train.y.ndim == 2:
-        weights *= np.float32(problem.train.y.std(dtype=np.float64))  # whatever the units of the target
+        y = problem.train.y  # whatever its units, and whatever a few rows are to which the loss pays little heed
+        weights *= np.float32(learning_rate.spread(y) if options.loss in BOUNDED else y.std(dtype=np.float64))
     return Parameters(weights, np.zeros(problem.outputs, np.float32)), None

@@ -63,6 +63,29 @@ def test_a_rare_category_does_not_make_it_diverge() -> None:
     assert done[-1].train_loss < 0.6
 
 
+@pytest.mark.parametrize("loss", ["absolute", "huber"])
+@pytest.mark.parametrize("precondition", ["whiten", "none"])
+@pytest.mark.parametrize("share", [0.02, 0.2])
+def test_a_few_huge_targets_do_not_lengthen_the_steps_of_a_loss_that_bounds_them(
+    loss: str, precondition: str, share: float
+) -> None:
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(500, 3))
+    y = X @ [2, -1, 0.5] + 3.5 + generator.normal(0, 0.3, 500)
+    y[: int(share * 500)] = 1e9
+    options = Hyperparameters(model="linear", loss=loss, precondition=precondition, standardize=True, epochs=200)
+
+    (*_, last) = epochs(Problem(Rows(X.astype(np.float32), y[:, None].astype(np.float32)), None, 1), options)
+
+    assert last.parameters.weights[:, 0] == pytest.approx([2, -1, 0.5], abs=0.1)
+    assert last.parameters.bias[0] == pytest.approx(3.5, abs=0.4)
+
+
+@pytest.mark.parametrize(("y", "spread"), [([0, 0, 0, 8], 2), ([1, 2, 3, 4, 5, 6, 7, 1e9], 1.5), ([7, 7], 0)])
+def test_the_spread_of_targets_is_that_of_the_nearest(y: list[float], spread: float) -> None:
+    assert learning_rate.spread(np.array(y)[:, None]) == pytest.approx(spread)
+
+
 def test_huge_features_do_not_overflow() -> None:
     problem = line(feature_std=1e25)
     assert 0 < safe_rate(Hyperparameters(model="linear").effective(1000), problem.train) < 1e-40
