@@ -46,6 +46,7 @@ class Covariance:
     degrees        of freedom, n − rank
     step           θ* − θ as trained, (p, k)
     distance       the farthest that a raw coefficient is from least squares, in its standard errors
+    parts          Σ_j w_j² · mean of x_j², what the columns make of ŷ, were each alone, (k,)
     """
 
     inverse_gram: Matrix
@@ -54,6 +55,7 @@ class Covariance:
     degrees: int
     step: Matrix
     distance: float
+    parts: Matrix
 
     @classmethod
     def of(cls, rows: Rows, parameters: Parameters, fold: Fold) -> Self:
@@ -73,7 +75,8 @@ class Covariance:
         step = equations.solve(slopes)
         distance = _distance(to_raw @ step, errors)
         errors[~equations.determined(to_raw)] = np.nan
-        return cls(inverse_gram, variances, errors, degrees, step, distance)
+        parts = np.diag(gram)[:-1] / rows.count @ parameters.weights.astype(np.float64) ** 2
+        return cls(inverse_gram, variances, errors, degrees, step, distance, parts)
 
 
 def check_size(rows: Rows, coefficients: int, after_steps: bool = False) -> None:

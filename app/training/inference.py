@@ -37,8 +37,8 @@ NEAR = 0.1
 SETTLED = 1e-6
 """Standard errors by which the last Newton step moves a coefficient at most."""
 POLISHING_STEPS = 3
-ROUNDING = 1e-7
-"""Residuals, in standard deviations of the target, that are those of rounding to float32."""
+ROUNDING = 2e-7
+"""Residuals, in standard deviations of the target and of w·x of each column, that are those of rounding to float32."""
 STILL = 0.01
 """By how much the last Newton step may move a logit."""
 SEPARABLE = "classes can be separated by these features, and then the likelihood has no optimum"
@@ -82,7 +82,7 @@ def infer(problem: Problem, parameters: Parameters, options: Hyperparameters, fo
             return _softmax(problem, parameters, fold)
         check_size(problem.train, problem.train.features + 1, by_steps)
         covariance = Covariance.of(problem.train, parameters, fold)
-        _check_residuals(covariance.variances, problem.train)
+        _check_residuals(covariance, problem.train)
         return _by_steps(parameters, covariance) if by_steps else _polished(parameters, covariance)
     except Refused as refused:
         return Inference(parameters, reason=str(refused), covariance=covariance)
@@ -100,12 +100,16 @@ def _check_options(options: Hyperparameters) -> None:
         raise Refused(BY_STEPS)
 
 
-def _check_residuals(variances: Matrix, rows: Rows) -> None:
-    """A target that leaves nothing unexplained tells nothing of how sure its coefficients are."""
+def _check_residuals(covariance: Covariance, rows: Rows) -> None:
+    """A target that leaves nothing unexplained tells nothing of how sure its coefficients are.
+
+    σ² ≤ ROUNDING² · (var(y) + Σ_j w_j² · mean of x_j²): large weights of opposite signs, as those of powers of a year,
+    magnify what float32 rounds off X.
+    """
     spread = rows.y.var(axis=0, dtype=np.float64)
     if (spread == 0).any():
         raise Refused("the target is constant, so that there is nothing to explain and no error to measure")
-    if (variances <= ROUNDING**2 * spread).any():
+    if (covariance.variances <= ROUNDING**2 * (spread + covariance.parts)).any():
         raise Refused(
             "the model explains the target exactly, up to rounding: no residuals are left to measure errors by"
         )

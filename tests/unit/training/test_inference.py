@@ -78,6 +78,31 @@ def test_where_nothing_is_left_to_explain_there_are_no_errors(noise: float | Non
         assert reason in refusal(problem, model="linear", solver=solver)
 
 
+def powers(degree: int, noise: float) -> tuple[Problem, Matrix, Matrix]:
+    """A polynomial of a year as a job trains it: standardised in float64, then float32. With the raw X and y."""
+    generator = np.random.default_rng(0)
+    year = generator.integers(1900, 2021, size=500).astype(float)
+    coefficients = [0.5, 0.01, 1e-4][:degree]
+    y = sum(c * (year - 1960) ** (i + 1) for i, c in enumerate(coefficients)) + noise * generator.normal(size=500)
+    X = np.column_stack([year ** (i + 1) for i in range(degree)])
+    centred = (y - y.mean()).astype(np.float32)[:, None]
+    return Problem(Rows(((X - X.mean(0)) / X.std(0)).astype(np.float32), centred), None, 1), X, y
+
+
+@pytest.mark.parametrize(("degree", "noise"), [(3, 0.001), (3, 0.01), (2, 1e-4)])
+def test_residuals_that_are_those_of_rounding_the_features_tell_no_errors(degree: int, noise: float) -> None:
+    assert "explains the target exactly, up to rounding" in refusal(powers(degree, noise)[0], **LINEAR)
+
+
+@pytest.mark.parametrize(("degree", "noise"), [(3, 0.1), (3, 1.0), (2, 0.001)])
+def test_residuals_beyond_those_of_rounding_tell_the_errors_of_double_precision(degree: int, noise: float) -> None:
+    problem, X, y = powers(degree, noise)
+    _, found = inferred(problem, **LINEAR)
+    theirs = sm.OLS(y, sm.add_constant((X - X.mean(0)) / X.std(0))).fit()
+    np.testing.assert_allclose(found.errors[:-1, 0], theirs.bse[1:], rtol=0.02)
+    assert (np.abs(found.parameters.weights[:, 0] - theirs.params[1:]) < 0.1 * theirs.bse[1:]).all()
+
+
 @pytest.mark.parametrize("problem", [line(rows=200, noise_std=1.0), several_targets(rows=150)])
 def test_linear_statistics_are_those_of_statsmodels(problem: Problem) -> None:
     parameters, found = inferred(problem, **LINEAR)
