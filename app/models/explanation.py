@@ -3,16 +3,21 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature
 from app.errors import Unsupported
 from app.models.predictor import Loaded
-from app.models.statistics import Uncertainty
+from app.models.statistics import Statistics, Uncertainty
 from app.models.weights import Matrix
 from app.training.distributions import quantile
 
 _SLACK, _ROUNDING = 1e-6, 2.0**-23
 """Of a feature's range, and of its size: ranges were measured on the training matrix, which is single precision."""
+_FINE = 2.0**-50
+"""Of a number: a few times what double precision rounds off."""
+_ASIDE = 1e-4
+"""Of a row's offset and of the features' ranges: so far off the plane of the training rows counts as on it."""
 _DIGITS = 17
 """With so many, a double is no other."""
 
@@ -50,7 +55,10 @@ def contributions(loaded: Loaded, X: Matrix) -> Matrix:
 
 
 def intervals(loaded: Loaded, X: Matrix, values: Matrix, level: float) -> tuple[Matrix, Matrix]:
-    """Where a new observation lies with probability `level`: ŷ ± t · σ √(1 + h), h = x̃ᵀ(X̃ᵀX̃)⁺x̃.
+    """Where a new observation lies with probability `level`: ŷ ± (t · σ √(1 + h) + |δ|), h = x̃ᵀ(X̃ᵀX̃)⁺x̃.
+
+    δ is how far least squares predicts from ŷ, which has the interval of least squares within each: after steps that
+    ended early, what is true near the training rows may be false at some distance from them.
 
     Since there is a bias, h = (x − x̄)ᵀ C (x − x̄) + 1/n, C being the features' block of (X̃ᵀX̃)⁺: about the origin, the
     terms of features far from zero would cancel.
@@ -63,8 +71,27 @@ def intervals(loaded: Loaded, X: Matrix, values: Matrix, level: float) -> tuple[
         off = X - loaded.training.mean
         leverage = np.einsum("ij,ij->i", off @ told.inverse_gram[:-1, :-1], off) + 1 / told.rows[0]
         spread = np.sqrt(1 + np.maximum(leverage, 0.0))
-    reach = quantile(level, float(told.degrees_of_freedom[0])) * np.outer(spread, np.sqrt(told.residual_variance))
+        reach = quantile(level, float(told.degrees_of_freedom[0])) * np.outer(spread, np.sqrt(told.residual_variance))
+        if (step := told.to_least_squares) is not None:
+            reach += np.abs(off @ step[:-1] + (loaded.training.mean @ step[:-1] + step[-1]))
     return values - reach, values + reach
+
+
+def undetermined(loaded: Loaded, X: Matrix) -> NDArray[np.bool_]:
+    """Which rows have no interval: they do not keep to what holds among the columns of all training rows, as x₂ = 2x₁.
+
+    |(x − x̄)ᵀ N| > rᵀ|N| for a column of N, the null space; r = 10⁻⁴ (|x − x̄| + range) is slack, and what rounding does:
+    2⁻²³ of the distance to the centre as trained, 2⁻⁵⁰ of the value.
+
+    Shapes:  X (n, d) → (n,)
+    """
+    training, N = loaded.training, uncertainty(loaded).null_space
+    if N is None:
+        return np.zeros(len(X), np.bool_)
+    off = X - training.mean
+    slack = _ASIDE * (np.abs(off) + training.maximum - training.minimum) + _FINE * _size(training)
+    slack += _ROUNDING * _size(training, loaded.encoding.centre)
+    return np.asarray((np.abs(off @ N) > slack @ np.abs(N)).any(axis=1))
 
 
 def uncertainty(loaded: Loaded) -> Uncertainty:
@@ -81,8 +108,7 @@ def uncertainty(loaded: Loaded) -> Uncertainty:
 def drift(loaded: Loaded, X: Matrix) -> list[list[dict[str, Any]]]:
     """Of each row the features that lie outside what the training rows had."""
     training = loaded.training
-    size = np.maximum(np.abs(training.minimum), np.abs(training.maximum))
-    slack = _SLACK * (training.maximum - training.minimum) + _ROUNDING * size
+    slack = _SLACK * (training.maximum - training.minimum) + _ROUNDING * _size(training)
     outside = (training.minimum - slack > X) | (training.maximum + slack < X)
     found: list[list[dict[str, Any]]] = [[] for _ in range(len(X))]
     start = 0
@@ -92,6 +118,11 @@ def drift(loaded: Loaded, X: Matrix) -> list[list[dict[str, Any]]]:
             found[row].append(_stray(loaded, feature, X[row], outside[row], start))
         start = stop
     return found
+
+
+def _size(training: Statistics, centre: Matrix | float = 0.0) -> Matrix:
+    """Of each design column how far from the centre it goes in the training rows."""
+    return np.maximum(np.abs(training.minimum - centre), np.abs(training.maximum - centre))
 
 
 def _stray(loaded: Loaded, feature: Any, x: Matrix, outside: Any, start: int) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def _metadata(content: bytes) -> dict[str, str]:
 
 def _checked(tensors: Mapping[str, Matrix], width: int, outputs: int) -> dict[str, Matrix]:
     expected = {"weights": (width, outputs), "bias": (outputs,)}
-    known = expected | shapes(width, outputs) | {ERRORS: (width + 1, outputs)}
+    known = expected | shapes(width, outputs, _undetermined(tensors, width)) | {ERRORS: (width + 1, outputs)}
     given = {name: tensor for name, tensor in tensors.items() if name in known}
     faults = [Fault(name, "the file has no such tensor") for name in expected if name not in given]
     for name, tensor in given.items():
@@ -158,6 +158,12 @@ def _checked(tensors: Mapping[str, Matrix], width: int, outputs: int) -> dict[st
     if faults:
         raise InvalidModel(faults)
     return {name: np.ascontiguousarray(tensor) for name, tensor in given.items()}
+
+
+def _undetermined(tensors: Mapping[str, Matrix], width: int) -> int:
+    """How many directions the null space has, where that is a number that it can have."""
+    shape = tensors["null_space"].shape if "null_space" in tensors else ()
+    return min(max(shape[1], 1), width) if len(shape) == 2 else 1
 
 
 def _check_standardisation(encoding: Encoding, width: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import Fault, InvalidInstances, InvalidRequest
-from app.models.explanation import baseline, contribution_names, contributions, drift, intervals
+from app.models.explanation import baseline, contribution_names, contributions, drift, intervals, undetermined
 from app.models.predictor import Loaded
 from app.models.weights import Matrix
 
@@ -47,7 +47,7 @@ class Answer:
     contributions: Matrix | None = None
     """(n, features, outputs)"""
     intervals: Matrix | None = None
-    """(n, targets, 2)"""
+    """(n, targets, 2); not a number in rows that have none"""
     drift: list[list[dict[str, Any]]] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -152,6 +152,7 @@ def _complete(answer: Answer, X: NDArray[Any], values: Matrix, wish: Wish, first
     if "interval" in wish.outputs:
         answer.intervals = np.stack(intervals(loaded, X, values, wish.interval_level), axis=2)
         _check_finite(answer.intervals, first_row, "its interval")
+        answer.intervals[undetermined(loaded, X)] = np.nan
     if "drift" in wish.outputs:
         answer.drift = drift(loaded, X)
 

@@ -67,7 +67,10 @@ def _columns(answer: Answer) -> dict[str, Any]:
     if answer.intervals is not None:
         for j, name in enumerate(names):
             suffix = f":{name}" if len(names) > 1 else ""
-            columns |= {f"low{suffix}": answer.intervals[:, j, 0], f"high{suffix}": answer.intervals[:, j, 1]}
+            columns |= {
+                f"{end}{suffix}": pa.array(answer.intervals[:, j, i], from_pandas=True)  # null where there is none
+                for i, end in enumerate(("low", "high"))
+            }
     if answer.probabilities is not None:
         columns |= {f"probability:{name}": answer.probabilities[:, j] for j, name in enumerate(names)}
     return columns | _lists(answer) | _contributions(answer, names)

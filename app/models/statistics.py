@@ -9,10 +9,15 @@ All of it is in raw design columns, the units that the weights act on. It lies i
     rows                       (1,)        of X̃
     degrees_of_freedom         (1,)        rows − rank of X̃
     distance                   (1,)        how far the weights are from least squares, in standard errors
+    to_least_squares           (p, k)      what separates weights and bias from those of least squares
+    null_space                 (d, r)      weights that change no prediction of a training row, up to the bias: columns
+                                           that depend on each other, or are constant; absent where there are none
+
+Models that were saved by an earlier version lack the last two, and count as at least squares and without such columns.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Self
 
 import numpy as np
@@ -31,6 +36,12 @@ class Uncertainty:
     rows: Matrix
     degrees_of_freedom: Matrix
     distance: Matrix
+    to_least_squares: Matrix | None = None
+    null_space: Matrix | None = None
+
+    def tensors(self) -> dict[str, Matrix]:
+        """By name, those that there are."""
+        return {name: tensor for name, tensor in vars(self).items() if tensor is not None}
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,7 @@ class Statistics:
     def tensors(self) -> dict[str, Matrix]:
         """By name, as they stand in a file."""
         own = {"mean": self.mean, "minimum": self.minimum, "maximum": self.maximum}
-        return own | (vars(self.uncertainty) if self.uncertainty is not None else {})
+        return own | (self.uncertainty.tensors() if self.uncertainty is not None else {})
 
     @classmethod
     def of(cls, tensors: Mapping[str, Matrix]) -> Self | None:
@@ -53,8 +64,9 @@ class Statistics:
         names = ("mean", "minimum", "maximum")
         if not all(name in tensors for name in names):
             return None
-        parts = [field.name for field in fields(Uncertainty)]
-        uncertainty = Uncertainty(*(tensors[part] for part in parts)) if all(p in tensors for p in parts) else None
+        parts = {field.name: tensors[field.name] for field in fields(Uncertainty) if field.name in tensors}
+        needed = [field.name for field in fields(Uncertainty) if field.default is MISSING]
+        uncertainty = Uncertainty(**parts) if all(name in parts for name in needed) else None
         mean, minimum, maximum = (tensors[name] for name in names)
         return cls(mean, minimum, maximum, uncertainty)
 
@@ -64,11 +76,15 @@ class Statistics:
         return sum(tensor.nbytes for tensor in self.tensors().values())
 
 
-def shapes(features: int, outputs: int) -> dict[str, tuple[int, ...]]:
-    """The shape that each tensor has in a model of so many design columns and outputs."""
+def shapes(features: int, outputs: int, undetermined: int = 1) -> dict[str, tuple[int, ...]]:
+    """The shape that each tensor has in a model of so many design columns and outputs.
+
+    undetermined   directions that the null space has, 1 or more
+    """
     p = features + 1
     return {
         "mean": (features,), "minimum": (features,), "maximum": (features,),
         "inverse_gram": (p, p), "residual_variance": (outputs,), "standard_errors": (p, outputs),
         "rows": (1,), "degrees_of_freedom": (1,), "distance": (1,),
+        "to_least_squares": (p, outputs), "null_space": (features, undetermined),
     }  # fmt: skip

@@ -9,8 +9,8 @@ Output = Literal["probabilities", "contributions", "interval", "drift"]
 _OUTPUTS = (
     "What to add to the predictions: `probabilities` (softmax) of each row in the order of the model's classes; "
     "`contributions`, what each feature adds to the output against the mean of the training rows; `interval` (linear), "
-    "where a new observation lies with probability `interval_level`; `drift`, which features lie outside what the "
-    "training rows had."
+    "where a new observation lies with probability `interval_level`, null where the training rows tell nothing of the "
+    "row; `drift`, which features lie outside what the training rows had."
 )
 _LEVEL = "With `interval`: the probability with which a new observation lies in it; 0.95 by default."
 _TOP_K = "Softmax: also name each row's k most probable classes."
@@ -121,7 +121,9 @@ class PredictReply(BaseModel):
     contributions: Contributions | None = Field(None, description="What each feature adds to the outputs.")
     intervals: list[Any] | None = Field(
         None,
-        description="Each row's prediction interval, `[low, high]` (one for each target if there are several).",
+        description="Each row's prediction interval, `[low, high]` (one for each target if there are several). Both "
+        "are null in a row that does not keep to what held in every training row (one column twice another, say, or a "
+        "constant).",
         examples=[[[11.5, 11.7], [3.4, 3.6]]],
     )
     drift: list[list[Drift]] | None = Field(None, description="Each row's features outside the training rows' range.")

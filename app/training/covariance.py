@@ -6,7 +6,8 @@
     Cov(Aθ*) = σ² A C Aᵀ                   A makes raw coefficients of trained ones
 
 Coefficients of columns that depend on each other are not determined, and have no standard error; those of the
-other columns do.
+other columns do. Nor is the prediction of a row determined that does not keep to what holds among the columns of all
+training rows: (x − x̄)ᵀ N ≠ 0, N a basis of the raw weights that change no prediction of a training row, up to the bias.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ MOST_PRODUCTS = 1e11
 MOST_PRODUCTS_AFTER_STEPS = 2e10
 """Some steps take less than a second of all, and end at the optimum by chance only."""
 BLOCK_ENTRIES = 200_000
+CONSTANT = 1e-13
+"""A variance of less than this share of the mean square is that of rounding."""
 
 
 class Refused(Exception):
@@ -40,13 +43,15 @@ class Refused(Exception):
 class Covariance:
     """Of p = d + 1 coefficients, the bias last, in raw units: variances · inverse_gram for each of k targets.
 
-    inverse_gram   A C Aᵀ, (p, p)
-    variances      σ², (k,)
-    errors         standard errors, (p, k); NaN where a coefficient is not determined
-    degrees        of freedom, n − rank
-    step           θ* − θ as trained, (p, k)
-    distance       the farthest that a raw coefficient is from least squares, in its standard errors
-    parts          Σ_j w_j² · mean of x_j², what the columns make of ŷ, were each alone, (k,)
+    inverse_gram      A C Aᵀ, (p, p)
+    variances         σ², (k,)
+    errors            standard errors, (p, k); NaN where a coefficient is not determined
+    degrees           of freedom, n − rank
+    step              θ* − θ as trained, (p, k)
+    distance          the farthest that a raw coefficient is from least squares, in its standard errors
+    to_least_squares  A (θ* − θ), what separates raw coefficients from those of least squares, (p, k)
+    null_space        N, (d, r)
+    parts             Σ_j w_j² · mean of x_j², what the columns make of ŷ, were each alone, (k,)
     """
 
     inverse_gram: Matrix
@@ -55,6 +60,8 @@ class Covariance:
     degrees: int
     step: Matrix
     distance: float
+    to_least_squares: Matrix
+    null_space: Matrix
     parts: Matrix
 
     @classmethod
@@ -73,10 +80,12 @@ class Covariance:
         variances = squares / degrees
         errors = np.sqrt(np.outer(np.maximum(np.diag(inverse_gram), 0.0), variances))
         step = equations.solve(slopes)
-        distance = _distance(to_raw @ step, errors)
+        to_least_squares = to_raw @ step
+        distance = _distance(to_least_squares, errors)
         errors[~equations.determined(to_raw)] = np.nan
         parts = np.diag(gram)[:-1] / rows.count @ parameters.weights.astype(np.float64) ** 2
-        return cls(inverse_gram, variances, errors, degrees, step, distance, parts)
+        null_space = _null_space(gram, to_raw)
+        return cls(inverse_gram, variances, errors, degrees, step, distance, to_least_squares, null_space, parts)
 
 
 def check_size(rows: Rows, coefficients: int, after_steps: bool = False) -> None:
@@ -114,6 +123,25 @@ def _sums(rows: Rows, parameters: Parameters) -> tuple[Matrix, Matrix, Matrix]:
         slopes += X.T @ residuals
         squares += (residuals**2).sum(axis=0)
     return gram, slopes, squares
+
+
+def _null_space(gram: Matrix, to_raw: Matrix) -> Matrix:
+    """N of X̃ᵀX̃: the weight of each column that is constant, and the null space of the covariance of the others.
+
+    Not of X̃ᵀX̃ itself, in which a constant column, whose unit may be any, would be mixed with others that are dependent.
+
+    Shapes:  (d + 1, d + 1), (d + 1, d + 1) → (d, r)
+    """
+    mean = gram[:-1, -1] / gram[-1, -1]
+    squares = np.diag(gram)[:-1] / gram[-1, -1]
+    covariance = gram[:-1, :-1] / gram[-1, -1] - np.outer(mean, mean)
+    varying = np.flatnonzero(np.diag(covariance) > CONSTANT * squares)
+    dependent = NormalEquations(covariance[np.ix_(varying, varying)], 0.0).null_space
+    among = np.zeros((len(mean), dependent.shape[1]))
+    among[varying] = dependent
+    alone = np.delete(np.eye(len(mean)), varying, axis=1)
+    found = to_raw[:-1, :-1] @ np.hstack([alone, among])
+    return np.ascontiguousarray(found[:, found.any(axis=0)])
 
 
 def _distance(step: Matrix, errors: Matrix) -> float:

@@ -107,6 +107,13 @@ class NormalEquations:
         return np.asarray(self._scale[:, None] * np.linalg.solve(self._factor.T, np.linalg.solve(self._factor, scaled)))
 
     @property
+    def null_space(self) -> Matrix:
+        """A basis of the directions in which w is not determined. Shapes: (d, r)."""
+        if self._factor is not None:
+            return np.empty((len(self._scale), 0))
+        return np.asarray(np.where(self._scale > 0, self._scale, 1.0)[:, None] * self._null)
+
+    @property
     def rank(self) -> int:
         """The number of columns that are left of those that depend on each other."""
         return len(self._scale) if self._factor is not None else len(self._values)

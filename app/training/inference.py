@@ -17,7 +17,7 @@ rows in question by about 1 again, and their information vanishes. Standard erro
 Of columns that depend on each other see `covariance`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -128,7 +128,8 @@ def _polished(parameters: Parameters, covariance: Covariance) -> Inference:
         raise Refused(AWAY)
     step = covariance.step
     optimum = Parameters(parameters.weights + step[:-1], parameters.bias + step[-1])
-    return Inference(optimum, covariance.errors, covariance.degrees, covariance=covariance)
+    there = replace(covariance, to_least_squares=np.zeros_like(step))
+    return Inference(optimum, covariance.errors, covariance.degrees, covariance=there)
 
 
 def _softmax(problem: Problem, parameters: Parameters, fold: Fold) -> Inference:

@@ -30,5 +30,8 @@ def statistics(
 
 
 def _uncertainty(rows: Rows, found: Covariance) -> Uncertainty:
-    one = [np.array([float(number)]) for number in (rows.count, found.degrees, found.distance)]
-    return Uncertainty(found.inverse_gram, found.variances, found.errors, *one)
+    count, degrees, distance = (np.array([float(one)]) for one in (rows.count, found.degrees, found.distance))
+    return Uncertainty(
+        found.inverse_gram, found.variances, found.errors, count, degrees, distance,
+        to_least_squares=found.to_least_squares, null_space=found.null_space if found.null_space.size else None,
+    )  # fmt: skip

@@ -49,7 +49,8 @@ def test_what_a_model_knows_of_its_training_and_its_errors_survives(
     add: Add, predictor: Predictor, write: Callable[[Loaded], bytes]
 ):
     errors = np.array([[0.5], [np.nan], [0.25]])
-    told = Uncertainty(np.eye(3), np.array([2.0]), errors, np.array([10.0]), np.array([7.0]), np.array([0.0]))
+    known = np.eye(3), np.array([2.0]), errors, np.array([10.0]), np.array([7.0]), np.array([0.0])
+    told = Uncertainty(*known, to_least_squares=np.ones((3, 1)), null_space=np.array([[1.0], [-0.5]]))
     add(
         "any",
         statistics=Statistics(*np.arange(6.0).reshape(3, 2), told),
@@ -69,6 +70,21 @@ def test_what_a_model_knows_of_its_training_and_its_errors_survives(
         == loaded.coefficient_errors.about
         == {"degrees": 7, "reference": None, "reason": None}
     )
+
+
+@pytest.mark.parametrize("write", WRITERS, ids=["json", "safetensors"])
+def test_a_file_of_before_the_null_space_was_kept_has_its_uncertainty_still(
+    add: Add, predictor: Predictor, write: Callable[[Loaded], bytes]
+):
+    known = np.eye(3), np.array([2.0]), np.ones((3, 1)), np.array([10.0]), np.array([7.0]), np.array([0.0])
+    add("any", statistics=Statistics(*np.arange(6.0).reshape(3, 2), Uncertainty(*known)))
+
+    found = read(write(predictor.load("any"))).statistics
+
+    assert found is not None
+    assert found.uncertainty is not None
+    assert (found.uncertainty.null_space, found.uncertainty.to_least_squares) == (None, None)
+    assert found.uncertainty.inverse_gram.tolist() == np.eye(3).tolist()
 
 
 @pytest.mark.parametrize("write", WRITERS, ids=["json", "safetensors"])
@@ -97,6 +113,12 @@ def test_a_file_of_before_errors_were_exported_is_still_read(add: Add, predictor
         ({"statistics": {"degrees_of_freedom": [0.0]}}, "degrees_of_freedom"),
         ({"statistics": {"residual_variance": [-1.0]}}, "residual_variance"),
         ({"statistics": {"residual_variance": [None]}}, "residual_variance"),
+        ({"statistics": {"null_space": [[1.0], [1.0], [1.0]]}}, "null_space"),
+        ({"statistics": {"null_space": [[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]}}, "null_space"),
+        ({"statistics": {"null_space": [[], []]}}, "null_space"),
+        ({"statistics": {"null_space": [1.0, 1.0]}}, "null_space"),
+        ({"statistics": {"null_space": [[None], [1.0]]}}, "null_space"),
+        ({"statistics": {"to_least_squares": [[1.0]]}}, "to_least_squares"),
         ({"weights": [[1e308], [1.0]]}, "weights"),
         ({"bias": [-1e101]}, "bias"),
         ({"statistics": {"mean": [1e200, 0.0]}}, "mean"),
