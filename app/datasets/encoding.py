@@ -147,6 +147,15 @@ class Encoding:
             raw /= self.scale
             yield start, raw.astype(np.float32)
 
+    def imputed(self, X: Matrix) -> tuple[Matrix, NDArray[np.bool_]]:
+        """Rows to predict without NaN, and which of them had one: a value that no training row had.
+
+        Shapes:  (n, d) → (n, d), (n,)
+        """
+        strange: NDArray[np.bool_] = np.isnan(X)
+        stand_ins = np.concatenate([feature.stand_ins for feature in self.features])
+        return np.where(strange, stand_ins, X), np.asarray(strange.any(axis=1))
+
     def targets(self, part: Part) -> NDArray[Any]:
         """The targets y of the rows of a part."""
         return self.target.encode(part)

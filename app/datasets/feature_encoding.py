@@ -10,6 +10,9 @@ norm), and in return no level is special, whatever the penalty. Where the traini
 nothing could train the weight of `unknown`. There, training and validation give an unknown category the
 frequencies of the levels in place of a one (the mean, as for numbers), and folding gives the column `unknown`
 the very weight that has the same effect.
+
+Rows to predict have NaN for what no training row had: a missing number where none was missing, an unseen level. So
+it is known until `Encoding.imputed` puts in its place what stands for it, the mean or a one for `unknown`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -39,6 +42,8 @@ class NumericFeature:
     boolean: bool = False
     indicator: bool = False
     """Whether a column of its own says that the value is missing."""
+    missing_trained: bool = True
+    """Whether a training row has the value missing; models of before this was kept count as if."""
 
     kind: ClassVar[Kind] = Kind.NUMERIC
 
@@ -47,9 +52,19 @@ class NumericFeature:
         """The encoded columns."""
         return [self.name, f"{self.name}={MISSING}"] if self.indicator else [self.name]
 
-    def encode(self, column: pa.ChunkedArray) -> Matrix:
-        """Shapes: n values → (n, 1), or (n, 2) with the indicator."""
-        filled: Matrix = pc.fill_null(as_numbers(column), self.mean).to_numpy()
+    @property
+    def absent(self) -> float:
+        """What a missing value is in a row to predict: the mean, or NaN where no training row missed it."""
+        return self.mean if self.missing_trained else np.nan
+
+    @property
+    def stand_ins(self) -> list[float]:
+        """What takes the place of NaN in each column."""
+        return [self.mean] + [0.0] * self.indicator
+
+    def encode(self, column: pa.ChunkedArray, absent: float | None = None) -> Matrix:
+        """Missing values become `absent`, or else the mean. Shapes: n values → (n, 1), or (n, 2) with the indicator."""
+        filled: Matrix = pc.fill_null(as_numbers(column), self.mean if absent is None else absent).to_numpy()
         return self.columns(filled, column.is_null().to_numpy()) if self.indicator else filled.reshape(-1, 1)
 
     def columns(self, values: NDArray[Any], missing: NDArray[Any]) -> Matrix:
@@ -88,6 +103,21 @@ class CategoricalFeature:
         if not self.unknown_trained:
             matrix[codes == len(self.frequencies)] = (*self.frequencies, 0.0)
         return matrix
+
+    def encode_to_predict(self, column: pa.ChunkedArray | pa.Array) -> Matrix:
+        """As folded weights take it: a one in a single column, NaN in `unknown` for what no training row had."""
+        codes = self.codes(column)
+        matrix = self.indicators(codes)
+        untold = codes == len(self.frequencies)
+        if self.unknown_trained:
+            untold &= column.is_valid().to_numpy(zero_copy_only=False)
+        matrix[untold, -1] = np.nan
+        return matrix
+
+    @property
+    def stand_ins(self) -> list[float]:
+        """What takes the place of NaN in each column."""
+        return [0.0] * len(self.frequencies) + [1.0]
 
     def codes(self, column: pa.ChunkedArray | pa.Array) -> NDArray[np.int64]:
         """The position of each value among the levels; `unknown` is the last."""
@@ -132,6 +162,11 @@ class ArrayFeature:
     def width(self) -> int:
         """How many elements an array has."""
         return prod(self.shape)
+
+    @property
+    def stand_ins(self) -> list[float]:
+        """What takes the place of NaN in each column; there is none."""
+        return [0.0] * self.width
 
     def encode(self, values: NDArray[Any]) -> Matrix:
         """Shapes: (n, *shape) → (n, width), in the array's own units."""

@@ -70,7 +70,8 @@ class NumberStatistics:
         if not self._moments.count:
             message = f"the column {self.name!r} has no value in any training row; leave it out"
             raise InvalidSpec(Fault("features", message))
-        return NumericFeature(self.name, float(self._moments.mean[0]), self._boolean, self._indicates)
+        mean, misses = float(self._moments.mean[0]), self._moments.count < self._rows
+        return NumericFeature(self.name, mean, self._boolean, self._indicates, misses)
 
     def mean_and_std(self) -> tuple[Matrix, Matrix]:
         """See `FeatureStatistics`."""

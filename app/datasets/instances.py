@@ -113,7 +113,7 @@ def _encode_column(feature: Feature, values: list[Any], faults: _Faults) -> Matr
     if isinstance(feature, CategoricalFeature):
         known = frozenset() if all(isinstance(value, str) for value in values) else frozenset(feature.levels)
         texts = [_category(value, row, feature.name, known, faults) for row, value in enumerate(values)]
-        return feature.indicators(feature.codes(pa.array(texts, pa.string())))
+        return feature.encode_to_predict(pa.array(texts, pa.string()))
     if isinstance(feature, ArrayFeature):
         empty = np.zeros((0, feature.width))
         return np.vstack([empty, *(_array(value, row, feature, faults) for row, value in enumerate(values))])
@@ -123,7 +123,7 @@ def _encode_column(feature: Feature, values: list[Any], faults: _Faults) -> Matr
 
 def _number(value: Any, row: int, feature: NumericFeature, faults: _Faults) -> float:
     if value is None:
-        return feature.mean
+        return feature.absent
     if isinstance(value, bool) and feature.boolean:
         return float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):

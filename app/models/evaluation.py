@@ -13,7 +13,7 @@ from app.datasets.dataset import Dataset
 from app.datasets.kinds import Kind, as_numbers
 from app.datasets.target_encoding import as_classes, is_quantity
 from app.errors import Fault, InvalidRequest
-from app.models.prediction import softmax
+from app.models.prediction import are_finite, softmax
 from app.models.predictor import Loaded
 from app.models.scan import Block, check, scan
 from app.models.weights import Matrix
@@ -89,10 +89,16 @@ def _check_target(loaded: Loaded, dataset: Dataset) -> None:
             raise InvalidRequest(Fault("dataset", f"its column {name!r} is {stored}; the model's target is a number"))
 
 
+def _outputs(loaded: Loaded, X: Matrix) -> Matrix:
+    """Those of rows to predict, in which NaN is a value that no training row had."""
+    values = loaded.outputs(X)
+    return values if are_finite(values) else loaded.outputs(loaded.encoding.imputed(X)[0])
+
+
 def _add_numbers(loaded: Loaded, block: Block, present: NDArray[np.bool_], tally: Tally) -> None:
     columns = [as_numbers(block.extra.column(name)).to_numpy() for name in loaded.encoding.target.columns]
     y = np.column_stack(columns)[present]
-    y_hat = loaded.outputs(block.X[present])
+    y_hat = _outputs(loaded, block.X[present])
     positions = block.first_row + np.flatnonzero(present)
     tally.y.append(y)
     tally.outputs.append(y_hat)
@@ -115,7 +121,7 @@ def _add_classes(loaded: Loaded, block: Block, present: NDArray[np.bool_], tally
         stranger = texts.filter(codes.is_null())[0].as_py()
         raise InvalidRequest(Fault("dataset", f"its target has the class {stranger!r}, which the model does not know"))
     y = codes.to_numpy().astype(np.int64)
-    logits = loaded.outputs(block.X[present])
+    logits = _outputs(loaded, block.X[present])
     probabilities = softmax(logits)
     best = logits.argmax(axis=1)
     positions = block.first_row + np.flatnonzero(present)

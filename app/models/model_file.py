@@ -31,6 +31,7 @@ class Numeric(_Strict):
     mean: Number
     boolean: bool = False
     indicator: bool = False
+    missing_trained: bool = True
 
     @property
     def columns(self) -> int:

@@ -74,9 +74,15 @@ class Answer:
 
 
 def predict(loaded: Loaded, X: NDArray[Any], wish: Wish = PLAIN, first_row: int = 0) -> Answer:
-    """What the model says of the rows of a design matrix, before which there were `first_row` others."""
-    values = loaded.outputs(X)
-    _check_finite(values, first_row)
+    """What the model says of the rows of a design matrix, before which there were `first_row` others.
+
+    NaN is a value that no training row had; what stands for it is predicted with, but no interval is told of the row.
+    """
+    values, strange = loaded.outputs(X), None
+    if not are_finite(values):  # which tells of NaN in X, too
+        X, strange = loaded.encoding.imputed(X)
+        values = loaded.outputs(X)
+        _check_finite(values, first_row)
     row = loaded.row
     if row.kind == "linear":
         answer = Answer(loaded, values.ravel() if values.shape[1] == 1 else values)
@@ -85,6 +91,8 @@ def predict(loaded: Loaded, X: NDArray[Any], wish: Wish = PLAIN, first_row: int 
         answer = Answer(loaded, [classes[index] for index in values.argmax(axis=1).tolist()])
     if wish is not PLAIN:
         _complete(answer, X, values, wish, first_row)
+        if answer.intervals is not None and strange is not None:
+            answer.intervals[strange] = np.nan
     return answer
 
 

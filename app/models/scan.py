@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from app.datasets.dataset import Dataset
 from app.datasets.encoding import Encoding
-from app.datasets.feature_encoding import CategoricalFeature, Feature, Matrix
+from app.datasets.feature_encoding import CategoricalFeature, Feature, Matrix, NumericFeature
 from app.datasets.splitting import Part
 from app.errors import InvalidRequest
 
@@ -45,6 +45,9 @@ def scan(encoding: Encoding, dataset: Dataset, rows: slice, extra: Sequence[str]
 
 
 def _encoded(feature: Feature, values: Any) -> Matrix:
+    """As /predict has it: NaN is a value that no training row had, and categories suit folded weights."""
     if isinstance(feature, CategoricalFeature):
-        return feature.indicators(feature.codes(values))  # as /predict has it: the weights are folded
+        return feature.encode_to_predict(values)
+    if isinstance(feature, NumericFeature):
+        return feature.encode(values, feature.absent)
     return feature.encode(values)

@@ -55,12 +55,12 @@ def _columns(feature: Feature, names: Sequence[str]) -> list[str]:
 def _encode(feature: Feature, table: Any, first_row: int, faults: list[Fault]) -> Matrix:
     if isinstance(feature, CategoricalFeature):
         texts = _texts(_whole(table.column(feature.name)), feature, first_row, faults)
-        return feature.indicators(feature.codes(texts))
+        return feature.encode_to_predict(texts)
     if isinstance(feature, ArrayFeature):
         return _array(feature, table, first_row, faults)
     column = _whole(table.column(feature.name))
     numbers = _numbers(column, feature.name, feature.boolean, first_row, faults)
-    filled: Matrix = pc.fill_null(numbers, feature.mean).to_numpy(zero_copy_only=False)
+    filled: Matrix = pc.fill_null(numbers, feature.absent).to_numpy(zero_copy_only=False)
     if feature.indicator:
         return feature.columns(filled, numbers.is_null().to_numpy(zero_copy_only=False))
     return filled.reshape(-1, 1)

@@ -123,7 +123,7 @@ class PredictReply(BaseModel):
         None,
         description="Each row's prediction interval, `[low, high]` (one for each target if there are several). Both "
         "are null in a row that does not keep to what held in every training row (one column twice another, say, or a "
-        "constant).",
+        "constant), or has a category or a missing value that no training row had.",
         examples=[[[11.5, 11.7], [3.4, 3.6]]],
     )
     drift: list[list[Drift]] | None = Field(None, description="Each row's features outside the training rows' range.")

@@ -58,10 +58,24 @@ def test_an_unseen_category_is_the_mean_of_the_levels_where_nothing_trained_unkn
 
     trained = encoding.matrix(Part(dataset, slice(4, 5))).X @ weights + bias
     folded, folded_bias = encoding.fold(weights, bias)
-    served = encode_records(encoding, [{"town": "z"}, {"town": None}, {}]) @ folded + folded_bias
+    rows, strange = encoding.imputed(encode_records(encoding, [{"town": "z"}, {"town": None}, {}]))
+    served = rows @ folded + folded_bias
 
     assert trained.item() == 0.25 * 2 + 0.75 * 6 + 1
     assert served.ravel() == pytest.approx([trained.item()] * 3)
+    assert strange.all()
+
+
+def test_rows_to_predict_tell_what_no_training_row_had(build: Build):
+    encoding = fitted(build({"a": [1.0, 3.0], "b": [1.0, None], "c": ["x", None], "y": [1, 2]}), target="y")
+    ordinary = {"a": 0.0, "b": None, "c": None}
+
+    rows, strange = encoding.imputed(
+        encode_records(encoding, [ordinary, ordinary | {"a": None}, ordinary | {"c": "z"}])
+    )
+
+    assert rows.tolist() == [[0, 1, 0, 1], [2, 1, 0, 1], [0, 1, 0, 1]]
+    assert strange.tolist() == [False, True, True]
 
 
 def test_standardised_columns_have_mean_zero_and_unit_spread_on_the_training_rows(build: Build):
@@ -219,7 +233,8 @@ def test_a_missing_value_can_have_an_indicator(build: Build):
     raw = encode_records(encoding, [{"a": None, "b": True, "c": 5}, {"a": 7}])
 
     assert encoding.names == ["a", "a=missing", "b", "b=missing", "c"]
-    assert raw.tolist() == [[2, 1, 1, 0, 5], [7, 0, 0.5, 1, 2]]
+    np.testing.assert_array_equal(raw, [[2, 1, 1, 0, 5], [7, 0, 0.5, 1, np.nan]])
+    assert encoding.imputed(raw)[0].tolist() == [[2, 1, 1, 0, 5], [7, 0, 0.5, 1, 2]]
     X = encoding.matrix(part).X
     assert X.mean(axis=0) == pytest.approx(np.zeros(5), abs=1e-6)
     assert X.std(axis=0) == pytest.approx(np.ones(5), rel=1e-5)

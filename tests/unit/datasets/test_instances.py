@@ -35,15 +35,19 @@ def test_numeric_rows_are_taken_as_they_are(numeric: Encoding):
 
 
 def test_null_is_imputed_by_the_training_mean(numeric: Encoding):
-    assert encode_instances(numeric, [[None, 2], [5, None]]).tolist() == [[2.0, 2.0], [5.0, 15.0]]
+    rows, strange = numeric.imputed(encode_instances(numeric, [[None, 2], [5, None], [5, 2]]))
+
+    assert rows.tolist() == [[2.0, 2.0], [5.0, 15.0], [5.0, 2.0]]
+    assert strange.tolist() == [True, True, False]
 
 
 def test_records_and_instances_of_a_mixed_model_agree(mixed: Encoding):
     expected = [[1.0, 1, 0, 0, 1.0], [2.0, 0, 0, 1, 0.5], [0.0, 0, 0, 1, 0.0]]
     records = [{"new": True, "town": "p", "a": 1}, {"town": None}, {"a": 0, "town": "elsewhere", "new": 0}]
 
-    assert encode_records(mixed, records).tolist() == expected
-    assert encode_instances(mixed, [[1, "p", True], [None, None, None], [0, "elsewhere", 0]]).tolist() == expected
+    rows = encode_instances(mixed, [[1, "p", True], [None, None, None], [0, "elsewhere", 0]])
+    np.testing.assert_array_equal(encode_records(mixed, records), rows)
+    assert mixed.imputed(rows)[0].tolist() == expected
 
 
 def test_images_come_flat_or_in_their_shape(image: Encoding):

@@ -25,7 +25,9 @@ def test_a_category_never_seen_is_unknown_and_no_mean_of_levels(build: Build) ->
 
     (block,) = scan(encoding, dataset, slice(0, 3))
 
-    assert block.X.tolist() == [[1.0, 1.0, 0.0, 0.0], [2.0, 0.0, 0.0, 1.0], [3.0, 0.0, 0.0, 1.0]]
+    rows, strange = encoding.imputed(block.X)
+    assert rows.tolist() == [[1.0, 1.0, 0.0, 0.0], [2.0, 0.0, 0.0, 1.0], [3.0, 0.0, 0.0, 1.0]]
+    assert strange.tolist() == [False, True, True]
     records = [{"x1": 1.0, "town": "bonn"}, {"x1": 2.0, "town": "ulm"}, {"x1": 3.0, "town": None}]
     np.testing.assert_array_equal(block.X, encode_records(encoding, records))
 

@@ -19,7 +19,7 @@ from app.datasets.readers.content import table_content
 from app.datasets.splitting import Part
 from app.datasets.target_encoding import TargetEncoding
 from app.models.batch import Batch, write
-from app.models.bodies import ARROW, CSV, NPY, answer_records, answer_rows
+from app.models.bodies import ARROW, CSV, NPY, answer_records, answer_rows, answer_table
 from app.models.open_inference import Output, reply
 from app.models.prediction import Wish
 from app.models.predictor import Loaded
@@ -54,11 +54,13 @@ def dataset(folder: Path, columns: Columns, target: Sequence[str] = ("y",)) -> D
 def train(tmp_path: Path) -> Train:
     """A linear model of columns, by the exact solver unless options say otherwise, as a job has it."""
 
-    def trained(columns: Columns, missing_indicator: bool = False, **options: Any) -> Loaded:
+    def trained(
+        columns: Columns, missing_indicator: bool = False, max_categories: int | None = None, **options: Any
+    ) -> Loaded:
         data = dataset(tmp_path / "training", columns)
         part = Part(data, data.split("all"))
         target = TargetEncoding.fit(data, "y", "linear")
-        encoding = Encoding.fit(part, None, target, standardize=True, missing_indicator=missing_indicator)
+        encoding = Encoding.fit(part, None, target, True, max_categories, missing_indicator)
         design = encoding.matrix(part)
         problem = Problem(Rows(design.X, encoding.targets(part), design.scale), None, 1)
         last = epochs(problem, Hyperparameters(**{"model": "linear", "solver": "exact"} | options))[-1]
@@ -131,6 +133,58 @@ def test_every_reply_says_that_there_is_none(train: Train, tmp_path: Path) -> No
     data = dataset(tmp_path / "batch", {"x1": [1.0, 1.0], "x2": [2.0, -5.0], "y": [0.0, 0.0]})
     list(write(loaded, data, Batch("all", ["interval"], None, 0.95, []), tmp_path))
     assert pyarrow.parquet.read_table(tmp_path / FILE).column("low").null_count == 1
+
+
+BOTH = {
+    "a": X1,
+    "b": pa.array(X1 + NOISE, mask=np.arange(ROWS) % 5 == 0),
+    "new": pa.array(NOISE > 1),
+    "c": TOWN,
+    "d": pa.array(TOWN, mask=np.arange(ROWS) % 7 == 0),
+    "y": Y,
+}
+KNOWN: dict[str, Any] = {"a": 0.0, "b": 0.0, "new": True, "c": "p", "d": "p"}
+
+
+@pytest.mark.parametrize("missing_indicator", [False, True])
+@pytest.mark.parametrize(
+    ("name", "value", "is_untold"),
+    [
+        ("a", None, True),
+        ("new", None, True),
+        ("c", None, True),
+        ("c", "unseen", True),
+        ("d", "unseen", True),
+        ("b", None, False),
+        ("d", None, False),
+    ],
+)
+def test_what_no_training_row_missed_or_had_leaves_a_row_without_an_interval(
+    train: Train, tmp_path: Path, missing_indicator: bool, name: str, value: str | None, is_untold: bool
+) -> None:
+    loaded = train(BOTH, missing_indicator)
+    rows = [KNOWN, KNOWN | {name: value}]
+
+    assert untold(loaded, rows) == [False, is_untold]
+    table = pa.Table.from_pylist(rows)
+    assert answer_table(loaded, table, INTERVAL).to_json()["predictions"].tolist() == predictions(loaded, rows)
+    assert np.isnan(answer_table(loaded, table, INTERVAL).intervals[:, 0, 0]).tolist() == [False, is_untold]
+    asked = Batch("all", ["interval", "drift", "contributions"], None, 0.95, [])
+    data = dataset(tmp_path / "batch", {name: table.column(name) for name in KNOWN} | {"y": [0.0, 0.0]})
+    list(write(loaded, data, asked, tmp_path))
+    written = pyarrow.parquet.read_table(tmp_path / FILE)
+    assert written.column("low").null_count == is_untold
+    assert written.column("prediction").to_pylist() == pytest.approx(predictions(loaded, rows))
+
+
+def predictions(loaded: Loaded, rows: list[dict[str, Any]]) -> list[float]:
+    found: list[float] = answer_records(loaded, rows, INTERVAL, 10).to_json()["predictions"].tolist()
+    return found
+
+
+def test_what_was_folded_into_the_rare_levels_was_trained(train: Train) -> None:
+    loaded = train({"x1": X1, "c": [f"c{i}" for i in range(50)] * (ROWS // 50), "y": Y}, max_categories=5)
+    assert untold(loaded, [{"x1": 0.0, "c": "unseen"}]) == [False]
 
 
 def spread_out(rows: int, factor: float, seed: int) -> tuple[Matrix, Matrix]:
