@@ -24,11 +24,19 @@ WRITERS = [json.write, safetensors.write]
     [
         X1,
         NumericFeature("rooms", 3.0, indicator=True),
+        NumericFeature("area", 3.0, missing_trained=False),
         TOWN,
         CategoricalFeature("street", ("a", "b"), (0.5, 0.3, 0.2), unknown_trained=True, other=True),
         ArrayFeature("image", (2, 3), pixels=True),
     ],
-    ids=["a number", "a number with an indicator", "a category", "a category with rare levels", "an array"],
+    ids=[
+        "a number",
+        "a number with an indicator",
+        "a number never missed",
+        "a category",
+        "a category with rare levels",
+        "an array",
+    ],
 )
 @pytest.mark.parametrize("write", WRITERS, ids=["json", "safetensors"])
 def test_every_kind_of_feature_survives_export_and_import(

@@ -99,6 +99,15 @@ def test_a_row_off_the_plane_of_the_training_rows_has_no_interval(train: Train, 
     assert not any(untold(loaded, records(columns)))
 
 
+@pytest.mark.parametrize("aside", [1e-5, 1e-6])
+def test_training_rows_that_keep_to_a_plane_but_roughly_have_theirs(train: Train, aside: float) -> None:
+    columns = {"x1": X1, "x2": 2 * X1 + aside * np.random.default_rng(1).standard_t(3, size=ROWS), "y": Y}
+    loaded = train(columns)
+
+    assert not any(untold(loaded, records(columns)))
+    assert untold(loaded, [{"x1": 1.0, "x2": -5.0}]) == [True]
+
+
 @pytest.mark.parametrize("constant", [0.0, 0.1, 7.0, 1e9 + 0.1])
 def test_ordinary_rows_of_categories_and_of_a_constant_have_theirs(train: Train, constant: float) -> None:
     columns = {"x1": X1, "one": np.full(ROWS, constant), "x2": -X1, "town": TOWN, "y": Y}
