@@ -31,6 +31,8 @@ MOST_PRODUCTS = 1e11
 MOST_PRODUCTS_AFTER_STEPS = 2e10
 """Some steps take less than a second of all, and end at the optimum by chance only."""
 BLOCK_ENTRIES = 200_000
+CANCELLED = 1e-6
+"""An error of less than this share of what its terms would have without their covariances is that of rounding."""
 CONSTANT = 1e-13
 """A variance of less than this share of the mean square is that of rounding."""
 
@@ -76,12 +78,14 @@ class Covariance:
         if degrees <= 0:
             raise Refused(f"{rows.count} rows leave no degree of freedom beside {equations.rank} coefficients")
         to_raw = raw_map(fold, rows.features)
-        inverse_gram = to_raw @ equations.solve(np.eye(len(gram))) @ to_raw.T
+        inverse = equations.solve(np.eye(len(gram)))
+        inverse_gram = to_raw @ inverse @ to_raw.T
         variances = squares / degrees
         errors = np.sqrt(np.outer(np.maximum(np.diag(inverse_gram), 0.0), variances))
         step = equations.solve(slopes)
         to_least_squares = to_raw @ step
-        distance = _distance(to_least_squares, errors)
+        least = CANCELLED * np.sqrt(np.outer(to_raw**2 @ np.maximum(np.diag(inverse), 0.0), variances))
+        distance = _distance(to_least_squares, np.maximum(errors, least))
         errors[~equations.determined(to_raw)] = np.nan
         parts = np.diag(gram)[:-1] / rows.count @ parameters.weights.astype(np.float64) ** 2
         null_space = _null_space(gram, to_raw)

@@ -225,3 +225,23 @@ def test_classes_are_told_apart_by_a_feature_far_from_zero(job: Job, options: di
     assert accuracies[0] > 0.7
     weights = [folded(found[0], found[1]).weights for found in runs]
     np.testing.assert_allclose(weights[1], weights[0], rtol=0.1 if options["solver"] == "sgd" else 1e-4)
+
+
+@pytest.mark.parametrize("options", [{"solver": "exact"}, {"solver": "lbfgs"}], ids=str)
+@pytest.mark.parametrize("levels", ["ab", "abcd"])
+def test_a_category_whose_levels_are_equally_frequent_leaves_the_others_their_errors(
+    job: Job, options: dict[str, Any], levels: str
+):
+    """What `unknown` has is the mean of the levels, of which rounding alone is left."""
+    a, y = noise()
+    category = [levels[row % len(levels)] for row in range(ROWS)]
+    prepared, last, _ = job({"a": a, "c": category, "y": y}, **options)
+
+    found = inferred(prepared, last)
+
+    X = np.column_stack([a, *([float(value == level) for value in category] for level in levels)])
+    residuals = y - X @ np.linalg.lstsq(X, y, rcond=None)[0]
+    error = np.sqrt(residuals @ residuals / (ROWS - 1 - len(levels)) * np.linalg.pinv(X.T @ X)[0, 0])
+    assert found.reason is None
+    assert found.errors is not None
+    assert found.errors[0, 0] == pytest.approx(error, rel=1e-5)
