@@ -23,6 +23,10 @@ _NAMES: dict[type, str] = {bool: "a boolean", float: "a number", str: "a text", 
 _TYPES: dict[type, type] = {bool: bool, int: float, float: float, str: str, list: list}
 _UNREADABLE = pa.struct([])
 _AS_TEXT = (Kind.CATEGORICAL, Kind.IGNORE)
+_PIECE_ROWS = 1024
+_BATCH_CELLS = 1 << 21
+_COLUMNS_IN_DOUBT, _LEAST_FILLED = 1000, 0.01
+"""Beyond so many columns, of whose values so small a part is there, the keys are taken for values."""
 
 
 def read(records: Block, columns: Mapping[str, Kind], bounds: Bounds = BOUNDLESS) -> Content:
@@ -37,31 +41,58 @@ def read_blocks(
     types = _surveyed(blocks(), columns, location, bounds)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for block in blocks():
+        for block in _pieces(blocks(), max(1, _BATCH_CELLS // len(types))):
             arrays = [_array([record.get(name) for record in block], kind) for name, kind in types.items()]
             yield pa.RecordBatch.from_arrays(arrays, names=list(types))
 
     return Content(batches=batches)
 
 
+def _pieces(blocks: Iterable[Block], rows: int) -> Iterator[Block]:
+    """The blocks, cut where they have more rows than that."""
+    for block in blocks:
+        yield from (block[start : start + rows] for start in range(0, len(block), rows))
+
+
 def _surveyed(
     blocks: Iterable[Block], declared: Mapping[str, Kind], location: str, bounds: Bounds
 ) -> dict[str, pa.DataType]:
-    """The type of each column, from all records."""
+    """The type of each column, from all records.
+
+    In each piece only the keys that occur there are looked at: rows times keys may be far more than there are values.
+    """
     columns: dict[str, _Column] = {}
-    row = 0
-    for block in blocks:
-        for name in dict.fromkeys(name for record in block for name in record):
+    row = filled = 0
+    for piece in _pieces(blocks, _PIECE_ROWS):
+        names = dict.fromkeys(name for record in piece for name in record)
+        for name in names:
             columns.setdefault(name, _Column(name, declared.get(name)))
         bounds.check_columns(len(columns))
-        for column in columns.values():
-            column.look([record.get(column.name) for record in block], row)
-        row += len(block)
+        filled += sum(map(len, piece))
+        _refuse_keys_as_values(piece, row, columns, filled)
+        for name in names:
+            columns[name].look([record.get(name) for record in piece], row)
+        row += len(piece)
+        bounds.check(row, row * sum(column.is_wanted for column in columns.values()))
     if not row:
         raise InvalidData(Fault(location, "there are no records"))
     if not columns:
         raise InvalidData(Fault(location, "the records have no columns"))
     return {name: column.type() for name, column in columns.items()}
+
+
+def _refuse_keys_as_values(piece: Block, start: int, columns: Mapping[str, "_Column"], filled: int) -> None:
+    """A key for each user or day, say, makes a table of nearly nothing, and of rows times columns all the same."""
+    count = len(columns)
+    if count <= _COLUMNS_IN_DOUBT or filled >= _LEAST_FILLED * (start + len(piece)) * count:
+        return
+    last = list(columns)[-1]
+    row = next((row for row, record in enumerate(piece, start + 1) if last in record), start + 1)
+    message = (
+        f"it adds the key {literal(last)} as column {count}, and not 1 % of the columns' values are there; "
+        "is a key used as a value? Then give it as the value of a column"
+    )
+    raise InvalidData(Fault(f"row {row}", message))
 
 
 class _Column:
@@ -76,8 +107,13 @@ class _Column:
         self._unreadable = False
         self._times = [] if declared in _AS_TEXT else list(TIME_TYPES)
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the column is kept."""
+        return not self._unreadable
+
     def look(self, values: list[Any], start: int) -> None:
-        """Take in the values of a block whose first row is `start`."""
+        """Take in the values of a piece whose first row is `start`."""
         present = set(map(type, values)) - {type(None)}
         if self._declared is Kind.IGNORE and present & {list, dict}:
             self._unreadable = True
