@@ -36,8 +36,8 @@ _GROUP_COLUMNS = 1000
 class ColumnProfile(Protocol):
     """Takes in the values that are there, then describes them."""
 
-    def add(self, values: pa.Array) -> None:
-        """Take in some values, none of them missing."""
+    def add(self, values: pa.Array | pa.ChunkedArray) -> None:
+        """Take in some values, none of them missing; texts come in several arrays."""
 
     def describe(self) -> Profile:
         """What is known of all values; there has been one at least."""
@@ -46,9 +46,13 @@ class ColumnProfile(Protocol):
 def profile_table(path: Path, declared: Mapping[str, Kind]) -> list[Profile]:
     """The profile of every column of a table file."""
     profiles: list[Profile] = []
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        metadata, schema = file.metadata, file.schema_arrow
+    # A text is read once however many rows have it, which may be all: of long ones no memory would hold a chunk.
+    how = {"metadata": metadata, "read_dictionary": [field.name for field in schema if field.type == pa.string()]}
     # Nothing is read ahead: that would be the columns' values in all row groups at once.
-    with pq.ParquetFile(path, pre_buffer=False) as file, ThreadPoolExecutor(2) as pool:
-        fields = list(enumerate(file.schema_arrow))
+    with pq.ParquetFile(path, pre_buffer=False, **how) as file, ThreadPoolExecutor(2) as pool:
+        fields = list(enumerate(schema))
         step = min(max(1, _GROUP_BYTES // (8 * file.metadata.num_rows)), _GROUP_COLUMNS)
         for start in range(0, len(fields), step):
             part = fields[start : start + step]
@@ -78,9 +82,10 @@ class _Column:
 
     def add(self, values: pa.ChunkedArray) -> None:
         """Take in a chunk."""
-        there = values.drop_null().combine_chunks()
+        there = values.drop_null()
         self._there += len(there)
-        self._values.add(there)
+        # One array has 2 GiB of text at most; of numbers it has to be one, or their sums had other bits.
+        self._values.add(there if self._type == pa.string() else there.combine_chunks())
 
     def profile(self) -> Profile:
         """What is known of the column."""
@@ -119,11 +124,12 @@ class _Categories:
         self._distinct = Distinct()
         self._forgot = False
 
-    def add(self, values: pa.Array) -> None:
-        found = pc.value_counts(values)
-        levels = found.field(0).to_pylist()
-        self._counts.update(dict(zip(levels, found.field(1).to_pylist(), strict=True)))
-        self._distinct.add(hashed_texts(levels))
+    def add(self, values: pa.ChunkedArray) -> None:
+        for chunk in values.chunks:
+            found = pc.value_counts(chunk)
+            levels = found.field(0).to_pylist()
+            self._counts.update(dict(zip(levels, found.field(1).to_pylist(), strict=True)))
+            self._distinct.add(hashed_texts(levels))
         if len(self._counts) > MOST_TRACKED:
             self._counts = Counter(dict(self._most_frequent(MOST_TRACKED // 2)))
             self._forgot = True

@@ -53,7 +53,10 @@ class Part:
             for start, block in self.dataset.blocks(names, within, size):
                 low, high = np.searchsorted(self.rows, (start, start + len(block)))
                 if low < high:
-                    yield self.rows[low:high], block.take(pa.array(self.rows[low:high] - start))
+                    chosen = np.zeros(len(block), bool)
+                    chosen[self.rows[low:high] - start] = True
+                    # Not take, which lays all texts of the block end to end, where an array holds 2 GiB of them.
+                    yield self.rows[low:high], block.filter(pa.array(chosen))
 
 
 def _pieces(rows: Rows, size: int) -> Iterator[Rows]:

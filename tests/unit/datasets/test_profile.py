@@ -1,10 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from app.datasets import distinct, integer_profile, number_profile, profile
 from app.datasets.number_profile import QUANTILES
-from app.datasets.profile import profile_array
+from app.datasets.profile import profile_array, profile_table
 from tests.unit.datasets.conftest import Build
 
 
@@ -197,3 +200,13 @@ def test_integers_of_all_64_bits_are_counted(build: Build, monkeypatch: pytest.M
     near = 0.2 if sampled else 1e-3
     assert about["quantiles"]["0.25"] == pytest.approx(np.quantile(values.astype(float), 0.25), rel=near)
     assert ("quantiles_approximate" in about) == sampled
+
+
+def test_a_text_that_all_rows_have_is_described_though_all_together_are_no_array(tmp_path: Path):
+    text, rows = "y" * 132_000, 16_400  # more than 2 GiB, were each row to have its own
+    texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int8)), pa.array([text]))
+    pq.write_table(pa.table({"a.b": texts, "n": np.zeros(rows)}), tmp_path / "t", store_schema=False)
+
+    about = profile_table(tmp_path / "t", {})[0]
+
+    assert about["categories"] == [{"value": text, "count": rows}]

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from app.datasets.splitting import count, split
+from app.datasets import table_writer
+from app.datasets.readers import records
+from app.datasets.splitting import Part, count, split
 from app.errors import InvalidSpec
 from tests.unit.datasets.conftest import Build, images
 
@@ -51,3 +53,17 @@ def test_another_dataset_validates_whole(build: Build):
 def test_one_row_cannot_be_split(build: Build):
     with pytest.raises(InvalidSpec):
         split(build({"a": [1]}), {"fraction": 0.5}, 0)
+
+
+def test_texts_of_several_row_groups_are_not_laid_end_to_end(build: Build, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(records, "_BATCH_CELLS", 1000)
+    monkeypatch.setattr(table_writer, "_COLUMN_BYTES", 1)
+    monkeypatch.setattr(table_writer, "_GROUP_BYTES", 1)
+    lines = b"\n".join(b'{"a": "%d"}' % row for row in range(5000))
+    part = Part(build(lines, "ndjson"), np.arange(0, 5000, 2))
+
+    ((start, columns),) = part.blocks(["a"])
+
+    assert start == 0
+    assert columns["a"].to_pylist() == [str(row) for row in range(0, 5000, 2)]
+    assert columns["a"].num_chunks > 1
