@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from app.datasets.conform import conformed
 from app.datasets.content_hash import TableHash
 from app.datasets.kinds import Kind
+from app.datasets.slices import slices
 from app.errors import Fault, InvalidData
 
 _GROUP_BYTES = 12 << 20
@@ -19,7 +20,11 @@ _COLUMN_BYTES = 40 << 10
 """Of each column in a row group, at least: many short pieces would take longer to write than their values."""
 
 _ROWS_WORTH_A_DICTIONARY = 1000
-"""Each has a table of 20 KB while its row group is written; a few rows of many columns would take gigabytes."""
+_BYTES_WORTH_A_DICTIONARY = 200 << 10
+"""Each has a table of 20 KB while its row group is written; a few rows of many columns would take gigabytes.
+
+Columns of a few long texts, though, may be one text over and over.
+"""
 _LOOKED_AT = frozenset((pa.float64(), pa.string()))
 
 
@@ -56,6 +61,10 @@ class TableWriter:
     def _take(self, given: pa.RecordBatch) -> None:
         if len(given) == 0:
             return
+        for piece in slices(given):
+            self._take_in(piece)
+
+    def _take_in(self, given: pa.RecordBatch) -> None:
         batch = self._conformed(given)
         self.hash.update(batch)
         self.rows += len(batch)
@@ -91,7 +100,7 @@ class TableWriter:
 
     def _write(self, table: pa.Table) -> None:
         if self._writer is None:
-            self._writer = _opened(self._path, table.schema, len(table))
+            self._writer = _opened(self._path, table)
         self._writer.write_table(table, row_group_size=len(table))
 
 
@@ -117,13 +126,15 @@ class _Lane:
         self._thread.shutdown()
 
 
-def _opened(path: Path, schema: pa.Schema, rows: int) -> pq.ParquetWriter:
+def _opened(path: Path, table: pa.Table) -> pq.ParquetWriter:
     """A file without compression: repeated values are small as they are encoded, and random floats do not compress."""
+    schema = table.schema
     whole = [field.name for field in schema if field.type == pa.int64()]
     others = [field.name for field in schema if field.type not in (pa.int64(), pa.bool_())]
     # Differences of whole numbers are written in half the time of a dictionary, and are no larger.
     encodings = dict.fromkeys(whole, "DELTA_BINARY_PACKED")
-    repeated = others if rows >= _ROWS_WORTH_A_DICTIONARY else False
+    is_long = len(table) >= _ROWS_WORTH_A_DICTIONARY or table.nbytes >= len(schema) * _BYTES_WORTH_A_DICTIONARY
+    repeated = others if is_long else False
     # Checksums cost less than can be measured.
     return pq.ParquetWriter(
         path, schema, compression="none", use_dictionary=repeated, column_encoding=encodings, write_page_checksum=True
