@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from app.datasets.kinds import FALSE, TRUE, WAY_OUT, Kind, as_numbers, stored_type
 from app.datasets.literal import literal
+from app.datasets.spelling import is_spelled, spelled
 from app.errors import Fault, InvalidData
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -39,13 +40,17 @@ class Place:
 
 
 def _conformed(column: pa.Array, declared: Kind | None, place: Place) -> pa.Array:
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     target = stored_type(column.type)
     if target is None:
         raise InvalidData(Fault(f"column {place.column}", f"values of type {column.type} are not read here; {WAY_OUT}"))
     stored = column if column.type == target else _stored(column, target, place)
     if pa.types.is_timestamp(target):
         _check_years(stored, place)
-    if declared in _DECLARED:
+    if declared is Kind.CATEGORICAL and is_spelled(column.type):
+        stored = spelled(column)  # what is stored otherwise has another spelling
+    elif declared in _DECLARED:
         stored = _DECLARED[declared](stored, place)
     if stored.type == pa.string():
         _refuse_nul(stored, place)
@@ -57,6 +62,8 @@ def _stored(column: pa.Array, target: pa.DataType, place: Place) -> pa.Array:
         if pa.types.is_timestamp(target):
             is_finer = getattr(column.type, "unit", None) == "ns"
             return column.cast(pa.timestamp("us", getattr(column.type, "tz", None)), safe=not is_finer).cast(target)
+        if pa.types.is_time(column.type):
+            return spelled(column)
         return as_numbers(column) if target == pa.float64() else column.cast(target)
     except pa.ArrowInvalid as error:
         raise InvalidData(Fault(f"column {place.column}", f"a value is too large for {target}")) from error

@@ -15,6 +15,7 @@ from app.datasets.encoding import Encoding
 from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature, Feature, Matrix
 from app.datasets.kinds import FALSE, TRUE, as_numbers
 from app.datasets.literal import literal
+from app.datasets.spelling import is_date_or_time, spelled
 from app.errors import Fault, InvalidInstances
 
 _MOST_FAULTS = 10
@@ -143,25 +144,31 @@ def _note(good: pa.Array, column: pa.Array, name: str, message: str, first_row: 
 
 
 def _texts(column: pa.Array, feature: CategoricalFeature, first_row: int, faults: list[Fault]) -> pa.Array:
-    """As an upload spelt them: a column of any numbers has 1e+15, and one of texts may have 1.0 where others have 1."""
+    """As an upload spelt them."""
     kind, name = column.type, feature.name
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_integer(kind):
-        numbers = as_numbers(column)
-        whole = pc.equal(pc.round(numbers), numbers)
-        _note(whole, column, name, "not a category; give it as a text", first_row, faults)
-        numbers = pc.if_else(pc.fill_null(whole, False), numbers, None)
-        plain = (column if pa.types.is_integer(kind) else numbers.cast(pa.int64(), safe=False)).cast(pa.string())
-        spellings = plain, numbers.cast(pa.string()), pc.binary_join_element_wise(plain, "0", ".")
-        levels = pa.array(feature.levels, pa.string())
-        return pc.coalesce(*(pc.if_else(pc.is_in(texts, levels), texts, None) for texts in spellings), plain)
-    if (
-        pa.types.is_nested(kind)
-        or (pa.types.is_temporal(kind) and not pa.types.is_time(kind))
-        or pa.types.is_binary(kind)
-    ):
+        return _number_texts(column, feature, first_row, faults)
+    if is_date_or_time(kind):
+        return spelled(column)
+    if pa.types.is_nested(kind) or pa.types.is_temporal(kind) or pa.types.is_binary(kind):
         faults.append(Fault(f"row {first_row + 1}, column {name}", f"the column is {kind}, not text"))
         return pa.nulls(len(column), pa.string())
     return column.cast(pa.string())
+
+
+def _number_texts(column: pa.Array, feature: CategoricalFeature, first_row: int, faults: list[Fault]) -> pa.Array:
+    """A column of any numbers has 1e+15, one of texts may have 1.0 where others have 1, and decimals their digits."""
+    kind = column.type
+    numbers = as_numbers(column)
+    whole = pc.equal(pc.round(numbers), numbers)
+    if not pa.types.is_decimal(kind):
+        _note(whole, column, feature.name, "not a category; give it as a text", first_row, faults)
+    wholes = pc.if_else(pc.fill_null(whole, False), numbers, None)
+    plain = (column if pa.types.is_integer(kind) else wholes.cast(pa.int64(), safe=False)).cast(pa.string())
+    own = spelled(column) if pa.types.is_decimal(kind) else plain
+    spellings = own, plain, numbers.cast(pa.string()), pc.binary_join_element_wise(plain, "0", ".")
+    levels = pa.array(feature.levels, pa.string())
+    return pc.coalesce(*(pc.if_else(pc.is_in(texts, levels), texts, None) for texts in spellings), own)
 
 
 def _array(feature: ArrayFeature, table: Any, first_row: int, faults: list[Fault]) -> Matrix:

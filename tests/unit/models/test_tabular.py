@@ -1,5 +1,6 @@
 """Tables to predict: categories are spelt as the upload spelt them, whatever type they come as."""
 
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 
@@ -66,3 +67,19 @@ def test_whole_numbers_of_any_type_find_a_level_with_a_point(kind: pa.DataType) 
 def test_a_whole_number_beyond_a_float_is_its_own_level() -> None:
     levels = encoding("9007199254740992", "9007199254740993")
     assert encode_table(levels, pa.table({"c": [2**53 + 1, 2**53]})).tolist() == [[0, 1, 0], [1, 0, 0]]
+
+
+@pytest.mark.parametrize(("level", "value", "kind"), [
+    ("2024-01-31", date(2024, 1, 31), pa.date32()), ("2024-01-31", date(2024, 1, 31), pa.date64()),
+    ("2024-01-31 10:00:00", datetime(2024, 1, 31, 10, tzinfo=UTC), pa.timestamp("us")),
+    ("2024-01-31 10:00:00", datetime(2024, 1, 31, 10, tzinfo=UTC), pa.timestamp("ns", "UTC")),
+    ("10:00:00.5", time(10, 0, 0, 500_000), pa.time64("ns")), ("10:00:00", time(10), pa.time32("ms")),
+    ("1.10", Decimal("1.10"), pa.decimal128(5, 2)), ("1.1", Decimal("1.10"), pa.decimal128(5, 2)),
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("encoded", [False, True])
+def test_dates_times_and_decimals_are_spelt_as_in_uploads(
+    level: str, value: Any, kind: pa.DataType, encoded: bool
+) -> None:
+    column = pa.array([value, None], kind)
+    column = column.dictionary_encode() if encoded else column
+    assert encode_table(encoding("1", level), pa.table({"c": column})).tolist() == [[0, 1, 0], [0, 0, 1]]

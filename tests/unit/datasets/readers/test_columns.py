@@ -1,7 +1,8 @@
 """Columns in every format: names that can be told apart, and what becomes of those that nobody can read."""
 
 import io
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -197,3 +198,45 @@ def test_a_name_longer_than_the_database_keeps_is_refused(build: Build, form: st
 
     assert location == "column 2"
     assert str(NAME_LENGTH) in message
+
+
+MORNING = datetime(2024, 1, 31, 10, tzinfo=UTC)
+SPELLED = {
+    "a date": (["2024-01-31", None], pa.array([date(2024, 1, 31), None]), pa.date64()),
+    "a time": (["10:00:00", "10:00:00.25"], pa.array([time(10), time(10, 0, 0, 250000)]), pa.time32("ms")),
+    "both": (["2024-01-31 10:00:00", None], pa.array([MORNING, None]), pa.timestamp("ns")),
+    "nanoseconds": (["1970-01-01 00:00:00.00000001", None], pa.array([10, None], pa.timestamp("ns")), None),
+    "a decimal": (["1.10", "-2.00"], pa.array([Decimal("1.10"), Decimal("-2.00")]), pa.decimal256(40, 2)),
+    "a small one": (["0.0000000010", None], pa.array([Decimal("0.0000000010"), None]), None),
+    "a large number": (["18446744073709551615", None], pa.array([2**64 - 1, None], pa.uint64()), None),
+}
+
+
+@pytest.mark.parametrize("case", SPELLED)
+def test_categories_are_spelt_alike_in_every_format(build: Build, case: str) -> None:
+    texts, values, other = SPELLED[case]
+    columns = {"a": "categorical"}
+    lines = ["a,n", *(f"{text or ''},{row}" for row, text in enumerate(texts))]
+    rows = [{"a": text, "n": row} for row, text in enumerate(texts)]
+    made = [build("\n".join(lines).encode(), "csv", columns=columns)]
+    made.append(build(b"\n".join(map(orjson.dumps, rows)), "ndjson", columns=columns))
+    made.append(build(records.read(rows, {"a": Kind.CATEGORICAL}), columns=columns))
+    for array in (values, values.cast(other) if other else values, values.dictionary_encode()):
+        table = pa.table({"a": array, "n": [0, 1]})
+        made += [build(written(table, form), form, columns=columns) for form in FORMS]
+
+    assert [row["a"] for row in made[0].read()] == texts
+    assert len({dataset.description.sha256 for dataset in made}) == 1
+
+
+def test_times_of_day_are_spelt_alike_though_nothing_is_declared(build: Build) -> None:
+    tables = [pa.table({"a": pa.array([time(11)]).cast(kind)}) for kind in (pa.time32("s"), pa.time64("ns"))]
+
+    assert [build(written(table, form), form).read()[0]["a"] for table in tables for form in FORMS] == ["11:00:00"] * 4
+
+
+def test_dates_of_nanoseconds_may_come_as_a_dictionary(build: Build) -> None:
+    dates = pa.array([MORNING, None], pa.timestamp("ns")).dictionary_encode()
+    dataset = build(written(pa.table({"a": dates, "n": [0, 1]}), "arrow"), "arrow")
+
+    assert dataset.read()[0]["a"].isoformat() == "2024-01-31T10:00:00"
