@@ -2,8 +2,8 @@
 
 Of each column these streams are hashed: the values (numbers as little-endian float64, booleans as bytes,
 texts as their lengths and their UTF-8, date-times as microseconds), with a zero in place of each missing
-value, and the positions of the missing values. The digest of the dataset is the hash of the columns' names,
-kinds and digests.
+value, the positions of the missing values, and, where there are any, the whole numbers that no float64 is,
+with their positions. The digest of the dataset is the hash of the columns' names, kinds and digests.
 """
 
 import hashlib
@@ -14,6 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+_EXACT = 2**53
+"""Up to it float64 holds every whole number."""
 
 
 class TableHash:
@@ -52,7 +55,8 @@ class _ColumnHash:
         self._values = hashlib.sha256()
         self._lengths = hashlib.sha256()
         self._missing = hashlib.sha256()
-        self._has_values = False
+        self._rounded = hashlib.sha256()
+        self._has_values = self._has_rounded = False
 
     def update(self, column: pa.Array, start: int) -> None:
         missing = column.null_count
@@ -62,29 +66,50 @@ class _ColumnHash:
             self._missing.update(positions.astype("<i8").data)
         if self._fixed is not None:
             self._values.update(self._fixed(column).data)
+            if self._fixed is _wholes:
+                self._add_rounded(column, start)
         else:
             texts = pc.fill_null(column, "")
             self._lengths.update(pc.binary_length(texts).to_numpy(zero_copy_only=False).astype("<i4").data)
             self._values.update(_text_bytes(texts))
 
+    def _add_rounded(self, column: pa.Array, start: int) -> None:
+        """Take in the whole numbers that are others as float64, with their positions."""
+        values = _filled(column)
+        large = np.flatnonzero((values > _EXACT) | (values < -_EXACT))
+        rounded = large[_is_rounded(values[large])]
+        if len(rounded):
+            self._has_rounded = True
+            self._rounded.update(np.stack([rounded + start, values[rounded]], axis=1).astype("<i8").data)
+
     def digest(self) -> bytes:
         if not self._has_values:
             # Formats do not agree on the type of a column that is missing throughout.
             return self._missing.digest()
-        return self._values.digest() + self._lengths.digest() + self._missing.digest()
+        rounded = self._rounded.digest() if self._has_rounded else b""
+        return self._values.digest() + self._lengths.digest() + self._missing.digest() + rounded
+
+
+def _filled(column: pa.Array) -> NDArray[Any]:
+    values: NDArray[Any] = (pc.fill_null(column, 0) if column.null_count else column).to_numpy(zero_copy_only=False)
+    return values
+
+
+def _is_rounded(values: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which whole numbers float64 does not hold; beyond int64 it has 2⁶³, which none of them is."""
+    nearest = values.astype(np.float64)
+    is_beyond = nearest >= 2.0**63
+    exact: NDArray[np.bool_] = ~is_beyond & (np.where(is_beyond, 0.0, nearest).astype(np.int64) == values)
+    return ~exact
 
 
 def _wholes(column: pa.Array) -> NDArray[np.float64]:
-    filled = pc.fill_null(column, 0) if column.null_count else column
-    values: NDArray[np.float64] = filled.to_numpy(zero_copy_only=False).astype("<f8")
-    return values
+    return _filled(column).astype("<f8")
 
 
 def _floats(column: pa.Array) -> NDArray[np.float64]:
-    filled = pc.fill_null(column, 0) if column.null_count else column
     # Adding zero turns -0.0, which CSV writes as -0 and reads as the integer 0, into 0.0.
-    values: NDArray[np.float64] = filled.to_numpy(zero_copy_only=False).astype("<f8") + 0.0
-    return values
+    return _filled(column).astype("<f8") + 0.0
 
 
 def _booleans(column: pa.Array) -> NDArray[np.uint8]:

@@ -67,6 +67,33 @@ def test_another_table_has_another_hash(build: Build, change: str):
     assert build(columns).description.sha256 != build(other).description.sha256
 
 
+LARGE = [2**53 + 1, 2**63 - 1, -(2**63) + 1, -(2**53) - 1]
+
+
+@pytest.mark.parametrize("number", LARGE)
+def test_whole_numbers_that_no_float_is_have_hashes_of_their_own(build: Build, number: int):
+    other = number + 1 if number < 0 else number - 1
+
+    assert build({"a": [1, number]}).description.sha256 != build({"a": [1, other]}).description.sha256
+    assert build({"a": [number, 1, None]}).description.sha256 != build({"a": [number, None, 1]}).description.sha256
+
+
+def test_they_have_the_same_hash_in_every_format_and_others_have_the_one_of_old(build: Build):
+    table, forms = pa.table({"a": [0, *LARGE, None, 2**60]}), {}
+    for form in ("parquet", "arrow"):
+        forms[form] = io.BytesIO()
+    pq.write_table(table, forms["parquet"])
+    with pa.ipc.new_stream(forms["arrow"], table.schema) as stream:
+        stream.write_table(table, max_chunksize=2)
+    made = [build(sink.getvalue(), form) for form, sink in forms.items()]
+    made.append(build(b"\n".join(orjson.dumps(row) for row in table.to_pylist()), "ndjson"))
+    made.append(build(records.read(table.to_pylist(), {})))
+    made.append(build(b"a\n" + b"\n".join(b"%d" % number for number in (0, *LARGE)) + b'\n""\n%d\n' % 2**60))
+
+    assert len({dataset.description.sha256 for dataset in made}) == 1
+    assert build({"a": [1, 2**53, -(2**60)]}).description.sha256[:16] == "cbe8a94c0a8202c0"
+
+
 @pytest.mark.parametrize("form", ["parquet", "arrow"])
 def test_a_truncated_file_is_refused(build: Build, form: str):
     with pytest.raises(InvalidData, match="truncated"):
