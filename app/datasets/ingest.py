@@ -1,6 +1,6 @@
 """Ingest: what a reader found becomes the files of a dataset, in a folder that is not yet a dataset."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from app.datasets.content_hash import content_sha256
 from app.datasets.dataset import TABLE_FILE, Description
 from app.datasets.kinds import DECLARABLE, Kind, stored_type
 from app.datasets.list_arrays import arrays_of, holds_arrays
+from app.datasets.literal import literal
 from app.datasets.notes import UNNAMED, note
 from app.datasets.number_profile import Profile
 from app.datasets.profile import profile_array, profile_table, unpredictable
@@ -36,8 +37,7 @@ class Choices:
 def ingest(content: Content, folder: Path, choices: Choices, bounds: Bounds = BOUNDLESS) -> Description:
     """Write the content's files into `folder` and describe them."""
     declared = {**content.kinds, **choices.columns}
-    if any("\0" in name for name in content.class_names or ()):
-        raise InvalidData(Fault("class_names", "a name has a NUL character; remove it"))
+    _check_class_names(content.class_names or ())
     written = _write(content, folder, declared, bounds)
     table, array_files = written.table, written.array_files
     profiles = profile_table(folder / TABLE_FILE, declared)
@@ -60,6 +60,14 @@ def ingest(content: Content, folder: Path, choices: Choices, bounds: Bounds = BO
     _check_choices(description, choices, written.left_out)
     description.write(folder)
     return description
+
+
+def _check_class_names(names: Sequence[str]) -> None:
+    if any("\0" in name for name in names):
+        raise InvalidData(Fault("class_names", "a name has a NUL character; remove it"))
+    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+    if twice is not None:
+        raise InvalidData(Fault("class_names", f"two classes are named {literal(twice)}; rename one"))
 
 
 @dataclass(frozen=True)

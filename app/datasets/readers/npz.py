@@ -37,6 +37,7 @@ def read(upload: Upload) -> Content:
     pairs = [train, _pair(arrays, "X_test", "y_test")] if "X_test" in arrays or "y_test" in arrays else [train]
     if len(pairs) == 2 and pairs[0][0].shape[1:] != pairs[1][0].shape[1:]:
         raise InvalidData(Fault("X_test", f"its rows have shape {list(pairs[1][0].shape[1:])}, not that of X"))
+    _check_texts(pairs[0][1], pairs[-1][1])
     names = upload.class_names
     for (_, labels), part in zip(pairs, ("y", "y_test"), strict=False):
         _check_names(labels, names, part)
@@ -59,6 +60,21 @@ def read(upload: Upload) -> Content:
         target="y",
         class_names=names,
     )
+
+
+def _check_texts(y: NDArray[Any], y_test: NDArray[Any]) -> None:
+    """Texts in both or in none, since numbers would become texts beside them; and none with NUL, where Arrow ends."""
+    if (y.dtype.kind == "U") != (y_test.dtype.kind == "U"):
+        raise InvalidData(Fault("y_test", "of y and y_test one has texts, the other none; give both as one type"))
+    for part, labels in (("y", y), ("y_test", y_test)):
+        for start in range(0, len(labels) if labels.dtype.kind == "U" else 0, _BATCH_ROWS):
+            rows = np.ascontiguousarray(labels[start : start + _BATCH_ROWS])
+            letters = rows.view(np.uint32).reshape(len(rows), -1)
+            # At a text's end zeros fill it up to the length of the longest.
+            found = np.flatnonzero(((letters[:, :-1] == 0) & (letters[:, 1:] != 0)).any(axis=1))
+            if len(found):
+                location = f"{part}, row {start + int(found[0]) + 1}"
+                raise InvalidData(Fault(location, "a NUL character, which no text here may have; remove it"))
 
 
 def _check_names(labels: NDArray[Any], names: tuple[str, ...] | None, part: str) -> None:

@@ -183,6 +183,15 @@ def test_class_names_have_no_nul(build: Build):
     assert "NUL" in message
 
 
+def test_two_classes_have_two_names(build: Build):
+    arrays = io.BytesIO()
+    np.savez(arrays, X=np.ones((2, 1)), y=np.array([0, 1]))
+
+    location, message = fault(build, arrays.getvalue(), "npz", class_names=("a", "b", "a"))
+
+    assert (location, message) == ("class_names", 'two classes are named "a"; rename one')
+
+
 @pytest.mark.parametrize("form", [*FORMS, "ndjson", "csv"])
 def test_a_name_longer_than_the_database_keeps_is_refused(build: Build, form: str):
     longest = pa.table({"y": [0, 1], "é" * NAME_LENGTH: [1, 2]})

@@ -309,6 +309,31 @@ def test_class_names_that_do_not_fit_an_npz_are_refused(
     assert message in caught.value.faults[0].message
 
 
+@pytest.mark.parametrize(
+    ("y", "y_test", "location", "message"),
+    [
+        (["a", "bc"], ["a", "b\0c"], "y_test, row 2", "NUL"),
+        (["\0b", "bc"], ["a", "b"], "y, row 1", "NUL"),
+        (["a", "b"], [0, 1], "y_test", "one has texts"),
+        ([0.5, 1], ["a", "b"], "y_test", "one has texts"),
+    ],
+)
+def test_texts_in_an_npz_are_texts_throughout_and_whole(
+    build: Build, y: list[Any], y_test: list[Any], location: str, message: str
+):
+    with pytest.raises(InvalidData) as caught:
+        build(npz(X=np.eye(2), y=np.array(y), X_test=np.eye(2), y_test=np.array(y_test)), "npz")
+
+    assert caught.value.faults[0].location == location
+    assert message in caught.value.faults[0].message
+
+
+def test_texts_in_an_npz_may_have_any_length_and_none(build: Build):
+    arrays = npz(X=np.eye(3), y=np.array(["", "abc", "ü"]), X_test=np.eye(3), y_test=np.array(["", "", ""]))
+
+    assert build(arrays, "npz").column("y").to_pylist() == ["", "abc", "ü", "", "", ""]
+
+
 def zipped(packed: int = zipfile.ZIP_STORED, twice: bool = False) -> bytearray:
     sink, array = io.BytesIO(), io.BytesIO()
     np.save(array, np.eye(2))
