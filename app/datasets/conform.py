@@ -54,7 +54,7 @@ def _conformed(column: pa.Array, declared: Kind | None, place: Place) -> pa.Arra
         stored = _DECLARED[declared](stored, place)
     if stored.type == pa.string():
         _refuse_nul(stored, place)
-    return _finite(stored, place) if stored.type == pa.float64() else stored
+    return _finite(stored, declared, place) if stored.type == pa.float64() else stored
 
 
 def _stored(column: pa.Array, target: pa.DataType, place: Place) -> pa.Array:
@@ -91,18 +91,24 @@ def _refuse_nul(column: pa.Array, place: Place) -> None:
         raise place.fault(int(found.argmax()), "a NUL character, which no text here may have; remove it")
 
 
-def _finite(column: pa.Array, place: Place) -> pa.Array:
-    """A number that training in float32 would take for infinite is refused; NaN is a missing value."""
+def _finite(column: pa.Array, declared: Kind | None, place: Place) -> pa.Array:
+    """A number that training in float32 would take for infinite is refused; NaN is a missing value.
+
+    In a column that is ignored so is the number, since the statistics that all columns have would be infinite.
+    """
     values = column.to_numpy(zero_copy_only=False)
     within = np.abs(values) <= _LARGEST
     if within.all():
         return column
     missing = np.isnan(values)
-    if not (within | missing).all():
+    if declared is Kind.IGNORE:
+        values = np.where(within, values, np.nan)
+    elif not (within | missing).all():
         row = int((~(within | missing)).argmax())
         # What is beyond a double has become infinite, and what the file says is no longer known.
         what = f"{values[row]:g} is" if np.isfinite(values[row]) else "the number is infinite, or"
-        raise place.fault(row, f"{what} too large; a number is at most {_LARGEST:.2g}")
+        cure = "leave it missing, or declare the column ignore, where it counts as missing"
+        raise place.fault(row, f"{what} too large; a number is at most {_LARGEST:.2g}; {cure}")
     return pa.array(values, from_pandas=True)
 
 

@@ -249,3 +249,14 @@ def test_dates_of_nanoseconds_may_come_as_a_dictionary(build: Build) -> None:
     dataset = build(written(pa.table({"a": dates, "n": [0, 1]}), "arrow"), "arrow")
 
     assert dataset.read()[0]["a"].isoformat() == "2024-01-31T10:00:00"
+
+
+@pytest.mark.parametrize("form", ["csv", *FORMS])
+def test_an_ignored_column_may_have_numbers_that_are_none_here(build: Build, form: str) -> None:
+    table = pa.table({"a": [1e39, 2.0, float("inf")], "n": [0, 1, 2]})
+    body = b"a,n\n1e39,0\n2,1\ninf,2\n" if form == "csv" else written(table, form)
+
+    assert "declare the column ignore" in fault(build, body, form)[1]
+    dataset = build(body, form, columns={"a": "ignore"})
+    assert [row["a"] for row in dataset.read()] == [None, 2.0, None]
+    assert dataset.description.columns[0]["max"] == 2.0
