@@ -116,16 +116,21 @@ def _as_number(column: pa.Array, place: Place) -> pa.Array:
     if column.type in (pa.int64(), pa.float64()):
         return column
     try:
-        return column.cast(pa.float64())
+        return _trimmed(column).cast(pa.float64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         values = column.to_pylist()
         row = next((row for row, value in enumerate(values) if not _is_number(pa.array([value], column.type))), 0)
         raise place.fault(row, _misfit(values[row], "a number")) from None
 
 
+def _trimmed(column: pa.Array) -> pa.Array:
+    """Texts without the blanks around them, which CSV does not count either."""
+    return pc.utf8_trim_whitespace(column) if column.type == pa.string() else column
+
+
 def _is_number(value: pa.Array) -> bool:
     try:
-        value.cast(pa.float64())
+        _trimmed(value).cast(pa.float64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return False
     return True
@@ -138,7 +143,7 @@ def _as_text(column: pa.Array, place: Place) -> pa.Array:
 def _as_boolean(column: pa.Array, place: Place) -> pa.Array:
     if column.type == pa.bool_():
         return column
-    texts = pc.utf8_lower(column.cast(pa.string()))
+    texts = pc.utf8_lower(_trimmed(column.cast(pa.string())))
     yes, no = pc.is_in(texts, _TRUE), pc.is_in(texts, _FALSE)
     unknown = pc.and_(pc.is_valid(texts), pc.invert(pc.or_(yes, no))).to_numpy(zero_copy_only=False)
     if unknown.any():
@@ -152,6 +157,8 @@ def _as_boolean(column: pa.Array, place: Place) -> pa.Array:
 def _misfit(value: Any, wanted: str, cure: str = "") -> str:
     if isinstance(value, datetime):
         return f"{value} is a date, not {wanted}; declare it categorical or ignore, or write it as {wanted}"
+    if isinstance(value, str) and not value.strip():
+        cure = "; use null for a missing value"
     return f"{literal(value)} is not {wanted}{cure}"
 
 

@@ -260,3 +260,23 @@ def test_an_ignored_column_may_have_numbers_that_are_none_here(build: Build, for
     dataset = build(body, form, columns={"a": "ignore"})
     assert [row["a"] for row in dataset.read()] == [None, 2.0, None]
     assert dataset.description.columns[0]["max"] == 2.0
+
+
+@pytest.mark.parametrize("form", [*FORMS, "ndjson"])
+def test_blanks_around_declared_texts_do_not_count(build: Build, form: str) -> None:
+    table = pa.table({"a": [" 2", "3.5\t", None], "b": ["Yes ", None, " no"]})
+    kinds = {"a": "numeric", "b": "boolean"}
+
+    rows = build(written(table, form), form, columns=kinds).read()
+
+    assert [tuple(row.values()) for row in rows] == [(2.0, True), (3.5, None), (None, False)]
+
+
+@pytest.mark.parametrize("kind", ["numeric", "boolean"])
+@pytest.mark.parametrize("text", ["", " "])
+def test_a_text_without_a_character_is_no_missing_value(build: Build, kind: str, text: str) -> None:
+    body = written(pa.table({"a": ["1", text]}), "parquet")
+    location, message = fault(build, body, "parquet", columns={"a": kind})
+
+    assert location == "row 2, column a"
+    assert message.endswith("; use null for a missing value")
