@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from app.datasets.kinds import FALSE, TRUE, WAY_OUT, Kind, as_numbers, stored_type
+from app.datasets.kinds import FALSE, TRUE, WAY_OUT, Kind, as_numbers, decoded, stored_type
 from app.datasets.literal import literal
 from app.datasets.spelling import is_spelled, spelled
 from app.errors import Fault, InvalidData
@@ -40,8 +40,7 @@ class Place:
 
 
 def _conformed(column: pa.Array, declared: Kind | None, place: Place) -> pa.Array:
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+    column = decoded(column)
     target = stored_type(column.type)
     if target is None:
         raise InvalidData(Fault(f"column {place.column}", f"values of type {column.type} are not read here; {WAY_OUT}"))

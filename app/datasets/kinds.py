@@ -82,6 +82,16 @@ def as_numbers(column: Any) -> Any:
     return (column.cast(pa.string()) if pa.types.is_decimal(column.type) else column).cast(pa.float64(), safe=False)
 
 
+def decoded(column: pa.Array) -> pa.Array:
+    """The values of a column that may be of codes."""
+    if not pa.types.is_dictionary(column.type):
+        return column
+    if pa.types.is_string_view(column.type.value_type):  # which Arrow does not decode
+        texts = column.dictionary.cast(pa.large_string())
+        column = pa.DictionaryArray.from_arrays(column.indices, texts)
+    return column.dictionary_decode()
+
+
 def kind_of(stored: pa.DataType) -> Kind:
     """The kind that a stored type has when nobody declares another."""
     if stored in (pa.int64(), pa.float64()):

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from app.datasets.encoding import Encoding
 from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature, Feature, Matrix
-from app.datasets.kinds import FALSE, TRUE, as_numbers
+from app.datasets.kinds import FALSE, TRUE, as_numbers, decoded
 from app.datasets.literal import literal
 from app.datasets.spelling import is_date_or_time, spelled
 from app.errors import Fault, InvalidInstances
@@ -69,13 +69,14 @@ def _encode(feature: Feature, table: Any, first_row: int, faults: list[Fault]) -
 
 def _whole(column: Any) -> pa.Array:
     """One array, of values and not of codes."""
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+    return decoded(column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column)
 
 
 def _numbers(column: pa.Array, name: str, boolean: bool, first_row: int, faults: list[Fault]) -> pa.Array:
     kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        # Views are read as texts, as in uploads; what trims texts does not take them.
+        column = column.cast(pa.large_string()) if pa.types.is_string_view(kind) else column
         return _parsed(column, name, boolean, first_row, faults)
     if not _is_number(kind, boolean):
         what = "a boolean" if boolean else "a number"

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from app.datasets.encoding import Encoding
-from app.datasets.feature_encoding import CategoricalFeature
+from app.datasets.feature_encoding import CategoricalFeature, NumericFeature
 from app.datasets.instances import encode_records
 from app.datasets.target_encoding import TargetEncoding
 from app.models.tabular import encode_table
@@ -83,3 +83,18 @@ def test_dates_times_and_decimals_are_spelt_as_in_uploads(
     column = pa.array([value, None], kind)
     column = column.dictionary_encode() if encoded else column
     assert encode_table(encoding("1", level), pa.table({"c": column})).tolist() == [[0, 1, 0], [0, 0, 1]]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()], ids=str)
+@pytest.mark.parametrize("dictionary", [False, True])
+def test_numbers_and_booleans_may_be_texts_of_any_type(kind: pa.DataType, dictionary: bool) -> None:
+    features = NumericFeature("n", 7.0), NumericFeature("b", 0.5, boolean=True)
+    columns = {"n": pa.array(["1.5", " 2", None], kind), "b": pa.array(["yes", None, "False"], kind)}
+    if dictionary:
+        columns = {name: pa.DictionaryArray.from_arrays(pa.array([0, 1, 2]), texts) for name, texts in columns.items()}
+    table = pa.table(columns)
+    assert encode_table(Encoding(features, TargetEncoding(("y",), None)), table).tolist() == [
+        [1.5, 1],
+        [2, 0.5],
+        [7, 0],
+    ]

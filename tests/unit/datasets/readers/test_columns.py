@@ -280,3 +280,10 @@ def test_a_text_without_a_character_is_no_missing_value(build: Build, kind: str,
 
     assert location == "row 2, column a"
     assert message.endswith("; use null for a missing value")
+
+
+def test_a_dictionary_may_have_views_of_texts(build: Build) -> None:
+    codes, texts = pa.array([1, 0, None]), pa.array(["x", "y"], pa.string_view())
+    table = pa.table({"a": pa.DictionaryArray.from_arrays(codes, texts), "n": [0, 1, 2]})
+
+    assert [row["a"] for row in build(written(table, "arrow"), "arrow").read()] == ["y", "x", None]
