@@ -1,5 +1,6 @@
 """NDJSON: one JSON object per line, read in blocks of lines."""
 
+import re
 from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from app.datasets.readers.upload import Upload
 from app.errors import Fault, InvalidData
 
 BLOCK_BYTES = 4 << 20
+_NO_NUMBER = re.compile(rb"[:\[,]\s*-?(NaN|Infinity)\b")
 
 
 def read(upload: Upload) -> Content:
@@ -34,7 +36,24 @@ def _record(line: bytes, number: int) -> dict[str, object]:
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise InvalidData(Fault(f"line {number}", "not a JSON value")) from error
+        raise InvalidData(Fault(f"line {number}", f"not a JSON value{_cause(line)}")) from error
     if not isinstance(record, dict):
-        raise InvalidData(Fault(f"line {number}", "not a JSON object"))
+        cure = "; write each of its objects on a line of its own" if isinstance(record, list) else ""
+        raise InvalidData(Fault(f"line {number}", f"not a JSON object{cure}"))
     return record
+
+
+def _cause(line: bytes) -> str:
+    """Why a line is most likely no JSON, and what to do."""
+    if b"\0" in line:
+        return "; it has NUL bytes, as UTF-16 does: save the file as UTF-8"
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return "; it is not UTF-8: save the file as UTF-8"
+    if _NO_NUMBER.search(line):
+        return "; JSON has no NaN and no Infinity: write null for a missing value"
+    text = line.strip()
+    if text.startswith((b"{", b"[")) and not text.endswith((b"}", b"]")):
+        return "; it has no end: write each object on one line, and not over several"
+    return ""

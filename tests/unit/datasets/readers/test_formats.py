@@ -1,5 +1,6 @@
 import gzip
 import io
+import json
 import warnings
 import zipfile
 from decimal import Decimal
@@ -238,6 +239,28 @@ def test_a_line_that_is_no_object_is_named(build: Build):
         with pytest.raises(InvalidData) as caught:
             build(body, "ndjson")
         assert caught.value.faults[0].location == location
+
+
+@pytest.mark.parametrize(
+    ("body", "cause"),
+    [
+        (json.dumps({"a": float("nan")}).encode(), "write null for a missing value"),
+        (json.dumps({"a": [1, -float("inf")]}).encode(), "no Infinity"),
+        ('{"a": 1}\n'.encode("utf-16"), "as UTF-16 does: save the file as UTF-8"),
+        ('{"a": 1}\n'.encode("utf-16-be"), "as UTF-16 does: save the file as UTF-8"),
+        ('{"a": "ü"}\n'.encode("latin-1"), "it is not UTF-8"),
+        (json.dumps({"a": 1, "b": 2}, indent=1).encode(), "write each object on one line"),
+        (json.dumps([{"a": 1}, {"a": 2}], indent=1).encode(), "write each object on one line"),
+        (b'[{"a": 1}, {"a": 2}]', "not a JSON object; write each of its objects on a line of its own"),
+        (b"a,b", "not a JSON value"),
+    ],
+)
+def test_what_is_most_likely_wrong_with_a_line_is_said(build: Build, body: bytes, cause: str):
+    with pytest.raises(InvalidData) as caught:
+        build(body, "ndjson")
+
+    assert caught.value.faults[0].location == "line 1"
+    assert cause in caught.value.faults[0].message
 
 
 def npz(**arrays: np.ndarray) -> bytes:
