@@ -43,6 +43,39 @@ def test_a_late_value_decides_the_type_of_its_whole_column(
     assert dataset.column("a").to_pylist()[0] == ("007" if kind == "categorical" else 7)
 
 
+@pytest.mark.parametrize("late", ["2\u00a0", "\u30002", "2\x0b", "\x0c2", "2\u2028", " 2020-01-02 10:00:00"])
+@pytest.mark.parametrize("first", ["1", "1.5", "2020-01-01 10:00:00"])
+def test_a_late_space_that_no_reader_trims_makes_a_text_as_an_early_one_does(
+    build: Build, monkeypatch: pytest.MonkeyPatch, first: str, late: str
+):
+    monkeypatch.setattr(csv, "BLOCK_BYTES", 256)
+
+    dataset = build(("a,b\n" + f"{first},1\n" * 500 + f"{late},3\n").encode())
+
+    assert kinds(dataset) == {"a": "categorical", "b": "numeric"}
+    assert dataset.column("a").to_pylist() == [first] * 500 + [late]
+
+
+def test_a_late_space_in_a_column_declared_numeric_is_refused_by_its_place(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(csv, "BLOCK_BYTES", 256)
+
+    with pytest.raises(InvalidData) as caught:
+        build(b"a,b\n" + b"1,1\n" * 500 + b"2\xc2\xa0,3\n", columns={"a": "numeric"})
+
+    assert [fault.location for fault in caught.value.faults] == ["row 501, column a"]
+
+
+def test_spaces_and_tabs_around_late_numbers_and_dates_are_trimmed(build: Build, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(csv, "BLOCK_BYTES", 256)
+
+    dataset = build(b"a,d,b\n" + b"1,2020-01-01,1\n" * 500 + b" 2\t, 2020-01-02 ,x\n")
+
+    assert kinds(dataset) == {"a": "numeric", "d": "ignore", "b": "categorical"}
+    assert dataset.column("a").to_pylist()[-1] == 2
+
+
 def test_a_column_that_begins_with_missing_values_still_gets_its_type(build: Build, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(csv, "BLOCK_BYTES", 256)
 
