@@ -2,6 +2,7 @@
 
 The types of the first block are a guess. Where a later value proves it wrong, one more pass reads the whole
 file as text and finds the narrowest type that every value of a column has; then the conversion starts over.
+Where a value could be hexadecimal, that pass is the first.
 When a file cannot be read at all, `csv_faults` finds the rows and columns to blame.
 """
 
@@ -59,11 +60,13 @@ class CsvTable:
         self._no_texts = self._numbers | {name for name, kind in columns.items() if kind is Kind.BOOLEAN}
         self._surveyed = False
         self._is_plain = False
-        self._is_plain = CsvFaults(self).check_bytes()
+        self._is_plain, self._may_be_hexadecimal = CsvFaults(self).check_bytes()
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows in order. Raises `TypesChanged` once at most, when the guessed types were too narrow."""
         try:
+            if self._may_be_hexadecimal and not self._surveyed:
+                self._survey()
             for batch in self._read_plain() if self._is_plain else self._read_quoted():
                 _refuse_bytes(batch.schema)
                 yield batch
@@ -152,12 +155,15 @@ class CsvTable:
             CsvFaults(self).raise_structure(reason)
             if self._surveyed:
                 CsvFaults(self).raise_conversion(self._types, reason)
-            self._surveyed = True
-            self._types = self._kept(survey(self.text_batches(), self.names, self.dialect.decimal)) | self._types
+            self._survey()
         except pa.ArrowInvalid as error:
             CsvFaults(self).raise_structure(str(error))
             message = f"it cannot be read as CSV ({str(error).splitlines()[0][:200]}); are the quotes right?"
             raise InvalidData(Fault("file", message)) from error
+
+    def _survey(self) -> None:
+        self._types = self._kept(survey(self.text_batches(), self.names, self.dialect.decimal)) | self._types
+        self._surveyed = True
 
     def text_batches(
         self, kind: pa.DataType | None = None, threads: bool = True, **parse: object

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from app.datasets.literal import literal
 from app.datasets.readers.csv_encoding import NOT_UTF8
-from app.datasets.readers.csv_types import casts_to, without_missing
+from app.datasets.readers.csv_types import casts_to, may_be_hexadecimal, without_missing
 from app.errors import Fault, InvalidData
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _MOST = 10
 """How many faults are reported at once."""
 _CHUNK = 4 << 20
+_LONGEST_HEXADECIMAL = len(" 0x") + 16
 ROW_BYTES = 2 << 20
 """No row may be longer."""
 TOO_LONG = "straddling object"
@@ -36,13 +37,15 @@ class CsvFaults:
     def __init__(self, table: "CsvTable") -> None:
         self._table = table
 
-    def check_bytes(self) -> bool:
+    def check_bytes(self) -> tuple[bool, bool]:
         """Refuse what pyarrow lets pass: NUL bytes, and a quote that is opened and never closed.
 
-        Says whether nothing is quoted below the header in the first line, so that every line is a row.
+        Says whether nothing is quoted below the header in the first line, so that every line is a row; and whether
+        a value could be hexadecimal.
         """
         path, has_header = self._table.path, self._table.dialect.header
         newlines, in_first_line = False, 0
+        hexadecimal, end = False, b""
         quote, quotes = self._table.dialect.quote_character, 0
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK):
@@ -52,10 +55,13 @@ class CsvFaults:
                     newlines = True
                     in_first_line = quotes + (chunk[: chunk.index(b"\n")].count(quote.encode()) if quote else 0)
                 quotes += chunk.count(quote.encode()) if quote else 0
+                hexadecimal = hexadecimal or may_be_hexadecimal(end + chunk)
+                end = chunk[-_LONGEST_HEXADECIMAL:]
+        hexadecimal = hexadecimal or may_be_hexadecimal(end + b"\n")
         # An odd number need not be a fault (a size in inches), but an open quote always makes it odd.
         if quote and quotes % 2:
             _check_quotes(path, self._table.dialect.delimiter, quote, int(not has_header) - self._table.lines_before)
-        return newlines and quotes == (in_first_line if has_header else 0)
+        return newlines and quotes == (in_first_line if has_header else 0), hexadecimal
 
     def raise_structure(self, reason: str) -> None:
         """Raise if the file is no table of UTF-8 text at all."""

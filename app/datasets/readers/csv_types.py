@@ -1,5 +1,6 @@
 """The types of a CSV file's columns, found from every value and not from the head of the file."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 import pyarrow as pa
@@ -13,6 +14,17 @@ _BOOLEANS = pa.array(["true", "True", "TRUE", "false", "False", "FALSE"])
 _MISSING = pa.array(MISSING)
 # From narrow to wide, in the order in which pyarrow tries them.
 _TYPES = (pa.int64(), pa.bool_(), *TIME_TYPES, pa.float64())
+
+# pyarrow alone takes these for whole numbers, and the larger half of them for negative ones. One pattern for each
+# letter, because those that begin with two letters are found the fastest.
+_HEXADECIMAL = {
+    letter: re.compile(rb"0%s(?<![0-9A-Za-z]..)[0-9A-Fa-f]{1,16}(?=[^0-9A-Za-z])" % letter) for letter in (b"x", b"X")
+}
+
+
+def may_be_hexadecimal(text: bytes) -> bool:
+    """Whether a value in a piece of a file could be hexadecimal; a letter that is not there is found out fast."""
+    return any(letter in text and pattern.search(text) is not None for letter, pattern in _HEXADECIMAL.items())
 
 
 def survey(batches: Iterable[pa.RecordBatch], names: Sequence[str], decimal: str) -> dict[str, pa.DataType]:
@@ -55,9 +67,13 @@ def casts_to(kind: pa.DataType, decimal: str = ".") -> Callable[[pa.Array], bool
             pc.cast(texts, kind)
         except pa.ArrowInvalid:
             return False
-        return True
+        return kind != pa.int64() or not _is_any_hexadecimal(texts)
 
     return test
+
+
+def _is_any_hexadecimal(whole: pa.Array) -> bool:
+    return any(pc.any(pc.match_substring(whole, letter)).as_py() for letter in "xX")
 
 
 def _reads_as(column: pa.Array, kind: pa.DataType, decimal: str) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow.csv
 import pytest
 
-from app.datasets.readers import csv
+from app.datasets.readers import csv, csv_faults
 from app.datasets.readers.csv import CsvTable
 from app.datasets.readers.csv_dialect import CsvOptions, Dialect
 from app.errors import InvalidData, InvalidRequest, OnelayerError
@@ -74,6 +74,50 @@ def test_spaces_and_tabs_around_late_numbers_and_dates_are_trimmed(build: Build,
 
     assert kinds(dataset) == {"a": "numeric", "d": "ignore", "b": "categorical"}
     assert dataset.column("a").to_pylist()[-1] == 2
+
+
+HEXADECIMAL = {
+    "beyond 63 bits": b"id,n\n0xFFFFFFFFFFFFFFFF,1\n0x8000000000000001,2\n",
+    "small": b"id,n\n0x10,1\n0X1f,2\n",
+    "in quotes": b'id,n\n"0x10",1\n"a,b",2\n',
+    "quoted beside numbers": b'id,n\n1,1\n"0x10",2\n',
+    "between spaces": b"id,n\n1,1\n 0x10 ,2\n",
+    "signed": b"id,n\n-0x10,1\n+0x10,2\n",
+    "late": b"id,n\n" + b"1,2\n" * 500 + b"0x10,3\n",
+    "above a fraction": b"id,n\n0x10,2\n" + b"1,2\n" * 500 + b"1.5,3\n",
+    "at the end of the file": b"n,id\n1,7\n2,0x10",
+}
+
+
+@pytest.mark.parametrize("case", HEXADECIMAL)
+def test_a_column_with_hexadecimal_values_is_text(build: Build, monkeypatch: pytest.MonkeyPatch, case: str):
+    monkeypatch.setattr(csv, "BLOCK_BYTES", 256)
+
+    dataset = build(HEXADECIMAL[case])
+
+    assert kinds(dataset) == {"id": "categorical", "n": "numeric"}
+    assert any("0x" in text for text in dataset.column("id").to_pylist())
+
+
+@pytest.mark.parametrize("size", range(19, 40))
+def test_a_hexadecimal_value_is_seen_wherever_the_file_is_cut(build: Build, monkeypatch: pytest.MonkeyPatch, size: int):
+    monkeypatch.setattr(csv_faults, "_CHUNK", size)
+
+    assert kinds(build(b"id,n\n1,1\n1,1\n1,1\n1,1\n1,1\n0x10,2\n3,3\n"))["id"] == "categorical"
+
+
+def test_a_hexadecimal_value_in_a_column_declared_numeric_is_refused_by_its_place(build: Build):
+    with pytest.raises(InvalidData) as caught:
+        build(b"id,n\n1,1\n0x10,2\n", columns={"id": "numeric"})
+
+    assert [str(fault.location) for fault in caught.value.faults] == ["row 2, column id"]
+
+
+def test_texts_that_hold_an_x_behind_a_zero_cost_no_further_pass(build: Build, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(csv, "survey", lambda *_: pytest.fail("the file was read once more"))
+    monkeypatch.setattr(csv_faults, "_CHUNK", 24)
+
+    assert kinds(build(b"a,b\n10xyz,1\na0xb,1\n" + b"0x%s,2\n" % (b"ab" * 20) * 50))["a"] == "categorical"
 
 
 def test_a_column_that_begins_with_missing_values_still_gets_its_type(build: Build, monkeypatch: pytest.MonkeyPatch):
