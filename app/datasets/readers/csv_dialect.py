@@ -26,6 +26,7 @@ HEAD_LINES = 1000
 _HEAD_ROWS = 100
 DELIMITERS = ",;\t|"
 _QUOTES = "\"'"
+_NOT_WITHIN_NUMBER = re.compile(r"(?<!\d),|,(?!\d)")
 _TOLD = re.compile(r"(?i)sep=([^\w\"'])")
 """What Excel writes, and reads, as a first line that is no row."""
 
@@ -153,16 +154,31 @@ def quote_of(head: Sequence[str], delimiter: str | None = None) -> str:
 
 
 def _delimiter(head: Sequence[str], quote: str | None, decimal: str | None) -> str:
-    """The delimiter under which most rows have as many values as the first one, and the most of them."""
+    """The delimiter under which most rows have as many values as the first one, and the most of them.
 
-    def fitness(delimiter: str) -> tuple[float, int]:
-        rows = _rows(head, delimiter, quote)
-        width = len(rows[0])
-        agreeing = sum(len(row) == width for row in rows) / len(rows) if width > 1 else 0.0
-        return round(agreeing, 1), width
+    The decimal mark is one only where no other makes columns; a comma that could be that mark, where none fits as well.
+    """
+    rows = {mark: _rows(head, mark, quote) for mark in DELIMITERS}
+    fitness = {mark: _fitness(rows[mark]) for mark in DELIMITERS}
+    best = max(DELIMITERS, key=fitness.__getitem__)
+    other = max((mark for mark in DELIMITERS if mark not in (best, decimal)), key=fitness.__getitem__)
+    if fitness[other][1] < 2:
+        # Where there is one column alone, the decimal mark is no delimiter.
+        return other if best == decimal and fitness[best][1] < 2 else best
+    as_good = fitness[other][0] == fitness[best][0]
+    could_be_decimal = best == "," and decimal is None and as_good and _are_within_numbers(rows[other])
+    return other if best == decimal or could_be_decimal else best
 
-    # The decimal mark last: where there is one column alone, it is no delimiter.
-    return max(sorted(DELIMITERS, key=lambda mark: mark == decimal), key=fitness)
+
+def _fitness(rows: Sequence[Sequence[str]]) -> tuple[float, int]:
+    width = len(rows[0])
+    agreeing = sum(len(row) == width for row in rows) / len(rows) if width > 1 else 0.0
+    return round(agreeing, 1), width
+
+
+def _are_within_numbers(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether commas stand between digits alone; those of the first row may be in names."""
+    return not any(_NOT_WITHIN_NUMBER.search(cell) for row in rows[1:] or rows for cell in row)
 
 
 def _has_header(rows: Sequence[Sequence[str]]) -> bool:
@@ -192,7 +208,7 @@ def _has_header(rows: Sequence[Sequence[str]]) -> bool:
 
 def _is_telling(cell: str) -> bool:
     """Whether a cell could tell names from values: a missing value and an infinity, as they are spelt, may be both."""
-    return not cell or (cell not in MISSING and not (_is_number(cell) and not isfinite(float(cell))))
+    return not cell or (cell not in MISSING and not (_is_number(cell) and not isfinite(_number(cell))))
 
 
 def _could_be_names(numbers: Sequence[str]) -> bool:
@@ -233,7 +249,12 @@ def _is_utf8(name: str) -> bool:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        _number(text)
     except ValueError:
         return False
     return "_" not in text  # which Python takes within a number, and no CSV reader does
+
+
+def _number(text: str) -> float:
+    """Its value, with a decimal point or a comma: names have neither."""
+    return float(text.replace(",", ".", 1))

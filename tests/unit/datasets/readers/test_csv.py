@@ -374,6 +374,12 @@ def test_an_encoding_that_is_declared_must_be_true_and_known(build: Build):
 
 DIALECTS = {
     "semicolons beside decimal commas": (b"a;b\n1,5;x\n2,5;y\n", [{"a": "1,5", "b": "x"}, {"a": "2,5", "b": "y"}]),
+    "decimal commas alone": (b"1,5;2,5\n3,5;4,5\n", [{"x1": "1,5", "x2": "2,5"}, {"x1": "3,5", "x2": "4,5"}]),
+    "decimal commas below a comma in a name": (b"Preis, EUR;Menge\n1,5;3\n2,5;4\n", [
+        {"Preis, EUR": "1,5", "Menge": 3}, {"Preis, EUR": "2,5", "Menge": 4},
+    ]),
+    "decimal commas between tabs": (b"a, b\tc\n1,5\t2,5\n", [{"a, b": "1,5", "c": "2,5"}]),
+    "commas beside texts with semicolons": (b"a,b;c\n1,x;y\n2,z;w\n", [{"a": 1, "b;c": "x;y"}, {"a": 2, "b;c": "z;w"}]),
     "commas inside the header's quotes": (b'"a, b, c";d\n1;2\n', [{"a, b, c": 1, "d": 2}]),
     "single quotes": (b"'a','b'\n'it,s','x'\n", [{"a": "it,s", "b": "x"}]),
     "an apostrophe": (b"a,b\nit's,x\n", [{"a": "it's", "b": "x"}]),
@@ -403,6 +409,9 @@ def test_the_dialect_is_found_in_the_file(build: Build, case: str):
 
 CHOSEN = {
     "a delimiter": (b"a:b,c\n1:2,3\n", {"delimiter": ":"}, [{"a": 1, "b,c": "2,3"}]),
+    "a decimal comma": (b"1,5;2,5\n3,5;x\n", {"decimal": ","}, [{"x1": 1.5, "x2": "2,5"}, {"x1": 3.5, "x2": "x"}]),
+    "a decimal comma that is in a name, too": (b"a, b;c, d\n1,5;2\n", {"decimal": ","}, [{"a, b": 1.5, "c, d": 2}]),
+    "a decimal comma that is in texts, too": (b"a, b;c\n1,5;x, y\n", {"decimal": ","}, [{"a, b": 1.5, "c": "x, y"}]),
     "a delimiter by its name": (b"a b\n1 2\n", {"delimiter": "space"}, [{"a": 1, "b": 2}]),
     "a delimiter between single quotes": (b"'a b' c\n'1 2' 3\n", {"delimiter": "space"}, [{"a b": "1 2", "c": 3}]),
     "no quotes": (b'a,b\n5",x\n', {"quote": "none"}, [{"a": '5"', "b": "x"}]),
