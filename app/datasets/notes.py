@@ -1,15 +1,20 @@
-"""Notes: what a client should know of a column that may not be what it seems: texts like numbers, and dates."""
+"""Notes: what a client should know of a column that may not be what it seems.
+
+Texts like numbers, dates, and numbers that may be names.
+"""
 
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from app.datasets.kinds import Kind
+from app.datasets.number_profile import EXACT_INTEGERS
 from app.datasets.profile import holds_dates
 
 MOST_LOOKED_AT = 20
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _GROUPED = r"[-+]?\d{1,3}(?:[,.'\s]\d{3})*(?:[.,]\d+)?"
+_LONGEST_NAME = 1e20
 _KEPT = "and are kept as texts"
 _LOOKS = (
     (r"[-+]?\d{1,3}(?:[,'\s]\d{3})+(?:\.\d+)?", f"with separated thousands, {_KEPT}; write them without separators"),
@@ -18,6 +23,10 @@ _LOOKS = (
     (rf"[$€£¥]\s?{_GROUPED}|{_GROUPED}\s?[$€£¥]", f"with a currency, {_KEPT}; write them without it"),
 )
 DATES = "dates are no features; declare it categorical, or write it as a number, such as days since a first one"
+MANY_DIGITS = (
+    "its whole numbers have more digits than a number holds, and may become equal; declare it categorical if they are "
+    "names"
+)
 UNNAMED = (
     "it has no name, is taken for the numbers of the rows, and is no feature unless columns declares it another kind"
 )
@@ -27,10 +36,22 @@ def note(column: dict[str, Any], is_csv: bool) -> str | None:
     """What there is to say of a profiled column whose kind nobody declared."""
     if holds_dates(column):
         return DATES
+    if _has_many_digits(column):
+        return MANY_DIGITS
     if column["kind"] != Kind.CATEGORICAL or "categories" not in column:
         return None
     levels = [str(entry["value"]).strip() for entry in column["categories"]]
     return _of_texts(levels, is_csv) if any(map(str.isdigit, "".join(levels[:2]))) else None
+
+
+def _has_many_digits(column: dict[str, Any]) -> bool:
+    """Whether a whole number is beyond what a float tells apart; of floats all, so that they are no mere quantities."""
+    if column["kind"] != Kind.NUMERIC or "max" not in column:
+        return False
+    low, high = column["min"], column["max"]
+    if isinstance(low, int):
+        return bool(max(-low, high) > EXACT_INTEGERS)
+    return bool(low > EXACT_INTEGERS and high < _LONGEST_NAME and column["distinct"] > 1)
 
 
 def _of_texts(levels: Sequence[str], is_csv: bool) -> str | None:

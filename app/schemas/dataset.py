@@ -153,7 +153,7 @@ class DatasetBody(BaseModel):
     columns: list[dict[str, Any]] = Field(
         description="Each column: its name and kind, how many values are missing; mean, std, min, max and quantiles of "
         "numbers (beyond 2⁵³ min and max are integers), categories with their counts, or the shape of arrays; and a "
-        "`note` where texts look like numbers, or dates are left out.",
+        "`note` where texts look like numbers, numbers may be names, or dates are left out.",
         examples=[
             [
                 {
@@ -198,8 +198,8 @@ class DatasetPreview(BaseModel):
     sha256: str = Field(description="Hash of the content.", examples=["9f86d081…"])
     target: str | None = Field(description="The column that jobs predict by default.", examples=["y"])
     columns: list[dict[str, Any]] = Field(
-        description="Each column with its inferred kind and statistics, and a `note` where texts look like numbers, or "
-        "dates are left out.",
+        description="Each column with its inferred kind and statistics, and a `note` where texts look like numbers, "
+        "numbers may be names, or dates are left out.",
         examples=[[{"name": "x1", "kind": "numeric", "missing": 0, "mean": 0.01}]],
     )
     splits: dict[str, int] = Field(description="How many rows each split has.", examples=[{"train": 1000, "test": 0}])

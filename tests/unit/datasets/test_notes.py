@@ -1,6 +1,6 @@
 import pytest
 
-from app.datasets.notes import DATES
+from app.datasets.notes import DATES, MANY_DIGITS
 from app.datasets.readers.csv_dialect import CsvOptions
 from tests.unit.datasets.conftest import Build
 
@@ -60,3 +60,24 @@ def test_a_column_of_dates_says_that_it_is_left_out_and_what_to_do(build: Build,
 
     assert (when["kind"], when["note"]) == ("ignore", DATES)
     assert "note" not in build(body, columns={"when": "ignore"}).description.columns[0]
+
+
+IDS = {
+    "beyond 53 bits": ["9007199254740993", "9007199254740992"],
+    "one of them": ["1", "9007199254740993"],
+    "below zero": ["-9007199254740993", "1"],
+    "beyond 63 bits": ["18446744073709551615", "18446744073709551614", "9223372036854775809"],
+}
+
+
+@pytest.mark.parametrize("case", IDS)
+def test_whole_numbers_that_no_number_tells_apart_have_a_note(build: Build, case: str):
+    body = "\n".join(["id,y", *(f"{value},1" for value in IDS[case])]).encode()
+
+    assert build(body).description.columns[0]["note"] == MANY_DIGITS
+    assert "note" not in build(body, columns={"id": "categorical"}).description.columns[0]
+
+
+@pytest.mark.parametrize("values", [["9007199254740992", "1"], ["1.5e30", "2e30"], ["1e18", "0.5"], ["5e25", "6e25"]])
+def test_quantities_have_no_note(build: Build, values: list[str]):
+    assert "note" not in build("\n".join(["a", *values]).encode()).description.columns[0]
