@@ -8,7 +8,11 @@ import pyarrow.compute as pc
 
 from app.datasets.kinds import MISSING
 
-TIME_TYPES = (pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC"))
+TIME_TYPES = (
+    pa.date32(),
+    *(pa.timestamp("us", zone) for zone in (None, "UTC")),
+    *(pa.timestamp("ns", zone) for zone in (None, "UTC")),
+)
 """How text may be a date or a time, from narrow to wide."""
 _BOOLEANS = pa.array(["true", "True", "TRUE", "false", "False", "FALSE"])
 _MISSING = pa.array(MISSING)

@@ -178,6 +178,17 @@ def test_a_time_of_day_keeps_its_spelling(build: Build, monkeypatch: pytest.Monk
     assert [text for text in dataset.column("t").to_pylist() if text and len(text) < 6] == ["12:30", "07:05"]
 
 
+@pytest.mark.parametrize("zone", ["", "Z", "+01:00"])
+def test_nanoseconds_make_a_time_wherever_they_stand(build: Build, monkeypatch: pytest.MonkeyPatch, zone: str):
+    monkeypatch.setattr(csv, "BLOCK_BYTES", 128)
+    times = [f"2020-01-02 10:00:00{zone},2\n" * 100, f"2020-01-02 10:00:00.123456789{zone},2\n"]
+
+    early, late = (build(("t,n\n" + "".join(some)).encode()) for some in (reversed(times), times))
+
+    assert kinds(early) == kinds(late) == {"t": "ignore", "n": "numeric"}
+    assert early.column("t").to_pylist() == list(reversed(late.column("t").to_pylist()))
+
+
 def test_times_of_day_do_not_cost_another_pass_over_the_file(tmp_path: Path):
     path = tmp_path / "x.csv"
     path.write_bytes(b"t,n\n12:30,1\n")
