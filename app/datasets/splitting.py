@@ -74,13 +74,19 @@ class Split:
     validation: Part | None
 
 
-def split(dataset: Dataset, validation: Mapping[str, Any] | None, seed: int, other: Dataset | None = None) -> Split:
+def split(
+    dataset: Dataset,
+    validation: Mapping[str, Any] | None,
+    seed: int,
+    other: Dataset | None = None,
+    rows: Rows | None = None,
+) -> Split:
     """Split as a job asks: `None`, `{"split": "test"}`, `{"fraction": f}`, or `other`, another dataset.
 
-    The test split never trains. A fraction is taken from the training split, by a permutation drawn from the
-    seed.
+    The test split never trains. A fraction is taken from the rows that may train (all of the training split, unless
+    `rows` names some), by a permutation drawn from the seed.
     """
-    train = dataset.split("train")
+    train = dataset.split("train") if rows is None else rows
     if validation is None:
         return Split(Part(dataset, train), None)
     if "dataset" in validation:
@@ -101,11 +107,15 @@ def count(rows: Rows) -> int:
     return rows.stop - rows.start if isinstance(rows, slice) else len(rows)
 
 
-def _fraction(train: slice, fraction: float, seed: int) -> tuple[Rows, Rows]:
+def _fraction(train: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
     total = count(train)
     held_out = min(max(round(total * fraction), 1), total - 1)
     if total < 2:
-        raise InvalidSpec(Fault("validation.fraction", "one row cannot be split; use null"))
-    order = np.random.default_rng(seed).permutation(total) + train.start
+        raise InvalidSpec(Fault("validation.fraction", "one row with a target cannot be split; use null"))
+    order = np.random.default_rng(seed).permutation(total)
     # In ascending order, so that reading them walks forward through the files; training shuffles anyway.
-    return np.sort(order[held_out:]), np.sort(order[:held_out])
+    return _taken(train, np.sort(order[held_out:])), _taken(train, np.sort(order[:held_out]))
+
+
+def _taken(rows: Rows, positions: NDArray[np.int64]) -> Rows:
+    return positions + rows.start if isinstance(rows, slice) else rows[positions]

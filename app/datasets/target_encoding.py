@@ -63,8 +63,8 @@ class TargetEncoding:
         """How many columns the weights have: k."""
         return len(self.classes) if self.classes is not None else len(self.columns)
 
-    def labelled(self, part: Part) -> Part:
-        """The rows of a part whose target is there."""
+    def labelled(self, part: Part, name: str) -> Part:
+        """The rows of a part whose target is there; the name of the part says what its rows are for."""
         present = np.ones(len(part), dtype=bool)
         for start, columns in self._blocks(part):
             for column in columns:
@@ -73,7 +73,7 @@ class TargetEncoding:
         if present.all():
             return part
         if not present.any():
-            raise InvalidSpec(Fault("target", "the target is missing in every row"))
+            raise InvalidSpec(Fault("target", f"the target is missing in every {name} row"))
         rows = np.arange(part.rows.start, part.rows.stop) if isinstance(part.rows, slice) else part.rows
         return Part(part.dataset, rows[present])
 

@@ -68,7 +68,7 @@ class Spec(Hyperparameters):
     validation: ValidationRows | None = Field(
         None,
         description='Which rows validate: null, `{"split": "test"}` (the default where the dataset has that split), '
-        '`{"fraction": 0.2}` of the training rows, drawn by the seed, or `{"dataset": "…"}`.',
+        '`{"fraction": 0.2}` of the training rows that have a target, drawn by the seed, or `{"dataset": "…"}`.',
         examples=[None],
     )
     model_name: str | None = Field(

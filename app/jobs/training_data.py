@@ -22,11 +22,14 @@ class TrainingData:
     def of(cls, spec: Spec, dataset: Dataset, other: Dataset | None) -> Self:
         """Split a dataset (`other` has the validation rows, where the spec names one) and fit the encoding."""
         target = TargetEncoding.fit(dataset, spec.target, spec.model)
-        parts = split(dataset, spec.validation, spec.seed, other)
-        training = target.labelled(parts.train)
+        # What has no target is left out first: a fraction is one of the rows that can train.
+        labelled = target.labelled(Part(dataset, dataset.split("train")), "training")
+        parts = split(dataset, spec.validation, spec.seed, other, labelled.rows)
+        training = parts.train
         # Where these solvers end does not depend on where they start, so that moving the origin changes nothing else.
         is_free = spec.solver != "sgd"
         centred = target.centred(training, always=is_free or bool(spec.standardize))
         options = spec.max_categories, spec.missing_indicator, is_free
         encoding = Encoding.fit(training, spec.features, centred, bool(spec.standardize), *options)
-        return cls(training, None if parts.validation is None else target.labelled(parts.validation), encoding)
+        validation = None if parts.validation is None else target.labelled(parts.validation, "validation")
+        return cls(training, validation, encoding)

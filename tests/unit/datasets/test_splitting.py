@@ -37,8 +37,18 @@ def test_a_fraction_is_drawn_from_the_training_split_by_the_seed(build: Build):
     rows = np.concatenate([first.train.rows, first.validation.rows])
     assert sorted(rows) == list(range(10))
     assert count(first.validation.rows) == 3
+    assert np.array_equal(first.validation.rows, np.sort(np.random.default_rng(1).permutation(10)[:3]))
     assert np.array_equal(first.validation.rows, same.validation.rows)
     assert not np.array_equal(first.validation.rows, other.validation.rows)
+
+
+def test_a_fraction_of_some_rows_is_drawn_from_them_alone(build: Build):
+    dataset = build({"a": list(range(10))})
+
+    parts = split(dataset, {"fraction": 0.25}, 0, rows=np.array([1, 4, 5, 9]))
+
+    assert sorted([*parts.train.rows, *parts.validation.rows]) == [1, 4, 5, 9]
+    assert (len(parts.train), len(parts.validation)) == (3, 1)
 
 
 def test_another_dataset_validates_whole(build: Build):

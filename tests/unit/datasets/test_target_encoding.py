@@ -68,11 +68,14 @@ def test_rows_without_a_target_are_dropped_and_counted(build: Build):
     dataset = build({"a": [1, 2, 3, 4], "y": [1.0, None, None, 4.0]})
     target = TargetEncoding.fit(dataset, "y", "linear")
 
-    part = target.labelled(everything(dataset))
+    part = target.labelled(everything(dataset), "training")
 
     assert part.rows.tolist() == [0, 3]
     assert target.encode(part).tolist() == [[1.0], [4.0]]
-    assert target.labelled(Part(dataset, np.array([0, 3]))) == Part(dataset, pytest.approx([0, 3]))
+    assert target.labelled(Part(dataset, np.array([0, 3])), "training") == Part(dataset, pytest.approx([0, 3]))
+
+    with pytest.raises(InvalidSpec, match="in every validation row"):
+        target.labelled(Part(dataset, slice(1, 3)), "validation")
 
 
 BAD = {

@@ -71,6 +71,16 @@ def test_rows_without_a_target_and_those_that_validate_are_not_trained_on(look: 
     assert (found.rows, found.validation_rows) == (LEVELS * 2 * 4 // 5, LEVELS * 2 // 5)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_fraction_is_one_of_the_rows_that_have_a_target(look: Look, catalogue: Catalogue, seed: int):
+    content = table_content(pa.table({"area": [1.0, 2.0, 3.0, 4.0], "price": [1.0, None, None, 4.0]}))
+    catalogue.create(content, Choices(target="price"), "few")
+
+    found = look(dataset="few", validation={"fraction": 0.2}, seed=seed)
+
+    assert (found.rows, found.validation_rows) == (1, 1)
+
+
 def test_only_what_takes_long_goes_to_a_gpu_of_its_own_accord(look: Look):
     both, wide = frozenset({"cpu", "cuda"}), {"max_categories": 1000, "batch_size": 2000}
 
