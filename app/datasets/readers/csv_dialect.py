@@ -22,6 +22,7 @@ from app.errors import Fault, InvalidData
 NO_QUOTE = "none"
 SPELLED = {"tab": "\t", "space": " "}
 HEAD_CHARACTERS = 2 << 20
+LONGER = "longer than 2 MiB, the most that is read; shorten it, or close the quote if one is left open"
 HEAD_LINES = 1000
 _HEAD_ROWS = 100
 DELIMITERS = ",;\t|"
@@ -80,6 +81,8 @@ def recognised(path: Path, options: CsvOptions, limit: int) -> Recognised:
     """What the head of the file says."""
     text_path, encoding = as_utf8(path, options.encoding, limit)
     head, before, told = table_head(_head(text_path))
+    if len(head) == 1 and not head[0].endswith(("\r", "\n")) and text_path.stat().st_size > HEAD_CHARACTERS:
+        raise InvalidData(Fault("file", f"its first row is {LONGER}"))
     known = SPELLED.get(options.delimiter or "", options.delimiter) or told
     quote = options.quote or quote_of(head, known)
     quoted_by = None if quote == NO_QUOTE else quote
@@ -137,7 +140,7 @@ def _rows(head: Sequence[str], delimiter: str, quote: str | None) -> list[list[s
         )
         return [row for row in islice(reader, _HEAD_ROWS) if row] or [[]]
     except csv.Error as error:
-        raise InvalidData(Fault("file", "its first row is longer than 2 MiB; is a quote left open?")) from error
+        raise InvalidData(Fault("file", f"its first row is {LONGER}")) from error
 
 
 def quote_of(head: Sequence[str], delimiter: str | None = None) -> str:

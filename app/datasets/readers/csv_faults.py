@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from app.datasets.literal import literal
+from app.datasets.readers.csv_dialect import LONGER
 from app.datasets.readers.csv_encoding import NOT_UTF8
 from app.datasets.readers.csv_types import casts_to, may_be_hexadecimal, without_missing
 from app.errors import Fault, InvalidData
@@ -69,7 +70,7 @@ class CsvFaults:
         if _NO_ROWS in reason or (TOO_LONG in reason and self._table.path.stat().st_size <= ROW_BYTES):
             raise InvalidData(Fault("file", "there are column names but no rows"))
         if TOO_LONG in reason:
-            raise InvalidData(Fault("file", "one row is longer than 2 MiB; is a quote left open?"))
+            raise InvalidData(Fault("file", f"one row is {LONGER}"))
         if _RAGGED in reason:
             self._check_text()
             raise InvalidData(list(self._ragged()) or Fault("file", "its rows differ in length"))

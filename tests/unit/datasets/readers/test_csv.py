@@ -330,6 +330,26 @@ def test_bad_input_is_refused_and_its_place_is_named(build: Build, case: str):
     assert message in caught.value.faults[0].message
 
 
+WIDE = ",".join(f"c{number}" for number in range(300_000)).encode()
+LONG = {
+    "a header": (WIDE + b"\n" + b"1," * 299_999 + b"1\n", "its first row"),
+    "a header below a blank line": (b"\n" + WIDE + b"\n", "its first row"),
+    "a header alone": (WIDE, "its first row"),
+    "a row": (b"a,b\n1,2\n3," + b"x" * (5 << 20) + b"\n", "one row"),
+}
+
+
+@pytest.mark.parametrize("case", LONG)
+def test_a_row_that_is_too_long_is_told_so_whether_or_not_a_quote_is_open(build: Build, case: str):
+    body, which = LONG[case]
+
+    with pytest.raises(InvalidData) as caught:
+        build(body)
+
+    assert caught.value.faults[0].location == "file"
+    assert caught.value.faults[0].message.startswith(f"{which} is longer than 2 MiB, the most that is read; shorten it")
+
+
 def test_text_in_a_column_declared_numeric_names_every_row(build: Build):
     with pytest.raises(InvalidData) as caught:
         build(b"a,b\n1,x\nold,y\n3,z\nnew,w\n", columns={"a": "numeric"})
