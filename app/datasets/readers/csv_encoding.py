@@ -42,7 +42,10 @@ def text_as_utf8(body: bytes, declared: str | None) -> bytes:
 
 
 def encoding_of(head: bytes, declared: str | None) -> str:
-    """The codec that is declared, else the one of the byte order mark, else UTF-16 if it can be no other, or UTF-8."""
+    """The codec that is declared, else the one of the byte order mark, else UTF-16 if it can be no other, or UTF-8.
+
+    The mark of UTF-8 wins over what is declared: no text in another encoding begins with these bytes.
+    """
     marked = next((name for mark, name in _MARKS if head.startswith(mark)), None)
     if declared is None:
         return marked or _unmarked(head)
@@ -55,6 +58,8 @@ def encoding_of(head: bytes, declared: str | None) -> str:
         if encoding in ("utf-16", "utf-32") and marked != encoding:
             found = _unmarked(head)
             return found if found.startswith(encoding) else f"{encoding}-le"
+    elif marked == "utf-8":
+        return marked
     return encoding
 
 

@@ -33,6 +33,14 @@ def test_text_that_is_no_utf_16_is_refused_and_not_read_as_chinese(build: Build,
     assert declared in caught.value.faults[0].message
 
 
+@pytest.mark.parametrize("declared", ["latin-1", "windows-1252", "gbk", "ascii", "utf-8"])
+def test_the_mark_of_utf_8_wins_over_what_is_declared(build: Build, declared: str):
+    dataset = build("näme,b\n1,é\n".encode("utf-8-sig"), csv=CsvOptions(encoding=declared))
+
+    assert dataset.read() == [{"näme": 1, "b": "é"}]
+    assert dataset.description.format["encoding"] == "utf-8"
+
+
 BAD = {
     "a NUL in a ragged file": (b"a,b\n1,\0\n2\n", "line 2", "NUL byte"),
     "a NUL in the header": (b"a\0,b\n1,2\n", "header", "NUL byte"),
