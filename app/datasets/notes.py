@@ -27,6 +27,7 @@ MANY_DIGITS = (
     "its whole numbers have more digits than a number holds, and may become equal; declare it categorical if they are "
     "names"
 )
+SPACES = "its name and its values could be columns between spaces; delimiter=space reads them as such"
 UNNAMED = (
     "it has no name, is taken for the numbers of the rows, and is no feature unless columns declares it another kind"
 )
@@ -41,7 +42,9 @@ def note(column: dict[str, Any], is_csv: bool) -> str | None:
     if column["kind"] != Kind.CATEGORICAL or "categories" not in column:
         return None
     levels = [str(entry["value"]).strip() for entry in column["categories"]]
-    return _of_texts(levels, is_csv) if any(map(str.isdigit, "".join(levels[:2]))) else None
+    if not any(map(str.isdigit, "".join(levels[:2]))):
+        return None
+    return _of_texts(levels, is_csv) or (SPACES if is_csv and _are_columns(column["name"], levels) else None)
 
 
 def _has_many_digits(column: dict[str, Any]) -> bool:
@@ -52,6 +55,13 @@ def _has_many_digits(column: dict[str, Any]) -> bool:
     if isinstance(low, int):
         return bool(max(-low, high) > EXACT_INTEGERS)
     return bool(low > EXACT_INTEGERS and high < _LONGEST_NAME and column["distinct"] > 1)
+
+
+def _are_columns(name: str, levels: Sequence[str]) -> bool:
+    """Whether every value is as many numbers between spaces as the name has words."""
+    width = len(name.strip().split(" "))
+    numbers = re.compile(rf"{_NUMBER}(?: {_NUMBER}){{{width - 1}}}")
+    return width > 1 and all(numbers.fullmatch(level) for level in levels[:MOST_LOOKED_AT])
 
 
 def _of_texts(levels: Sequence[str], is_csv: bool) -> str | None:

@@ -1,6 +1,6 @@
 import pytest
 
-from app.datasets.notes import DATES, MANY_DIGITS
+from app.datasets.notes import DATES, MANY_DIGITS, SPACES
 from app.datasets.readers.csv_dialect import CsvOptions
 from tests.unit.datasets.conftest import Build
 
@@ -81,3 +81,14 @@ def test_whole_numbers_that_no_number_tells_apart_have_a_note(build: Build, case
 @pytest.mark.parametrize("values", [["9007199254740992", "1"], ["1.5e30", "2e30"], ["1e18", "0.5"], ["5e25", "6e25"]])
 def test_quantities_have_no_note(build: Build, values: list[str]):
     assert "note" not in build("\n".join(["a", *values]).encode()).description.columns[0]
+
+
+@pytest.mark.parametrize("body", [b"a b c\n1 2 3\n4 5.5 -6\n", b"a b c;d\n1 2 3;x\n", b"1 2 3\n4 5 6\n"])
+def test_numbers_between_spaces_have_a_note_that_says_how_to_read_them(build: Build, body: bytes):
+    assert build(body).description.columns[0]["note"] == SPACES
+
+
+@pytest.mark.parametrize("body", [b"a b\n1 2 3\n", b"a b\n12 Main\n", b"a\n1 2\n", b"a b\n1  2\n"])
+def test_other_texts_with_spaces_have_no_note(build: Build, body: bytes):
+    assert "note" not in build(body).description.columns[0]
+    assert "note" not in build({"a b": ["1 2", "3 4"]}).description.columns[0]
