@@ -2,6 +2,7 @@
 
 import codecs
 from pathlib import Path
+from typing import Any
 
 from app.errors import Fault, InvalidData, InvalidRequest, TooLarge
 
@@ -25,6 +26,16 @@ _ENCODINGS = frozenset(
     )
 )
 
+_LATIN_1 = codecs.lookup("latin-1").name
+_CHARACTERS = "".join(bytes([code]).decode("windows-1252", "ignore") or chr(code) for code in range(256))
+
+
+class _Latin1(codecs.IncrementalDecoder):
+    """Latin-1 as browsers read it: in place of its control characters are those of Windows-1252, such as the euro."""
+
+    def decode(self, input: Any, final: bool = False) -> str:  # noqa: A002 - as the base class names it
+        return codecs.charmap_decode(input, "strict", _CHARACTERS)[0]
+
 
 def as_utf8(path: Path, declared: str | None, limit: int) -> tuple[Path, str]:
     """The file where it is UTF-8, else a copy of at most `limit` bytes beside it that is; and the encoding it had."""
@@ -38,7 +49,7 @@ def text_as_utf8(body: bytes, declared: str | None) -> bytes:
     encoding = encoding_of(body[:HEAD_BYTES], declared)
     if encoding in ("utf-8", "ascii"):
         return body
-    return _decoded(codecs.getincrementaldecoder(encoding)(), body, 1, final=True).encode()
+    return _decoded(_decoder(encoding), body, 1, final=True).encode()
 
 
 def encoding_of(head: bytes, declared: str | None) -> str:
@@ -87,7 +98,7 @@ def _unmarked(head: bytes) -> str:
 def _transcoded(path: Path, encoding: str, limit: int) -> Path:
     """A copy in UTF-8 beside the file, written piece by piece."""
     target = path.with_name(path.name + ".utf8")
-    decoder = codecs.getincrementaldecoder(encoding)()
+    decoder = _decoder(encoding)
     line, written = 1, 0
     with path.open("rb") as source, target.open("wb") as sink:
         while chunk := source.read(_CHUNK):
@@ -98,6 +109,10 @@ def _transcoded(path: Path, encoding: str, limit: int) -> Path:
                 raise TooLarge(f"file is larger than {limit} bytes as UTF-8.")
         sink.write(_decoded(decoder, b"", line, final=True).encode())
     return target
+
+
+def _decoder(encoding: str) -> codecs.IncrementalDecoder:
+    return _Latin1() if encoding == _LATIN_1 else codecs.getincrementaldecoder(encoding)()
 
 
 def _decoded(decoder: codecs.IncrementalDecoder, chunk: bytes, line: int, final: bool = False) -> str:

@@ -41,6 +41,13 @@ def test_the_mark_of_utf_8_wins_over_what_is_declared(build: Build, declared: st
     assert dataset.description.format["encoding"] == "utf-8"
 
 
+def test_latin_1_has_the_characters_of_windows_where_it_has_none(build: Build):
+    dataset = build(b"a,b\n1,\x80\n2,\x93\xe9\x94\n3,\x81\n", csv=CsvOptions(encoding="latin-1"))
+
+    assert dataset.column("b").to_pylist() == ["€", "“é”", "\x81"]
+    assert dataset.description.format["encoding"] == "iso8859-1"
+
+
 BAD = {
     "a NUL in a ragged file": (b"a,b\n1,\0\n2\n", "line 2", "NUL byte"),
     "a NUL in the header": (b"a\0,b\n1,2\n", "header", "NUL byte"),
