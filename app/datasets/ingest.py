@@ -121,10 +121,11 @@ def _write_once(content: Content, folder: Path, columns: Mapping[str, Kind], bou
 
 def _annotate(profiles: list[Profile], content: Content, choices: Choices) -> None:
     """Say of a column what may surprise, where the client has not said what it means."""
-    is_csv = (content.format or {}).get("name") == "csv"
+    source = content.format or {}
+    about = source.get("name") == "csv", source.get("decimal") or "."
     for column in profiles:
         if column["name"] not in choices.columns:
-            said = UNNAMED if column["name"] in content.kinds else note(column, is_csv)
+            said = UNNAMED if column["name"] in content.kinds else note(column, *about)
             column.update({"note": said} if said else {})
 
 

@@ -15,10 +15,12 @@ MOST_LOOKED_AT = 20
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _GROUPED = r"[-+]?\d{1,3}(?:[,.'\s]\d{3})*(?:[.,]\d+)?"
 _LONGEST_NAME = 1e20
+_SWAPPED = str.maketrans(".,", ",.")
+"""What numbers with a decimal comma look like to who expects a point."""
 _KEPT = "and are kept as texts"
 _LOOKS = (
     (r"[-+]?\d{1,3}(?:[,'\s]\d{3})+(?:\.\d+)?", f"with separated thousands, {_KEPT}; write them without separators"),
-    (r"[-+]?(?:\d+|\d{1,3}(?:\.\d{3})+),\d+", f"with a decimal comma, {_KEPT}; {{decimal}}"),
+    (r"[-+]?(?:\d+|\d{1,3}(?:\.\d{3})+),\d+", f"with a decimal {{mark}}, {_KEPT}; {{decimal}}"),
     (rf"(?:{_NUMBER}|{_GROUPED})\s?%", f"with a percent sign, {_KEPT}; write them without it"),
     (rf"[$€£¥]\s?{_GROUPED}|{_GROUPED}\s?[$€£¥]", f"with a currency, {_KEPT}; write them without it"),
 )
@@ -33,8 +35,8 @@ UNNAMED = (
 )
 
 
-def note(column: dict[str, Any], is_csv: bool) -> str | None:
-    """What there is to say of a profiled column whose kind nobody declared."""
+def note(column: dict[str, Any], is_csv: bool, decimal: str = ".") -> str | None:
+    """What there is to say of a profiled column whose kind nobody declared; `decimal` is the mark it was read with."""
     if holds_dates(column):
         return DATES
     if _has_many_digits(column):
@@ -44,7 +46,7 @@ def note(column: dict[str, Any], is_csv: bool) -> str | None:
     levels = [str(entry["value"]).strip() for entry in column["categories"]]
     if not any(map(str.isdigit, "".join(levels[:2]))):
         return None
-    return _of_texts(levels, is_csv) or (SPACES if is_csv and _are_columns(column["name"], levels) else None)
+    return _of_texts(levels, is_csv, decimal) or (SPACES if is_csv and _are_columns(column["name"], levels) else None)
 
 
 def _has_many_digits(column: dict[str, Any]) -> bool:
@@ -64,19 +66,25 @@ def _are_columns(name: str, levels: Sequence[str]) -> bool:
     return width > 1 and all(numbers.fullmatch(level) for level in levels[:MOST_LOOKED_AT])
 
 
-def _of_texts(levels: Sequence[str], is_csv: bool) -> str | None:
+def _decimals(is_csv: bool, decimal: str) -> dict[str, str]:
+    if decimal == ",":
+        return {"mark": "point", "decimal": "write them with a comma"}
+    return {"mark": "comma", "decimal": "decimal=, reads them as numbers" if is_csv else "write them with a point"}
+
+
+def _of_texts(levels: Sequence[str], is_csv: bool, decimal: str) -> str | None:
+    if decimal == ",":
+        levels = [level.translate(_SWAPPED) for level in levels]
     looked_at = levels[:MOST_LOOKED_AT]
     plain = {level for level in looked_at if re.fullmatch(_NUMBER, level)}
     for pattern, message in _LOOKS:
         alike = sum(re.fullmatch(pattern, level) is not None for level in looked_at if level not in plain)
         if alike and alike + len(plain) >= 0.9 * len(looked_at):
-            cure = "decimal=, reads them as numbers" if is_csv else "write them with a point"
-            return f"its values look like numbers {message.format(decimal=cure)}"
+            return f"its values look like numbers {message.format(**_decimals(is_csv, decimal))}"
     if len(plain) < 0.75 * len(looked_at):
         return None
     stranger = next((level for level in levels if not re.fullmatch(_NUMBER, level)), None)
     if stranger is None:
         return None if is_csv else "its values are numbers written as texts; declare it numeric to read them as numbers"
-    return (
-        f"most of its values are numbers, but {stranger[:40]!r} is not; leave it empty if it says that one is missing"
-    )
+    said = (stranger.translate(_SWAPPED) if decimal == "," else stranger)[:40]
+    return f"most of its values are numbers, but {said!r} is not; leave it empty if it says that one is missing"

@@ -27,6 +27,24 @@ def test_a_column_of_texts_that_look_like_numbers_says_so(build: Build, case: st
     assert "note" not in columns[1]
 
 
+COMMAS_SAID = {
+    "thousands": (["1.234", "2.500", "7"], "thousands"),
+    "thousands and commas": (["1.234", "2,5"], "thousands"),
+    "decimal points": (["1.5", "2.25"], "with a decimal point, and are kept as texts; write them with a comma"),
+    "one that is missing": (["1,5", "2", "3", "k.A."], "but 'k.A.' is not"),
+}
+
+
+@pytest.mark.parametrize("case", COMMAS_SAID)
+def test_where_the_decimal_mark_is_a_comma_that_is_known(build: Build, case: str):
+    values, words = COMMAS_SAID[case]
+    body = "\n".join(["a;b", *(f"{value};1" for value in values)])
+
+    column = build(body.encode(), csv=CsvOptions(delimiter=";", decimal=",")).description.columns[0]
+
+    assert words in column["note"]
+
+
 QUIET = [
     ["a1", "b2"],
     ["2020-01", "2020-02"],
