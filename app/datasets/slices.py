@@ -29,6 +29,11 @@ def slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         start, before = stop, int(ends[stop - 1])
 
 
+def spread_bytes(column: pa.Array) -> int:
+    """What the texts of a column take once each row has its own; 0 where they lie there in full."""
+    return int(_lengths(column).sum()) if _may_grow(column.type) and not pa.types.is_large_string(column.type) else 0
+
+
 def _may_grow(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
@@ -38,6 +43,8 @@ def _may_grow(kind: pa.DataType) -> bool:
 
 def _lengths(texts: pa.Array) -> NDArray[np.int64]:
     """How many bytes each text has; zero where one is missing."""
+    if not len(texts):
+        return np.zeros(0, np.int64)  # there may be no buffer
     if pa.types.is_dictionary(texts.type):
         found = pa.array(_lengths(texts.dictionary)).take(texts.indices)
     elif pa.types.is_string_view(texts.type):

@@ -15,10 +15,13 @@ from app.datasets.encoding import Encoding
 from app.datasets.feature_encoding import ArrayFeature, CategoricalFeature, Feature, Matrix
 from app.datasets.kinds import FALSE, TRUE, as_numbers, decoded
 from app.datasets.literal import literal
+from app.datasets.slices import spread_bytes
 from app.datasets.spelling import is_date_or_time, spelled
 from app.errors import Fault, InvalidInstances
 
 _MOST_FAULTS = 10
+MOST_TEXT_BYTES = 256 << 20
+"""Of a column whose texts stand once for many rows: a small body may make gigabytes."""
 _TRUTHS = dict.fromkeys(TRUE, 1.0) | dict.fromkeys(FALSE, 0.0)
 
 
@@ -55,11 +58,11 @@ def _columns(feature: Feature, names: Sequence[str]) -> list[str]:
 
 def _encode(feature: Feature, table: Any, first_row: int, faults: list[Fault]) -> Matrix:
     if isinstance(feature, CategoricalFeature):
-        texts = _texts(_whole(table.column(feature.name)), feature, first_row, faults)
+        texts = _texts(_whole(table, feature.name), feature, first_row, faults)
         return feature.encode_to_predict(texts)
     if isinstance(feature, ArrayFeature):
         return _array(feature, table, first_row, faults)
-    column = _whole(table.column(feature.name))
+    column = _whole(table, feature.name)
     numbers = _numbers(column, feature.name, feature.boolean, first_row, faults)
     filled: Matrix = pc.fill_null(numbers, feature.absent).to_numpy(zero_copy_only=False)
     if feature.indicator:
@@ -67,9 +70,14 @@ def _encode(feature: Feature, table: Any, first_row: int, faults: list[Fault]) -
     return filled.reshape(-1, 1)
 
 
-def _whole(column: Any) -> pa.Array:
-    """One array, of values and not of codes."""
-    return decoded(column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column)
+def _whole(table: Any, name: str) -> pa.Array:
+    """A column as one array, of values and not of codes."""
+    column = table.column(name)
+    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if spread_bytes(column) > MOST_TEXT_BYTES:
+        many = f"its texts take more than {MOST_TEXT_BYTES >> 20} MiB once each row has its own; send fewer rows"
+        raise InvalidInstances([Fault(f"column {name}", many)])
+    return decoded(column)
 
 
 def _numbers(column: pa.Array, name: str, boolean: bool, first_row: int, faults: list[Fault]) -> pa.Array:
@@ -174,11 +182,11 @@ def _number_texts(column: pa.Array, feature: CategoricalFeature, first_row: int,
 
 def _array(feature: ArrayFeature, table: Any, first_row: int, faults: list[Fault]) -> Matrix:
     if feature.name not in table.schema.names:
-        columns = [_numbers(_whole(table.column(name)), name, False, first_row, faults) for name in feature.names]
+        columns = [_numbers(_whole(table, name), name, False, first_row, faults) for name in feature.names]
         for name, column in zip(feature.names, columns, strict=True):
             _note(column.is_valid(), column, name, "missing; an array has no missing elements", first_row, faults)
         return np.column_stack([pc.fill_null(column, 0.0).to_numpy(zero_copy_only=False) for column in columns])
-    column = _whole(table.column(feature.name))
+    column = _whole(table, feature.name)
     lengths = _leaf_counts(column)
     _note(
         pc.equal(lengths, feature.width),

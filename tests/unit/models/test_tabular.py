@@ -11,6 +11,8 @@ from app.datasets.encoding import Encoding
 from app.datasets.feature_encoding import CategoricalFeature, NumericFeature
 from app.datasets.instances import encode_records
 from app.datasets.target_encoding import TargetEncoding
+from app.errors import InvalidInstances
+from app.models import tabular
 from app.models.tabular import encode_table
 
 
@@ -26,6 +28,20 @@ def encoding(*levels: str) -> Encoding:
 ], ids=lambda column: str(column.type))  # fmt: skip
 def test_a_whole_number_is_its_level_whatever_type_it_has(column: pa.Array) -> None:
     assert encode_table(encoding("1", "2"), pa.table({"c": column})).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+
+
+@pytest.mark.parametrize("kind", [pa.dictionary(pa.int8(), pa.string()), pa.string_view()], ids=str)
+def test_texts_that_stand_once_for_many_rows_are_not_spread_without_a_bound(
+    kind: pa.DataType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = pa.table({"c": pa.array(["a text of many characters"] * 100 + ["1"]).cast(kind)})
+    assert encode_table(encoding("1"), table).shape == (101, 2)
+    assert encode_table(encoding("1"), table.slice(0, 0)).shape == (0, 2)
+
+    monkeypatch.setattr(tabular, "MOST_TEXT_BYTES", 1000)
+
+    with pytest.raises(InvalidInstances, match="send fewer rows"):
+        encode_table(encoding("1"), table)
 
 
 @pytest.mark.parametrize("level", ["1000000000000000", "1e+15"], ids=["of whole numbers", "of numbers"])
