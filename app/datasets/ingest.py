@@ -125,7 +125,9 @@ def _annotate(profiles: list[Profile], content: Content, choices: Choices) -> No
     about = source.get("name") == "csv", source.get("decimal") or "."
     for column in profiles:
         if column["name"] not in choices.columns:
-            said = UNNAMED if column["name"] in content.kinds else note(column, *about)
+            said = (
+                UNNAMED if column["name"] in content.kinds else note(column, *about, column["name"] in content.padded)
+            )
             column.update({"note": said} if said else {})
 
 

@@ -29,16 +29,22 @@ MANY_DIGITS = (
     "its whole numbers have more digits than a number holds, and may become equal; declare it categorical if they are "
     "names"
 )
+ZEROS = "zeros before its numbers are lost; declare it categorical if they are names, such as 00123"
 SPACES = "its name and its values could be columns between spaces; delimiter=space reads them as such"
 UNNAMED = (
     "it has no name, is taken for the numbers of the rows, and is no feature unless columns declares it another kind"
 )
 
 
-def note(column: dict[str, Any], is_csv: bool, decimal: str = ".") -> str | None:
-    """What there is to say of a profiled column whose kind nobody declared; `decimal` is the mark it was read with."""
+def note(column: dict[str, Any], is_csv: bool, decimal: str = ".", is_padded: bool = False) -> str | None:
+    """What there is to say of a profiled column whose kind nobody declared.
+
+    `decimal` is the mark it was read with; one that `is_padded` has numbers that begin with zeros.
+    """
     if holds_dates(column):
         return DATES
+    if is_padded and column["kind"] == Kind.NUMERIC:
+        return ZEROS
     if _has_many_digits(column):
         return MANY_DIGITS
     if column["kind"] != Kind.CATEGORICAL or "categories" not in column:

@@ -33,6 +33,8 @@ class Content:
     truth: Mapping[str, Any] | None = None
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     """The kinds of columns that are not to be inferred from their values, unless the client declares another."""
+    padded: frozenset[str] = frozenset()
+    """Columns with numbers that begin with zeros, which no number keeps."""
     format: Mapping[str, Any] | None = None
     """What the source was, and what its reader found in it: the dialect of a CSV file."""
 

@@ -41,7 +41,7 @@ def read(upload: Upload) -> Content:
     upload.bounds.check_columns(len(found.names))
     table = CsvTable(found.path, found.dialect, found.names, upload.columns, found.lines_before)
     kinds = {found.index: Kind.IGNORE} if found.index is not None else {}
-    return Content(batches=table.batches, format=found.dialect.to_json(), kinds=kinds)
+    return Content(batches=table.batches, format=found.dialect.to_json(), kinds=kinds, padded=found.padded)
 
 
 class CsvTable:

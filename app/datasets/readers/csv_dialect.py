@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from io import StringIO
-from itertools import islice
+from itertools import islice, zip_longest
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ HEAD_LINES = 1000
 _HEAD_ROWS = 100
 DELIMITERS = ",;\t|"
 _QUOTES = "\"'"
+_PADDED = re.compile(r"[ \t]*[-+]?0\d+[ \t]*")
 _NOT_WITHIN_NUMBER = re.compile(r"(?<!\d),|,(?!\d)")
 _TOLD = re.compile(r"(?i)sep=([^\w\"'])")
 """What Excel writes, and reads, as a first line that is no row."""
@@ -75,6 +76,8 @@ class Recognised:
     """How many lines stand before the table: blank ones, and one that tells a spreadsheet the delimiter."""
     index: str | None = None
     """The column that many programs write first and without a name: the numbers of the rows."""
+    padded: frozenset[str] = frozenset()
+    """The columns with numbers that begin with zeros, as far as the first rows tell."""
 
 
 def recognised(path: Path, options: CsvOptions, limit: int) -> Recognised:
@@ -96,7 +99,12 @@ def recognised(path: Path, options: CsvOptions, limit: int) -> Recognised:
         _check_names(rows[0], names)
     dialect = Dialect(delimiter, quote, encoding, header, options.decimal or ".")
     index = names[0] if header and len(names) > 1 and not rows[0][0].strip() else None
-    return Recognised(text_path, dialect, names, before, index)
+    return Recognised(text_path, dialect, names, before, index, _padded(rows[header:], names))
+
+
+def _padded(rows: Sequence[Sequence[str]], names: Sequence[str]) -> frozenset[str]:
+    columns = zip(names, zip_longest(*rows, fillvalue=""), strict=False)
+    return frozenset(name for name, cells in columns if any(map(_PADDED.fullmatch, cells)))
 
 
 def _head(path: Path) -> list[str]:

@@ -1,6 +1,6 @@
 import pytest
 
-from app.datasets.notes import DATES, MANY_DIGITS, SPACES
+from app.datasets.notes import DATES, MANY_DIGITS, SPACES, ZEROS
 from app.datasets.readers.csv_dialect import CsvOptions
 from tests.unit.datasets.conftest import Build
 
@@ -94,6 +94,16 @@ def test_whole_numbers_that_no_number_tells_apart_have_a_note(build: Build, case
 
     assert build(body).description.columns[0]["note"] == MANY_DIGITS
     assert "note" not in build(body, columns={"id": "categorical"}).description.columns[0]
+
+
+def test_numbers_that_begin_with_zeros_have_a_note(build: Build):
+    body = b"zip;b;c;d;e\n00123;0;0.5;a0123;-007\n1;10;01.5;;3\n04567;1;2;02;1\n"
+
+    columns = build(body).description.columns
+
+    assert [column.get("note") for column in columns] == [ZEROS, None, None, None, ZEROS]
+    assert "note" not in build(body, columns={"zip": "categorical"}).description.columns[0]
+    assert build(b"00123;4\n5;6\n", csv=CsvOptions(header=False)).description.columns[0]["note"] == ZEROS
 
 
 @pytest.mark.parametrize("values", [["9007199254740992", "1"], ["1.5e30", "2e30"], ["1e18", "0.5"], ["5e25", "6e25"]])
