@@ -125,9 +125,8 @@ def _annotate(profiles: list[Profile], content: Content, choices: Choices) -> No
     about = source.get("name") == "csv", source.get("decimal") or "."
     for column in profiles:
         if column["name"] not in choices.columns:
-            said = (
-                UNNAMED if column["name"] in content.kinds else note(column, *about, column["name"] in content.padded)
-            )
+            is_padded = column["name"] in content.padded
+            said = UNNAMED if column["name"] in content.kinds else note(column, *about, is_padded)
             column.update({"note": said} if said else {})
 
 

@@ -186,6 +186,6 @@ def test_the_health_check_of_the_image_asks_the_server_and_no_proxy(
     proxies = dict.fromkeys(["http_proxy", "HTTP_PROXY", "all_proxy"], "http://127.0.0.1:1")
     environment = {**os.environ, **proxies, "ONELAYER_PORT": str(ready.server_port)}
 
-    ended = subprocess.run([sys.executable, *arguments], env=environment, check=False, timeout=30)
+    ended = subprocess.run([sys.executable, *arguments], env=environment, check=False, timeout=60)
 
     assert ended.returncode == exit_status

@@ -1,6 +1,5 @@
 """Records whose keys differ: rows times keys may be far more than there are values."""
 
-import time
 from typing import Any
 
 import orjson
@@ -21,13 +20,11 @@ def own_keys(rows: int) -> list[Row]:
 @pytest.mark.parametrize("form", ["ndjson", "records"])
 def test_keys_used_as_values_are_refused_before_they_are_a_table(build: Build, form: str) -> None:
     rows = own_keys(100_000)
-    started = time.monotonic()
     with pytest.raises(InvalidData, match="is a key used as a value") as caught:
         _ = records.read(rows, {}) if form == "records" else build(b"\n".join(map(orjson.dumps, rows)), form)
 
     assert caught.value.faults[0].location == "row 1024"
     assert '"k1023" as column 1024' in caught.value.faults[0].message
-    assert time.monotonic() - started < 10
 
 
 def test_a_thousand_keys_of_their_own_and_wide_rows_are_a_table(build: Build) -> None:
